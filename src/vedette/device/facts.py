@@ -1,0 +1,41 @@
+"""What is known of the machine. `None` is unknown, never a guess."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Family(Enum):
+    JETSON = "jetson"
+    NVIDIA = "nvidia"
+    CPU = "cpu"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Facts of one machine, read once (`assumed=False`) or taken from the catalogue (`assumed=True`).
+
+    For a GPU with memory of its own, the `memory_*` fields speak of the GPU; on unified memory and on a
+    CPU they speak of the RAM that vedette may use (a memory cgroup's limit counts as the total).
+    """
+
+    name: str
+    family: Family
+    machine: str
+    """Instruction set as `uname -m` prints it: x86_64, aarch64."""
+    memory_total_bytes: int
+    memory_available_bytes: int
+    unified_memory: bool
+    """CPU and GPU (if any) share the memory: engine processes and page cache compete with the model."""
+    cpu_count: int
+    gpu_name: str | None = None
+    compute_capability: tuple[int, int] | None = None
+    """(8, 7) for sm_87; None without an NVIDIA GPU or where it is unknown."""
+    memory_bandwidth_bytes_per_s: int | None = None
+    l4t_version: str | None = None
+    jetpack_version: str | None = None
+    driver_version: str | None = None
+    host_memory_available_bytes: int | None = None
+    """RAM beside a discrete GPU's own memory; None on unified memory and CPU, where it is the same RAM."""
+    disk_free_bytes: int | None = None
+    power_mode: str | None = None
+    assumed: bool = False

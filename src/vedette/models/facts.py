@@ -1,0 +1,51 @@
+"""What is known of a model, from its configuration and its tensor headers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Vision:
+    """How pictures become tokens."""
+
+    patch_size: int
+    """Pixels along one side of a patch."""
+    merge_size: int
+    """Patches along one side that are merged into one visual token."""
+    temporal_patch_size: int
+    min_pixels: int
+    """Smallest picture area the processor makes, in pixels."""
+    max_pixels: int
+    """Largest picture area the processor lets through, in pixels."""
+    hidden_size: int
+    depth: int
+    intermediate_size: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """Facts of one model; sizes in bytes as they will be resident, unless a name says otherwise."""
+
+    name: str
+    """What people call it and what requests name: `vedette-tiny`, `nvidia/Cosmos-Reason2-2B`, a directory's name."""
+    path: Path
+    """The local directory with config.json, weights, tokenizer and processor files."""
+    architecture: str
+    """`architectures[0]` of config.json."""
+    weights_bytes: int
+    vision_weights_bytes: int
+    """Part of `weights_bytes` that belongs to the vision tower; 0 for a text model."""
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    attention_heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary_size: int
+    max_position_embeddings: int
+    dtype: str
+    """Activation type: `bfloat16`, `float16`, `float32`."""
+    quantization: str | None = None
+    vision: Vision | None = None
+    thinks: bool = False
+    """The chat template knows `<think>`: reasoning comes apart from the answer."""

@@ -1,0 +1,131 @@
+"""A plan: how one model runs on one device, with a reason for every number. Values only; no files, no clocks."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Basis(Enum):
+    """Where a number comes from."""
+
+    COMPUTED = "computed"
+    ASSUMED = "assumed"
+    CALIBRATED = "calibrated"
+
+
+class Graphs(Enum):
+    """How the engine launches a decode step."""
+
+    EAGER = "eager"
+    GRAPHS = "graphs"
+    """CUDA graphs without torch.compile."""
+    COMPILED = "compiled"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the person wants of the model; `None` lets the plan choose."""
+
+    image_max_pixels: int | None = None
+    prompt_tokens: int | None = None
+    answer_tokens: int | None = None
+    images_per_request: int | None = None
+    concurrency: int | None = None
+    max_model_len: int | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What goes where. On unified memory all of it is the same RAM."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    activation_bytes: int
+    vision_activation_bytes: int
+    cuda_graph_bytes: int
+    runtime_bytes: int
+    """CUDA context and other memory the engine's accounting does not see."""
+    host_bytes: int
+    """Private memory of the engine's own processes, where it is the same RAM as the model's."""
+    reserve_bytes: int
+    """Left to the operating system and everything else."""
+    available_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything the plan uses or keeps free; fits when at most `available_bytes`."""
+        return (
+            self.weights_bytes
+            + self.kv_cache_bytes
+            + self.activation_bytes
+            + self.vision_activation_bytes
+            + self.cuda_graph_bytes
+            + self.runtime_bytes
+            + self.host_bytes
+            + self.reserve_bytes
+        )
+
+
+@dataclass(frozen=True)
+class Context:
+    """The context as one budget: visual + prompt + answer tokens never exceed `max_model_len`."""
+
+    max_model_len: int
+    visual_tokens: int
+    """Visual tokens of one largest picture, markers included; 0 for a text model."""
+    images_per_request: int
+    prompt_tokens: int
+    answer_tokens: int
+    """Reasoning and answer together."""
+    image_max_pixels: int | None
+    concurrency: int
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """The plan in the engine's terms but without any version's flag names; `engine/flags.py` speaks those."""
+
+    dtype: str
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    kv_cache_bytes: int
+    gpu_memory_utilization: float | None
+    """Only the gate at start; None where the engine skips it (CPU)."""
+    kv_cache_dtype: str | None
+    graphs: Graphs
+    capture_sizes: tuple[int, ...]
+    images_per_prompt: int
+    """0 switches the modality off."""
+    videos_per_prompt: int
+    image_max_pixels: int | None
+    processor_cache_bytes: int
+    reasoning_parser: str | None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why one number is what it is."""
+
+    subject: str
+    value: str
+    why: str
+    basis: Basis
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole answer to "does this model run here, and how?"."""
+
+    model_name: str
+    device_name: str
+    fits: bool
+    memory: Memory
+    context: Context
+    settings: EngineSettings
+    decode_tokens_per_s_ceiling: float | None
+    reasons: tuple[Reason, ...] = field(default_factory=tuple)
+
+    @property
+    def shortfall_bytes(self) -> int:
+        """How much more memory would be needed; 0 when the plan fits."""
+        return max(0, self.memory.total_bytes - self.memory.available_bytes)
