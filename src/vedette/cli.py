@@ -1,0 +1,264 @@
+"""The command line: parse, call, print, exit code. Heavy rooms are imported by the command that needs them."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vedette import __version__, instance
+from vedette.config import Home, read_home, read_settings
+from vedette.errors import NotRunningError, VedetteError
+from vedette.terminal import Screen, describe_device, make_screen
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def main() -> None:
+    """Entry point: errors become one sentence and a hint, and exit code 1; bugs keep their traceback."""
+    try:
+        vedette(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except VedetteError as error:
+        _show_error(error)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of our output is gone, which is its right
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_error(error: VedetteError) -> None:
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"event": "error", **error.as_json()}, ensure_ascii=False))
+    else:
+        click.echo(f"{click.style('✗', fg='red')} {error.sentence}\n  → {error.hint}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", message="vedette %(version)s")
+def vedette() -> None:
+    """Makes a small machine see and speak: a vision-language model, served by vLLM, watched in a browser.
+
+    \b
+    Examples:
+      vedette up                 choose a model that fits, prepare everything, serve it
+      vedette plan               show what `up` would run, and why
+      vedette status             is it serving?
+      vedette down               stop it
+    """
+
+
+def _wish_options(command: _F) -> _F:
+    for option in (
+        click.option("--context", type=int, metavar="TOKENS", help="Context length (picture, prompt and answer)."),
+        click.option("--answer-tokens", type=int, metavar="TOKENS", help="Longest answer that must be possible."),
+        click.option("--concurrency", type=int, metavar="N", help="Requests served at the same time."),
+    ):
+        command = option(command)
+    return command
+
+
+@vedette.command()
+@click.argument("model", required=False)
+@click.option("--detach", is_flag=True, help="Return once it serves; stop it later with `vedette down`.")
+@click.option("--port", type=int, help="Port of page and API (8090 if nothing else is set).")
+@click.option("--host", help="Address to listen on (127.0.0.1; 0.0.0.0 lets the network in).")
+@_wish_options
+@json_flag
+def up(model: str | None, detach: bool, as_json: bool, **flags: Any) -> None:
+    """Bring a model up and keep it up.
+
+    MODEL is a name from the catalogue, a local directory or a Hugging Face id; without it vedette chooses.
+
+    \b
+    Examples:
+      vedette up
+      vedette up --detach --port 9000
+      vedette up ./my-model --answer-tokens 300
+      vedette up Qwen/Qwen3-VL-2B-Instruct
+    """
+    settings, home = read_settings({"model": model, **flags}), read_home()
+    if detach:
+        _detach(home, as_json)
+        return
+    from vedette import run
+
+    asyncio.run(run.serve(settings, home, make_screen(as_json)))
+
+
+@vedette.command()
+@json_flag
+def down(as_json: bool) -> None:
+    """Stop the running vedette and its engine.
+
+    \b
+    Example:
+      vedette down
+    """
+    stopped = instance.stop(read_home())
+    click.echo(json.dumps({"stopped": True, "url": stopped.url}) if as_json else f"Stopped vedette on {stopped.url}.")
+
+
+@vedette.command()
+@json_flag
+def status(as_json: bool) -> None:
+    """Say whether vedette serves, what, and where. Exit code 0 when ready, 3 when not running, 4 otherwise.
+
+    \b
+    Examples:
+      vedette status
+      vedette status --json | jq .state
+    """
+    from vedette import run
+
+    running = instance.find(read_home())
+    if running is None:
+        nothing = dict.fromkeys(("phase", "cause", "model", "page_url", "api_url", "engine_pid", "plan"))
+        click.echo(json.dumps({"state": "stopped", **nothing}) if as_json else "vedette is not running.")
+        sys.exit(3)
+    found = asyncio.run(run.ask_status(running.url))
+    if found is None:
+        raise NotRunningError(
+            f"vedette (process {running.pid}) does not answer on {running.url}.", "Stop it with `vedette down`."
+        )
+    click.echo(json.dumps(found, ensure_ascii=False) if as_json else _describe_status(found))
+    sys.exit(0 if found["state"] == "ready" else 4)
+
+
+@vedette.command()
+@click.option("-f", "--follow", is_flag=True, help="Keep printing as it grows.")
+@click.option("-n", "--lines", default=100, show_default=True, help="How many of the last lines.")
+@click.option("--server", is_flag=True, help="vedette's own log of a detached start instead of the engine's.")
+def logs(follow: bool, lines: int, server: bool) -> None:
+    """Print what the engine said.
+
+    \b
+    Examples:
+      vedette logs -n 50
+      vedette logs -f
+    """
+    home = read_home()
+    path = home.server_log if server else home.engine_log
+    if not path.exists():
+        raise NotRunningError(f"There is no log yet at {path}.", "Start vedette with `vedette up`.")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file.read().splitlines()[-lines:] if lines > 0 else []:
+            click.echo(line)
+        while follow:
+            rest = file.read()
+            click.echo(rest, nl=False)
+            time.sleep(0.3)
+            if not path.exists() or path.stat().st_size < file.tell():  # rotated: the new file begins anew
+                break
+
+
+@vedette.command()
+@json_flag
+def device(as_json: bool) -> None:
+    """Say what this machine is, as far as it is known.
+
+    \b
+    Example:
+      vedette device --json
+    """
+    from vedette.deploy import device_json
+    from vedette.device.read import read_device
+
+    facts = device_json(read_device(storage=read_home().data))
+    click.echo(json.dumps(facts) if as_json else _describe_facts(facts))
+
+
+@vedette.command()
+@click.argument("model", required=False)
+@click.option("--device", "device_name", metavar="NAME", help="Plan for a board of the catalogue, not this machine.")
+@_wish_options
+@json_flag
+def plan(model: str | None, device_name: str | None, as_json: bool, **flags: Any) -> None:
+    """Show what `up` would run, with a reason for every number. Exit code 1 when it does not fit.
+
+    \b
+    Examples:
+      vedette plan
+      vedette plan Qwen/Qwen3-VL-2B-Instruct --device orin-nano-8gb
+      vedette plan --json | jq .memory
+    """
+    from vedette.deploy import propose
+    from vedette.plan.explain import explain_plan
+
+    proposal = propose(read_settings({"model": model, **flags}), read_home(), device_name)
+    click.echo(json.dumps(proposal.as_json(), ensure_ascii=False) if as_json else explain_plan(proposal.plan))
+    sys.exit(0 if proposal.plan.fits else 1)
+
+
+def _describe_status(found: Mapping[str, Any]) -> str:
+    lines = [f"{found['state']}" + (f": {found['phase']}" if found["phase"] else "")]
+    if found["cause"]:
+        lines += [f"  ✗ {found['cause']['sentence']}", f"  → {found['cause']['hint']}"]
+    lines += [f"  {name:<7}{found[key]}" for name, key in
+              (("model", "model"), ("page", "page_url"), ("API", "api_url"), ("engine", "engine_pid")) if found[key]]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _describe_facts(facts: Mapping[str, Any]) -> str:
+    unknown = click.style("unknown", dim=True)
+    width = max(map(len, facts))
+    rows = (f"  {name:<{width}}  {unknown if value is None else value}" for name, value in facts.items())
+    return "\n".join([describe_device(facts), *rows])
+
+
+def _detach(home: Home, as_json: bool) -> None:
+    """Starts the same command without `--detach` in the background and shows its events until it serves or fails."""
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--detach", "--json")]
+    log = home.server_log
+    screen = make_screen(as_json)
+    with log.open("w", encoding="utf-8") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vedette", *arguments, "--json"],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
+    try:
+        last = _follow(process, log, screen)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+    if last != "ready":
+        sys.exit(process.wait() or 1)
+
+
+def _follow(process: subprocess.Popen[bytes], log: Path, screen: Screen) -> str | None:
+    """Shows the events that a background vedette writes until it serves or ends; the name of the last one."""
+    last, line = None, ""
+    with log.open(encoding="utf-8") as events:
+        while last not in ("ready", "error"):
+            ended = process.poll() is not None
+            line += events.readline()
+            if line.endswith("\n"):
+                event = _event(line)
+                screen.show(event)
+                last, line = event["event"], ""
+            elif ended:
+                break
+            else:
+                time.sleep(0.1)
+                screen.tick()
+    return last
+
+
+def _event(line: str) -> Mapping[str, Any]:
+    try:
+        event: Mapping[str, Any] = json.loads(line)
+        return event
+    except ValueError:  # a traceback of the background process: pass it on as it is
+        return {"event": "note", "sentence": line.rstrip()}

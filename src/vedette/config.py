@@ -1,0 +1,198 @@
+"""Settings in layers: defaults < configuration file < environment < command line, each value with its origin."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vedette.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_PORT = 8090
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+
+
+class Layer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What one layer may set; None says nothing."""
+
+    model: str | None = None
+    host: str | None = None
+    port: int | None = None
+    context: int | None = None
+    answer_tokens: int | None = None
+    concurrency: int | None = None
+    torch_index: str | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds after all layers; `origins` names for each field the layer that its value comes from."""
+
+    model: str | None
+    """None lets vedette choose."""
+    host: str
+    port: int
+    context: int | None
+    answer_tokens: int | None
+    concurrency: int | None
+    torch_index: str
+    """Where PyTorch's CPU wheels are looked for, besides the package index that pip is set up with."""
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where vedette keeps its things: `data` is large and worth keeping, `state` is of this run, `cache` can go."""
+
+    data: Path
+    state: Path
+    cache: Path
+
+    @property
+    def engines(self) -> Path:
+        return self.data / "engines"
+
+    @property
+    def models(self) -> Path:
+        return self.data / "models"
+
+    @property
+    def engine_log(self) -> Path:
+        return self.state / "engine.log"
+
+    @property
+    def server_log(self) -> Path:
+        return self.state / "server.log"
+
+
+def read_home(environment: Mapping[str, str] = os.environ) -> Home:
+    """`VEDETTE_HOME` holds everything when set; else the XDG base directories do.
+
+    Raises ConfigError when it cannot be made or written.
+    """
+    root = environment.get("VEDETTE_HOME")
+    if root:
+        base = Path(root).expanduser().absolute()
+        home = Home(base, base / "run", base / "cache")
+    else:
+        user = Path(environment.get("HOME") or Path.home())
+        home = Home(
+            Path(environment.get("XDG_DATA_HOME") or user / ".local/share") / "vedette",
+            Path(environment.get("XDG_STATE_HOME") or user / ".local/state") / "vedette",
+            Path(environment.get("XDG_CACHE_HOME") or user / ".cache") / "vedette",
+        )
+    for directory in (home.data, home.state, home.cache):
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"The directory {directory} cannot be made ({error.strerror}).",
+                "Set VEDETTE_HOME to a directory that you may write to.",
+            ) from error
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"The directory {directory} cannot be written to.",
+                "Set VEDETTE_HOME to a directory that you may write to.",
+            )
+    return home
+
+
+def config_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the configuration file is looked for; it need not exist."""
+    named = environment.get("VEDETTE_CONFIG")
+    if named:
+        return Path(named)
+    user = Path(environment.get("HOME") or Path.home())
+    return Path(environment.get("XDG_CONFIG_HOME") or user / ".config") / "vedette" / "config.toml"
+
+
+def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
+    """All layers, joined. `flags` holds the command line's values; None there is "not given".
+
+    Raises ConfigError for an unknown key, a wrong type or an unreadable file.
+    """
+    path = config_path(environment)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration file {path} cannot be read ({error}).", "Mend it or remove it."
+        ) from error
+    return join_layers(
+        {
+            str(path): parse_file(text, path),
+            "environment": parse_environment(environment),
+            "command line": _layer({key: value for key, value in flags.items() if value is not None}, "command line"),
+        }
+    )
+
+
+def parse_file(text: str, path: Path) -> Layer:
+    """The configuration file's layer. Raises ConfigError."""
+    try:
+        return _layer(tomllib.loads(text), str(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The configuration file {path} is no valid TOML: {error}.", "Mend that line.") from error
+
+
+def parse_environment(environment: Mapping[str, str]) -> Layer:
+    """`VEDETTE_PORT=9000` and the like. Raises ConfigError for a value of the wrong type."""
+    found = {
+        name: environment[f"VEDETTE_{name.upper()}"]
+        for name in Layer.__struct_fields__
+        if environment.get(f"VEDETTE_{name.upper()}")
+    }
+    return _layer(found, "environment", strict=False)
+
+
+def join_layers(layers: Mapping[str, Layer]) -> Settings:
+    """Later layers win over earlier ones."""
+    values: dict[str, Any] = {
+        "model": None,
+        "host": DEFAULT_HOST,
+        "port": DEFAULT_PORT,
+        "context": None,
+        "answer_tokens": None,
+        "concurrency": None,
+        "torch_index": DEFAULT_TORCH_INDEX,
+    }
+    origins = dict.fromkeys(values, "default")
+    for origin, layer in layers.items():
+        for name in values:
+            value = getattr(layer, name)
+            if value is not None:
+                values[name], origins[name] = value, origin
+    settings = Settings(**values, origins=origins)
+    _check_ranges(settings)
+    return settings
+
+
+def _layer(raw: Mapping[str, Any], origin: str, strict: bool = True) -> Layer:
+    try:
+        return msgspec.convert(dict(raw), Layer, strict=strict)
+    except msgspec.ValidationError as error:
+        known = ", ".join(Layer.__struct_fields__)
+        raise ConfigError(f"A setting from {origin} cannot be used: {error}.", f"The settings are {known}.") from error
+
+
+def _check_ranges(settings: Settings) -> None:
+    lowest = {"port": 1, "context": 64, "answer_tokens": 1, "concurrency": 1}
+    highest = {"port": 65_535, "context": 10_000_000, "answer_tokens": 1_000_000, "concurrency": 1024}
+    for name in (field.name for field in fields(settings) if field.name in lowest):
+        value = getattr(settings, name)
+        if value is not None and not lowest[name] <= value <= highest[name]:
+            raise ConfigError(
+                f"{name} is {value} (from {settings.origins[name]}), which is out of range.",
+                f"Choose from {lowest[name]} to {highest[name]}.",
+            )

@@ -1,0 +1,111 @@
+"""Why an engine ended, from its exit status, the kernel's count of kills, and what it last said. Pure."""
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vedette.engine.state import Cause
+
+
+@dataclass(frozen=True)
+class Death:
+    """What is known of an engine's end."""
+
+    exit_status: int
+    """As `subprocess` gives it: negative for a signal."""
+    log_tail: Sequence[str]
+    """Its last lines, oldest first."""
+    out_of_memory_kills: int = 0
+    """How often the kernel killed for memory in the engine's cgroup while it ran."""
+
+
+# In order: the first that matches is the root, since vLLM prints the cause before its consequences.
+_TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
+    (
+        re.compile(r"error: unrecognized arguments: (?P<what>.+)"),
+        "unknown_flag",
+        "The engine does not know these arguments: {what}.",
+        "This engine's version is not the one planned for; remove its directory under the vedette home and start again.",
+    ),
+    (
+        re.compile(
+            r"To serve at least one request with the model'?s max seq len.*?maximum model length is (?P<what>\d+)", re.S
+        ),
+        "context_too_large",
+        "The KV cache is too small for the planned context; the engine could serve {what} tokens.",
+        "Start again with `--context {what}`.",
+    ),
+    (
+        re.compile(r"No available memory for the cache blocks"),
+        "out_of_memory",
+        "No memory was left for the KV cache after the weights were loaded.",
+        "Free memory (`vedette device` shows what there is) or choose a smaller model.",
+    ),
+    (
+        re.compile(
+            r"(CUDA out of memory|DefaultCPUAllocator: can't allocate memory|\bMemoryError\b|Cannot allocate memory)"
+        ),
+        "out_of_memory",
+        "The engine ran out of memory ({what}).",
+        "Free memory (`vedette device` shows what there is) or choose a smaller model.",
+    ),
+    (
+        re.compile(r"Free memory on device .*? is less than desired"),
+        "memory_taken",
+        "Another program took memory between the plan and the engine's start.",
+        "Stop it or wait for it, then start again.",
+    ),
+    (
+        re.compile(r"(SafetensorError|safetensors_rust|Error while deserializing header|size mismatch for)"),
+        "model_corrupt",
+        "The model's weights cannot be read ({what}).",
+        "Fetch or copy the model again.",
+    ),
+    (
+        re.compile(r"(ModuleNotFoundError|ImportError|cannot open shared object file|undefined symbol)[^\n]*"),
+        "engine_broken",
+        "The engine's environment is broken: {what}.",
+        "Start again: vedette remakes it.",
+    ),
+    (
+        re.compile(r"Address already in use"),
+        "port_in_use",
+        "The engine's port was taken by another program.",
+        "Start again: another port is chosen.",
+    ),
+)
+_ERROR_LINE = re.compile(r"(?:^|\s)(?P<what>[A-Za-z_.]*(?:Error|Exception): .+)$")
+
+
+def find_cause(death: Death) -> Cause:
+    """The cause of a death, most certain first: the kernel's kills, what the log tells, the signal, the status."""
+    if death.out_of_memory_kills:
+        return _killed_for_memory("The kernel killed the engine for lack of memory.")
+    text = "\n".join(death.log_tail)
+    for pattern, code, sentence, hint in _TELLING:
+        match = pattern.search(text)
+        if match:
+            what = (match.groupdict().get("what") or match.group(0)).strip()
+            return Cause(code, sentence.format(what=what), hint.format(what=what))
+    if death.exit_status == -signal.SIGKILL:
+        return _killed_for_memory("The engine was killed without a word, as the kernel does when memory runs out.")
+    for line in death.log_tail:
+        error = _ERROR_LINE.search(line)
+        if error and "Engine core initialization failed" not in line:
+            return Cause(
+                "engine_error",
+                f"The engine stopped with {error['what'].strip()}",
+                "See `vedette logs` for the whole story.",
+            )
+    if death.exit_status < 0:
+        how = f"by signal {signal.Signals(-death.exit_status).name}"
+    else:
+        how = f"with exit status {death.exit_status}"
+    return Cause("engine_ended", f"The engine ended {how}.", "See `vedette logs` for what it last said.")
+
+
+def _killed_for_memory(sentence: str) -> Cause:
+    return Cause(
+        "out_of_memory", sentence, "Free memory (`vedette device` shows what there is) or choose a smaller model."
+    )

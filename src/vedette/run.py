@@ -1,0 +1,137 @@
+"""One vedette serving: the lock, the server, the deployment, and a clean end of all three."""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from vedette import instance
+from vedette.config import Home, Settings
+from vedette.deploy import Deployment
+from vedette.engine.state import State
+from vedette.errors import PortInUseError, VedetteError
+from vedette.serve.app import create_app
+from vedette.terminal import Screen
+
+_TICK_S = 0.2
+
+
+async def serve(settings: Settings, home: Home, screen: Screen) -> None:
+    """Serves until told to stop (SIGINT, SIGTERM); returns with nothing left running.
+
+    Raises VedetteError when it cannot come up or stay up.
+    """
+    began = time.monotonic()
+    listener = _listen(settings.host, settings.port)
+    url = page_url(settings.host, settings.port)
+    with contextlib.closing(listener), instance.hold(home, url):
+        deployment = Deployment(settings, home, url, screen.show)
+        async with _serving(create_app(deployment, settings.host, settings.port), listener):
+            screen.show({"event": "listening", "page_url": f"{url}/"})
+            await _until_told(deployment, screen, began)
+    screen.show({"event": "stopped"})
+
+
+def page_url(host: str, port: int) -> str:
+    """Where a browser on this machine finds the page, without a trailing slash."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{reachable}:{port}"
+
+
+async def _until_told(deployment: Deployment, screen: Screen, began: float) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    running = asyncio.create_task(deployment.run())
+    showing = asyncio.create_task(_show(deployment, screen, began))
+    telling = asyncio.create_task(told.wait())
+    try:
+        await asyncio.wait({running, telling}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        running.cancel()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+        finally:
+            await asyncio.sleep(0)  # what was last published is still to be shown
+            for task in (showing, telling):
+                task.cancel()
+
+
+async def _show(deployment: Deployment, screen: Screen, began: float) -> None:
+    ticking = asyncio.create_task(_tick(screen))
+    try:
+        async for status in deployment.life.watch():
+            elapsed_ms = round((time.monotonic() - began) * 1000)
+            if status.state is State.READY:
+                urls = {"page_url": f"{deployment.url}/", "api_url": f"{deployment.url}/v1"}
+                screen.show({"event": "ready", **urls, "elapsed_ms": elapsed_ms})
+            elif status.state is not State.STOPPED:
+                screen.show({"event": "status", **status.as_json(), "elapsed_ms": elapsed_ms})
+    finally:
+        ticking.cancel()
+
+
+async def _tick(screen: Screen) -> None:
+    while True:
+        await asyncio.sleep(_TICK_S)
+        screen.tick()
+
+
+@contextlib.asynccontextmanager
+async def _serving(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortInUseError, or VedetteError for an address that is not this machine's."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError as error:
+        raise _no_address(host) from error
+    try:
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(
+                f"Port {port} is taken by another program.", f"Choose another: `vedette up --port {port + 1}`."
+            ) from error
+        if error.errno == errno.EACCES:
+            raise PortInUseError(f"Port {port} needs more rights than you have.", "Choose one above 1023.") from error
+        raise _no_address(host) from error
+    return listener
+
+
+def _no_address(host: str) -> VedetteError:
+    return PortInUseError(
+        f"{host} is no address of this machine.", "Use 127.0.0.1 (this machine only) or 0.0.0.0 (the network too)."
+    )
+
+
+async def ask_status(url: str) -> Mapping[str, Any] | None:
+    """What a running vedette says of itself; None when it does not answer."""
+    try:
+        timeout = aiohttp.ClientTimeout(total=3)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/api/status") as response:
+            status: Mapping[str, Any] = await response.json()
+            return status
+    except (aiohttp.ClientError, asyncio.TimeoutError, ValueError):
+        return None

@@ -1,0 +1,167 @@
+"""What a person (or a program, with `--json`) reads while vedette comes up: events in, lines out."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+import click
+
+Event = Mapping[str, Any]
+
+_GIB = 1024**3
+_PLAIN_EVERY_S = 10.0
+"""How often a phase that takes long says so where lines cannot be rewritten."""
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+def gib(size_bytes: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{size_bytes / _GIB:.1f} GiB" if size_bytes >= _GIB / 10 else f"{size_bytes / 1024**2:.0f} MiB"
+
+
+def seconds(duration_s: float) -> str:
+    """A duration as a person reads it."""
+    minutes, rest = divmod(duration_s, 60)
+    return f"{int(minutes)} min {int(rest)} s" if minutes else f"{duration_s:.1f} s"
+
+
+class JsonScreen:
+    """One JSON object a line."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def show(self, event: Event) -> None:
+        self._out.write(json.dumps(event, ensure_ascii=False) + "\n")
+        self._out.flush()
+
+    def tick(self) -> None:
+        """Nothing moves between events."""
+
+
+class PersonScreen:
+    """Lines for a person; on a terminal the present phase moves, elsewhere every line stays."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._moving = out.isatty()
+        self._phase: str | None = None
+        self._phase_began = time.monotonic()
+        self._said = 0.0
+        self._line = ""
+        self._frame = 0
+
+    def show(self, event: Event) -> None:
+        known: dict[str, Callable[[Event], None]] = {
+            "device": lambda e: self._say("device", describe_device(e)),
+            "model": lambda e: self._say("model", f"{e['name']} · {gib(e['weights_bytes'])} of weights · {e['why']}"),
+            "plan": lambda e: self._say("plan", describe_plan(e["plan"])),
+            "note": lambda e: self._say("note", e["sentence"]),
+            "status": self._show_status,
+            "listening": lambda e: self._say("page", f"{e['page_url']} (it follows the start)"),
+            "ready": self._show_ready,
+            "error": self._show_error,
+            "stopped": lambda _: self._write(click.style("Stopped.", dim=True)),
+        }
+        known[event["event"]](event)
+
+    def tick(self) -> None:
+        """Call about five times a second; redraws what moves."""
+        if self._phase is None:
+            return
+        elapsed = time.monotonic() - self._phase_began
+        if self._moving:
+            self._frame += 1
+            mark = click.style(_SPINNER[self._frame % len(_SPINNER)], fg="cyan")
+            width = max(20, _width() - len(seconds(elapsed)) - 6)
+            self._out.write(f"\r\x1b[K  {mark} {self._line[:width]}  {seconds(elapsed)}")
+            self._out.flush()
+        elif time.monotonic() - self._said > _PLAIN_EVERY_S:
+            self._write(f"  … {self._line}  {seconds(elapsed)}")
+
+    def _show_status(self, event: Event) -> None:
+        phase = event.get("phase")
+        if phase != self._phase:
+            self._finish_phase()
+            self._phase, self._phase_began = phase, time.monotonic()
+            if phase and not self._moving:
+                self._write(f"  … {phase}")
+        done, total, detail = event.get("done"), event.get("total"), event.get("detail")
+        parts = [str(phase)]
+        if total:
+            parts.append(f"{done}/{total}" if total < 10_000 else f"{gib(done or 0)} of {gib(total)}")
+        self._line = " ".join(parts) + (f": {detail}" if detail else "")
+        if event["state"] == "draining":
+            self._write("Stopping …")
+        cause = event.get("cause")
+        if cause:
+            self._show_error(cause)
+        self.tick()
+
+    def _show_ready(self, event: Event) -> None:
+        self._finish_phase()
+        self._phase = None
+        self._write(click.style(f"Ready in {seconds(event['elapsed_ms'] / 1000)}.", fg="green", bold=True))
+        self._write(f"  Page  {click.style(event['page_url'], bold=True)}")
+        self._write(f"  API   {event['api_url']}")
+
+    def _show_error(self, event: Event) -> None:
+        self._finish_phase(failed=True)
+        self._phase = None
+        self._write(click.style("✗ ", fg="red") + event["sentence"])
+        self._write(f"  → {event['hint']}")
+
+    def _say(self, subject: str, text: str) -> None:
+        self._write(f"{click.style(f'{subject:<8}', bold=True)}{text}")
+
+    def _finish_phase(self, failed: bool = False) -> None:
+        if self._phase is None:
+            return
+        elapsed = time.monotonic() - self._phase_began
+        if failed:
+            self._write(f"  {click.style('✗', fg='red')} {self._phase}  {seconds(elapsed)}")
+        elif elapsed >= 1:  # what took no time is not worth a line
+            self._write(f"  {click.style('✓', fg='green')} {self._phase}  {seconds(elapsed)}")
+        self._phase = None
+
+    def _write(self, line: str) -> None:
+        self._said = time.monotonic()
+        start = "\r\x1b[K" if self._moving else ""
+        click.echo(start + line, file=self._out)
+
+
+Screen = JsonScreen | PersonScreen
+
+
+def make_screen(as_json: bool) -> Screen:
+    """The screen for standard output."""
+    return JsonScreen(sys.stdout) if as_json else PersonScreen(sys.stdout)
+
+
+def describe_device(device: Mapping[str, Any]) -> str:
+    """One line on a device; what is not known is called so, where it matters."""
+    parts = [device["name"]]
+    if device["gpu_name"] and device["gpu_name"] != device["name"]:
+        parts.append(device["gpu_name"])
+    if device["l4t_version"]:
+        parts.append(f"L4T {device['l4t_version']} (JetPack {device['jetpack_version'] or 'unknown'})")
+    parts.append(f"{device['cpu_count']} cores")
+    parts.append(f"{gib(device['memory_available_bytes'])} of {gib(device['memory_total_bytes'])} memory available")
+    return " · ".join(parts)
+
+
+def describe_plan(plan: Mapping[str, Any]) -> str:
+    """One line on a plan; `vedette plan` tells the whole."""
+    memory, context = plan["memory"], plan["context"]
+    parts = [f"{gib(memory['total_bytes'])} of {gib(memory['available_bytes'])}", f"context {context['max_model_len']}"]
+    if context["image_max_pixels"]:
+        parts.append(f"pictures up to {context['image_max_pixels']:,} pixels ({context['visual_tokens']} tokens)")
+    parts.append(f"answers up to {context['answer_tokens']} tokens")
+    return " · ".join(parts)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns
