@@ -1,0 +1,146 @@
+"""How much RAM there is and how much of it may be used: the kernel's view, cut by memory cgroups."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vedette.errors import DeviceError
+
+V1_UNLIMITED_BYTES = 1 << 62
+"""Version 1 has no word for "no limit": it shows the largest page-aligned 64-bit number."""
+
+
+@dataclass(frozen=True)
+class Ram:
+    """Bytes of RAM for this process and its children."""
+
+    total_bytes: int
+    available_bytes: int
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """One memory cgroup with a limit."""
+
+    limit_bytes: int
+    used_bytes: int
+    """What cannot be given back: usage less the file cache."""
+
+
+def read_machine_ram(root: Path) -> Ram:
+    """The RAM of the whole machine. Raises DeviceError where /proc/meminfo cannot be read."""
+    try:
+        text = (root / "proc/meminfo").read_text()
+    except OSError as error:
+        raise DeviceError(
+            f"/proc/meminfo cannot be read ({error.strerror}), so the memory is unknown.",
+            "vedette needs a Linux system with /proc mounted.",
+        ) from error
+    return parse_meminfo(text)
+
+
+def limited_ram(ram: Ram, cgroups: list[Cgroup]) -> Ram:
+    """What the tightest of the memory cgroups around this process leaves of the machine's RAM."""
+    for cgroup in cgroups:
+        ram = Ram(
+            total_bytes=min(ram.total_bytes, cgroup.limit_bytes),
+            available_bytes=max(0, min(ram.available_bytes, cgroup.limit_bytes - cgroup.used_bytes)),
+        )
+    return ram
+
+
+def parse_meminfo(text: str) -> Ram:
+    """MemTotal and MemAvailable (MemFree on kernels before 3.14) of /proc/meminfo, whose kB are KiB."""
+    kib: dict[str, int] = {}
+    for line in text.splitlines():
+        key, _, rest = line.partition(":")
+        number = rest.split()[:1]
+        if number and number[0].isdigit():
+            kib[key] = int(number[0])
+    available = kib.get("MemAvailable", kib.get("MemFree"))
+    if "MemTotal" not in kib or available is None:
+        raise DeviceError(
+            "/proc/meminfo lacks MemTotal or MemAvailable, so the memory is unknown.",
+            "vedette needs a Linux system with /proc mounted.",
+        )
+    return Ram(total_bytes=kib["MemTotal"] * 1024, available_bytes=available * 1024)
+
+
+def read_memory_cgroups(root: Path) -> list[Cgroup]:
+    """Every limited memory cgroup from this process's own up to the root, version 1 or 2."""
+    found = []
+    for directory in cgroup_directories(root, controller="memory"):
+        cgroup = _read_v2(directory) or _read_v1(directory)
+        if cgroup is not None:
+            found.append(cgroup)
+    return found
+
+
+def cgroup_directories(root: Path, controller: str) -> list[Path]:
+    """Directories of the cgroups around this process that `controller` accounts in, innermost first.
+
+    A container without a cgroup namespace sees a path that its mount does not have; walking up from there
+    ends at the mount itself, which then is the container's own cgroup.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    mounts = root / "sys/fs/cgroup"
+    v1, v2 = None, None
+    for line in lines:
+        hierarchy, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controller in controllers.split(","):
+            v1 = path
+        elif hierarchy == "0" and not controllers:
+            v2 = path
+    if v1 is not None:
+        return _upwards(mounts / controller, v1)
+    if v2 is not None:
+        return _upwards(mounts, v2)
+    return []
+
+
+def _upwards(mount: Path, path: str) -> list[Path]:
+    relative = PurePosixPath(path.lstrip("/"))
+    inside = [part for part in (relative, *relative.parents) if ".." not in part.parts]
+    return [mount / part for part in inside if (mount / part).is_dir()]
+
+
+def _read_v2(directory: Path) -> Cgroup | None:
+    # memory.high throttles instead of killing; an engine beyond it crawls, so it counts as the limit too.
+    limits = [_read_number(directory / name) for name in ("memory.max", "memory.high")]
+    known = [limit for limit in limits if limit is not None]
+    usage = _read_number(directory / "memory.current")
+    if not known or usage is None:
+        return None
+    stat = _read_stat(directory)
+    cache = stat.get("inactive_file", 0) + stat.get("active_file", 0) + stat.get("slab_reclaimable", 0)
+    return Cgroup(limit_bytes=min(known), used_bytes=max(0, usage - cache))
+
+
+def _read_v1(directory: Path) -> Cgroup | None:
+    limit = _read_number(directory / "memory.limit_in_bytes")
+    usage = _read_number(directory / "memory.usage_in_bytes")
+    if limit is None or limit >= V1_UNLIMITED_BYTES or usage is None:
+        return None
+    stat = _read_stat(directory)
+    cache = stat.get("total_inactive_file", 0) + stat.get("total_active_file", 0)
+    return Cgroup(limit_bytes=limit, used_bytes=max(0, usage - cache))
+
+
+def _read_number(path: Path) -> int | None:
+    """The number in a cgroup file; None if there is no such file or it says "max"."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _read_stat(directory: Path) -> dict[str, int]:
+    try:
+        lines = (directory / "memory.stat").read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split() for line in lines)
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}

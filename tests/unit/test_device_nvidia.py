@@ -1,0 +1,85 @@
+"""NVML as drivers really answer it: whole, partial (unified memory), broken.
+
+No GPU stands in the test machines, so a small stand-in for the pynvml module says what a driver would.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+from vedette.device.nvidia import Gpu, read_gpu_with
+
+GIB = 1024**3
+
+
+class NVMLError(Exception):
+    pass
+
+
+def refuse(*_: object) -> Any:
+    raise NVMLError("Not Supported")
+
+
+def driver(**answers: Any) -> SimpleNamespace:
+    """A driver of one H100; keyword arguments replace single functions."""
+    functions: dict[str, Any] = {
+        "NVMLError": NVMLError,
+        "NVML_CLOCK_MEM": 2,
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: 1,
+        "nvmlDeviceGetHandleByIndex": lambda index: f"gpu{index}",
+        "nvmlDeviceGetHandleByUUID": lambda uuid: uuid,
+        "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(total=80 * GIB, free=79 * GIB),
+        "nvmlDeviceGetCudaComputeCapability": lambda _: (9, 0),
+        "nvmlDeviceGetName": lambda handle: f"NVIDIA H100 {handle}",
+        "nvmlSystemGetDriverVersion": lambda: b"580.95.05",
+        "nvmlDeviceGetMemoryBusWidth": lambda _: 5120,
+        "nvmlDeviceGetMaxClockInfo": lambda *_: 2619,
+    }
+    return SimpleNamespace(**(functions | answers))
+
+
+def test_a_whole_driver() -> None:
+    assert read_gpu_with(driver(), visible=None) == Gpu(
+        name="NVIDIA H100 gpu0",
+        compute_capability=(9, 0),
+        memory_total_bytes=80 * GIB,
+        memory_free_bytes=79 * GIB,
+        memory_bandwidth_bytes_per_s=3_352_320_000_000,
+        driver_version="580.95.05",
+    )
+
+
+def test_visible_devices_choose_the_gpu() -> None:
+    gpu = read_gpu_with(driver(), visible="3,1")
+    assert gpu is not None
+    assert gpu.name.endswith("gpu3")
+    gpu = read_gpu_with(driver(), visible="GPU-8f2a")
+    assert gpu is not None
+    assert gpu.name.endswith("GPU-8f2a")
+    assert read_gpu_with(driver(), visible="") is None
+
+
+def test_unified_memory_has_no_memory_of_its_own() -> None:
+    gpu = read_gpu_with(driver(nvmlDeviceGetMemoryInfo=refuse, nvmlDeviceGetMemoryBusWidth=refuse), visible=None)
+    assert gpu is not None
+    assert gpu.memory_total_bytes is None
+    assert gpu.memory_bandwidth_bytes_per_s is None
+    assert gpu.compute_capability == (9, 0)
+
+
+def test_a_broken_driver_is_no_gpu() -> None:
+    assert read_gpu_with(driver(nvmlInit=refuse), visible=None) is None
+    assert read_gpu_with(driver(nvmlDeviceGetHandleByIndex=refuse), visible=None) is None
+    assert read_gpu_with(driver(nvmlDeviceGetCount=lambda: 0), visible=None) is None
+
+
+def test_a_driver_that_answers_nothing_but_its_presence() -> None:
+    silent = driver(
+        **{name: refuse for name in vars(driver()) if name.startswith("nvmlDeviceGet")},
+        nvmlSystemGetDriverVersion=refuse,
+        nvmlShutdown=refuse,
+    )
+    silent.nvmlDeviceGetCount = lambda: 1
+    silent.nvmlDeviceGetHandleByIndex = lambda index: index
+    assert read_gpu_with(silent, visible=None) == Gpu("NVIDIA GPU", None, None, None, None, None)
