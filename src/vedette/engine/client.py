@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -43,7 +43,12 @@ class EngineClient:
         self.model_name = model_name
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S)
         # Bytes pass through untouched: the browser or the caller decompresses, not vedette.
-        self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False, trust_env=False)
+        # The engine closes idle connections, and a request sent at that moment would be lost: each takes a new one.
+        # How many may run at once is the engine's affair.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False, trust_env=False
+        )
 
     async def close(self) -> None:
         await self._session.close()
@@ -74,7 +79,7 @@ class EngineClient:
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             raise _gone(error) from error
 
-    async def stream_chat(self, body: Mapping[str, Any]) -> AsyncIterator[Delta]:
+    async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[Delta, None]:
         """Answer to one chat request (an OpenAI `chat/completions` body without `model` and `stream`).
 
         Closing the iterator early ends the request, so that the engine stops generating.
