@@ -1,0 +1,44 @@
+"""Figures for Prometheus, in base units (seconds, bytes) as it expects them."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+_FAST_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
+_ANSWER_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+
+
+class Metrics:
+    """Everything that one vedette counts; names are stable."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.engine_state = Gauge(
+            "vedette_engine_state", "1 for the engine's present state", ["state"], registry=registry
+        )
+        self.pages = Gauge("vedette_live_pages", "Pages connected to the live socket", registry=registry)
+        self.answers = Counter("vedette_live_answers", "Live answers by how they ended", ["outcome"], registry=registry)
+        self.frames_missed = Counter(
+            "vedette_live_frames_missed", "Frames asked for that did not come in time", registry=registry
+        )
+        self.tokens = Counter("vedette_live_tokens", "Tokens of live requests", ["kind"], registry=registry)
+        self.frame_to_request = Histogram(
+            "vedette_live_frame_to_request_seconds",
+            "From a frame's capture to its request",
+            buckets=_FAST_S,
+            registry=registry,
+        )
+        self.first_token = Histogram(
+            "vedette_live_first_token_seconds", "From request to first token", buckets=_ANSWER_S, registry=registry
+        )
+        self.total = Histogram(
+            "vedette_live_answer_seconds", "From request to the answer's end", buckets=_ANSWER_S, registry=registry
+        )
+        self.api_requests = Counter(
+            "vedette_api_requests", "Requests passed through to the engine", ["status"], registry=registry
+        )
+
+    def expose(self, state: str) -> bytes:
+        """Everything in Prometheus' text format, `state` being the engine's present one."""
+        self.engine_state.clear()
+        self.engine_state.labels(state=state).set(1)
+        return generate_latest(self._registry)

@@ -1,0 +1,101 @@
+"""The one app on the one port: the live page, the engine's API, and how things stand."""
+
+import errno
+from http import HTTPStatus
+
+from aiohttp import web
+
+from vedette.errors import PortInUseError
+from vedette.measure.metrics import Metrics
+from vedette.serve.assets import Assets
+from vedette.serve.backend import Backend, describe
+from vedette.serve.faults import RETRY_AFTER_S, mark_begun, render_errors
+from vedette.serve.guard import Guard, add_headers
+from vedette.serve.live import Live
+from vedette.serve.passthrough import PassThrough
+from vedette.serve.sources import SceneCamera
+
+_SHUTDOWN_S = 2.0
+"""How long answers under way may still take when vedette stops."""
+
+
+def create_app(backend: Backend, host: str = "127.0.0.1", more_names: frozenset[str] = frozenset()) -> web.Application:
+    """The app for `backend`. `host` and `more_names` are names, beside the usual ones, that it may be called by."""
+    metrics = Metrics()
+    scene = SceneCamera()
+    live = Live(backend, scene, metrics)
+    assets = Assets()
+    site = _Site(backend, scene, metrics)
+    app = web.Application(middlewares=[render_errors, Guard(host, more_names).check])
+    app.add_routes(
+        [
+            web.get("/", assets.page),
+            web.get("/static/{name}", assets.file),
+            web.get("/healthz", site.healthz),
+            web.get("/metrics", site.metrics),
+            web.get("/api/status", site.status),
+            web.get("/api/scene.jpg", site.scene),
+            web.get("/api/live", live.handle),
+            web.route("*", "/v1/{path:.*}", PassThrough(backend, metrics).handle),
+        ]
+    )
+
+    async def begin(request: web.Request, response: web.StreamResponse) -> None:
+        mark_begun(request)
+        await add_headers(request, response)
+
+    async def shut_down(_: web.Application) -> None:
+        await live.close()
+        scene.close()
+
+    app.on_response_prepare.append(begin)
+    app.on_shutdown.append(shut_down)
+    return app
+
+
+async def listen(app: web.Application, host: str, port: int) -> web.AppRunner:
+    """Serves the app until the runner's `cleanup`. Raises PortInUseError."""
+    # Whoever hangs up cancels the handler, and with it the engine's work on an answer nobody will read.
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(
+                f"Port {port} on {host} is taken by another program.", "Choose another one with --port."
+            ) from error
+        raise
+    return runner
+
+
+class _Site:
+    """The small handlers."""
+
+    def __init__(self, backend: Backend, scene: SceneCamera, metrics: Metrics) -> None:
+        self._backend = backend
+        self._scene = scene
+        self._metrics = metrics
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """200 when requests will be answered, else 503 with the reason: what a load balancer or a readiness
+        probe expects. (That anything answers at all is the sign of life.)"""
+        status = self._backend.status_json()
+        serving = self._backend.client is not None
+        body = {"state": status.get("state"), "reason": None if serving else describe(status)}
+        if serving:
+            return web.json_response(body)
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
+        return web.json_response(body, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
+
+    async def status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._backend.status_json(), headers={"Cache-Control": "no-store"})
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        text = self._metrics.expose(str(self._backend.status_json().get("state")))
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def scene(self, _: web.Request) -> web.Response:
+        picture = await self._scene.preview()
+        return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
