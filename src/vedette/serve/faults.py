@@ -45,6 +45,9 @@ _STATUS: dict[type[VedetteError], HTTPStatus] = {
 }
 
 
+_BEGUN = web.RequestKey("begun", bool)
+
+
 @web.middleware
 async def render_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -70,11 +73,11 @@ async def render_errors(
 
 def mark_begun(request: web.Request) -> None:
     """Notes that the answer's first bytes are out: from here on no other answer can be given."""
-    request["begun"] = True
+    request[_BEGUN] = True
 
 
 def begun(request: web.Request) -> bool:
-    return bool(request.get("begun"))
+    return bool(request.get(_BEGUN))
 
 
 def openai_json(error: VedetteError) -> dict[str, object]:

@@ -36,6 +36,7 @@ class Guard:
         name = socket.gethostname().lower()
         self._names = {"localhost", host.lower(), name, f"{name}.local", *(other.lower() for other in more_names)}
 
+    @web.middleware
     async def check(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:

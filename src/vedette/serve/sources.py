@@ -69,7 +69,7 @@ class PageCamera:
         # Of the time between ask and frame, half of what the page did not hold it for was the way here.
         now = time.monotonic()
         way_s = max(0.0, (now - self._asked_at) - message.held_ms / 1000) / 2
-        captured = max(self._asked_at, now - way_s - message.age_ms / 1000)
+        captured = now - way_s - message.age_ms / 1000
         self._answer.set_result(Frame(message.id, message.picture, picture.mime, captured))
 
     def has_none(self, number: int) -> None:

@@ -1,0 +1,228 @@
+import asyncio
+import gzip
+import io
+import json
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from vedette.errors import PortInUseError
+from vedette.serve.app import create_app, listen
+
+CHAT = {"model": "vedette-tiny", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+
+
+async def test_page_comes_with_security_headers(http, url):
+    async with http.get(f"{url}/") as page:
+        assert page.status == 200
+        assert page.content_type == "text/html"
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert page.headers["Referrer-Policy"] == "no-referrer"
+        assert "uvicorn" not in page.headers["Server"]
+        tag = page.headers["ETag"]
+    async with http.get(f"{url}/", headers={"If-None-Match": tag}) as again:
+        assert again.status == 304
+
+
+async def test_page_names_no_other_host_and_no_inline_code(http, url):
+    async with http.get(f"{url}/") as page:
+        text = await page.text()
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in text
+    assert " style=" not in text
+    assert " onclick=" not in text
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/static/../app.py", "/static/%2e%2e%2fapp.py", "/api/nothing"])
+async def test_unknown_addresses_are_404_in_json(http, url, path):
+    async with http.get(f"{url}{path}") as answer:
+        assert answer.status == 404
+        assert (await answer.json())["error"]["code"] == "no_such_page"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8090", 200),
+        ("127.0.0.1", 200),
+        ("192.168.7.20:8090", 200),
+        ("[::1]:8090", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("[::1", 403),
+        ("", 403),
+    ],
+)
+async def test_host_header_keeps_rebound_names_out(http, url, host, status):
+    async with http.get(f"{url}/api/status", headers={"Host": host}) as answer:
+        assert answer.status == status
+
+
+async def test_configured_names_are_answered(http, deployment):
+    runner = await listen(create_app(deployment, more_names=frozenset({"Camera.example"})), "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{runner.addresses[0][1]}/api/status"
+    async with http.get(address, headers={"Host": "camera.example"}) as answer:
+        assert answer.status == 200
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://[", "file://"])
+async def test_other_origins_may_not_post(http, url, upstream, origin):
+    async with http.post(f"{url}/v1/chat/completions", json=CHAT, headers={"Origin": origin}) as answer:
+        assert answer.status == 403
+        assert (await answer.json())["error"]["code"] == "forbidden"
+    assert not upstream.bodies
+
+
+async def test_other_sites_may_not_open_the_socket(http, url):
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await http.ws_connect(f"{url}/api/live", headers={"Origin": "http://evil.example"})
+    assert refused.value.status == 403
+
+
+async def test_own_origin_may_post_and_gets_no_cors_headers(http, url):
+    async with http.post(f"{url}/v1/chat/completions", json=CHAT, headers={"Origin": url}) as answer:
+        assert answer.status == 200
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_stream_passes_through_as_it_comes(http, url, upstream):
+    upstream.held = asyncio.Event()
+    async with http.post(f"{url}/v1/chat/completions", json=CHAT) as answer:
+        assert answer.content_type == "text/event-stream"
+        first = await answer.content.readline()
+        assert json.loads(first[6:]) == upstream.events[0]  # here while the engine has not gone on
+        upstream.held.set()
+        rest = await answer.content.read()
+    assert rest.endswith(b"data: [DONE]\n\n")
+    assert upstream.bodies == [CHAT]
+
+
+async def test_hanging_up_reaches_the_engine(http, url, upstream):
+    upstream.held = asyncio.Event()
+    async with http.post(f"{url}/v1/chat/completions", json=CHAT) as answer:
+        await answer.content.readline()
+        answer.close()
+    await asyncio.wait_for(upstream.hung_up.wait(), 5)
+
+
+async def test_engine_dying_in_the_middle_ends_the_stream_with_an_error(http, url, upstream):
+    upstream.dies = True
+    async with http.post(f"{url}/v1/chat/completions", json=CHAT) as answer:
+        lines = (await answer.text()).strip().split("\n\n")
+    assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "engine_unavailable"
+
+
+async def test_engine_not_ready_is_503_in_openai_shape(http, url, deployment):
+    deployment.enter(state="starting", phase="loading weights", done=3, total=7)
+    async with http.get(f"{url}/v1/models") as answer:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        error = (await answer.json())["error"]
+    assert error["type"] == "server_error"
+    assert "loading weights 3/7" in error["message"]
+
+
+async def test_engine_that_cannot_be_reached_is_503(http, url, deployment):
+    deployment.client.base_url = "http://127.0.0.1:9"
+    async with http.get(f"{url}/v1/models") as answer:
+        assert answer.status == 503
+        assert (await answer.json())["error"]["code"] == "engine_unavailable"
+
+
+async def test_headers_that_belong_to_one_hop_stay(http, url, upstream):
+    sent = {"Authorization": "Bearer k", "Cookie": "a=b", "Connection": "keep-alive, X-Hop", "X-Hop": "1", "X-End": "2"}
+    async with http.post(f"{url}/v1/anything?q=%20a+b", data=b"x" * 10, headers=sent) as answer:
+        assert answer.headers["X-Engine"] == "yes"
+        assert await answer.json() == {"length": 10, "path": "/v1/anything?q=%20a+b"}
+    (got,) = upstream.headers
+    assert got["Authorization"] == "Bearer k"
+    assert got["X-End"] == "2"
+    assert not {"Cookie", "X-Hop", "Origin"} & set(got)
+    assert got["Host"] == upstream.url.removeprefix("http://")
+
+
+async def test_compressed_bodies_arrive_plain(http, url):
+    body = gzip.compress(b"x" * 1000)
+    async with http.post(f"{url}/v1/anything", data=body, headers={"Content-Encoding": "gzip"}) as answer:
+        assert (await answer.json())["length"] == 1000
+
+
+@pytest.mark.parametrize("path", ["/v1/%2e%2e/metrics", "/v1/x/%2e%2e/%2e%2e/metrics", "/v1/./models"])
+async def test_paths_cannot_leave_v1(url, upstream, path):
+    reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    status = (await reader.read()).split(b"\r\n", 1)[0]
+    writer.close()
+    assert b"404" in status
+    assert not upstream.paths
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_fifty_megabytes_are_413(http, url, upstream, chunked):
+    async def chunks():
+        for _ in range(50):
+            yield bytes(2**20)
+
+    body = chunks() if chunked else io.BytesIO(bytes(50 * 2**20))
+    async with http.post(f"{url}/v1/chat/completions", data=body) as answer:
+        assert answer.status == 413
+        error = (await answer.json())["error"]
+    assert error["code"] == "too_large"
+    assert "32 MiB" in error["message"]
+    assert not upstream.bodies
+
+
+async def test_healthz_is_for_probes(http, url, deployment):
+    async with http.get(f"{url}/healthz") as answer:
+        assert answer.status == 200
+        assert (await answer.json())["state"] == "ready"
+    deployment.enter(state="failed", cause={"sentence": "The engine ran out of memory.", "hint": "h"})
+    async with http.get(f"{url}/healthz") as answer:
+        assert answer.status == 503
+        assert "out of memory" in (await answer.json())["reason"]
+
+
+async def test_status_is_what_the_command_prints(http, url, deployment):
+    async with http.get(f"{url}/api/status") as answer:
+        assert await answer.json() == deployment.status_json()
+
+
+async def test_metrics_count_what_happened(http, url):
+    async with http.post(f"{url}/v1/chat/completions", json=CHAT) as answer:
+        await answer.read()
+    async with http.get(f"{url}/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        text = await answer.text()
+    assert 'vedette_engine_state{state="ready"} 1.0' in text
+    assert 'vedette_api_requests_total{status="200"} 1.0' in text
+    assert "process_resident_memory_bytes" in text
+
+
+async def test_port_in_use_says_so(deployment):
+    runner = await listen(create_app(deployment), "127.0.0.1", 0)
+    port = runner.addresses[0][1]
+    with pytest.raises(PortInUseError, match=str(port)):
+        await listen(create_app(deployment), "127.0.0.1", port)
+    await runner.cleanup()
+
+
+async def test_a_fault_of_ours_is_a_500_without_its_traceback(http, deployment, caplog):
+    app = create_app(deployment)
+
+    async def broken(request: web.Request) -> web.Response:
+        raise ZeroDivisionError("secret detail")
+
+    app.router.add_get("/api/broken", broken)
+    runner = await listen(app, "127.0.0.1", 0)
+    async with http.get(f"http://127.0.0.1:{runner.addresses[0][1]}/api/broken") as answer:
+        assert answer.status == 500
+        assert "secret" not in await answer.text()
+    await runner.cleanup()
+    assert "secret detail" in caplog.text
