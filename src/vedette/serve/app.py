@@ -1,11 +1,9 @@
 """The one app on the one port: the live page, the engine's API, and how things stand."""
 
-import errno
 from http import HTTPStatus
 
 from aiohttp import web
 
-from vedette.errors import PortInUseError
 from vedette.measure.metrics import Metrics
 from vedette.serve.assets import Assets
 from vedette.serve.backend import Backend, describe
@@ -15,18 +13,19 @@ from vedette.serve.live import Live
 from vedette.serve.passthrough import PassThrough
 from vedette.serve.sources import SceneCamera
 
-_SHUTDOWN_S = 2.0
-"""How long answers under way may still take when vedette stops."""
 
+def create_app(backend: Backend, host: str = "127.0.0.1") -> web.Application:
+    """The app for `backend`; `host` is what it listens on, an address or a name.
 
-def create_app(backend: Backend, host: str = "127.0.0.1", more_names: frozenset[str] = frozenset()) -> web.Application:
-    """The app for `backend`. `host` and `more_names` are names, beside the usual ones, that it may be called by."""
+    Run it with `handler_cancellation`: whoever hangs up then cancels the handler, and with it the engine's work on
+    an answer that nobody will read.
+    """
     metrics = Metrics()
     scene = SceneCamera()
     live = Live(backend, scene, metrics)
     assets = Assets()
     site = _Site(backend, scene, metrics)
-    app = web.Application(middlewares=[render_errors, Guard(host, more_names).check])
+    app = web.Application(middlewares=[render_errors, Guard(host).check])
     app.add_routes(
         [
             web.get("/", assets.page),
@@ -51,23 +50,6 @@ def create_app(backend: Backend, host: str = "127.0.0.1", more_names: frozenset[
     app.on_response_prepare.append(begin)
     app.on_shutdown.append(shut_down)
     return app
-
-
-async def listen(app: web.Application, host: str, port: int) -> web.AppRunner:
-    """Serves the app until the runner's `cleanup`. Raises PortInUseError."""
-    # Whoever hangs up cancels the handler, and with it the engine's work on an answer nobody will read.
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_S)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        await runner.cleanup()
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUseError(
-                f"Port {port} on {host} is taken by another program.", "Choose another one with --port."
-            ) from error
-        raise
-    return runner
 
 
 class _Site:

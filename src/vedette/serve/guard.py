@@ -32,9 +32,9 @@ _HEADERS = {
 class Guard:
     """Knows the names that vedette may be called by."""
 
-    def __init__(self, host: str, more_names: frozenset[str] = frozenset()) -> None:
+    def __init__(self, host: str) -> None:
         name = socket.gethostname().lower()
-        self._names = {"localhost", host.lower(), name, f"{name}.local", *(other.lower() for other in more_names)}
+        self._names = {"localhost", host.lower(), name, f"{name}.local"}
 
     @web.middleware
     async def check(

@@ -15,7 +15,9 @@ from PIL import Image
 
 from vedette.engine.client import EngineClient
 from vedette.plan.plan import Context
-from vedette.serve.app import create_app, listen
+from vedette.serve.app import create_app
+
+Serve = Callable[[web.Application], Awaitable[tuple[str, web.AppRunner]]]
 
 CONTEXT = Context(
     max_model_len=2048,
@@ -99,17 +101,30 @@ def jpeg() -> bytes:
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
+async def serve() -> AsyncIterator[Serve]:
+    """Makes an app listen; gives its address, and the runner for tests that stop it themselves."""
+    runners: list[web.AppRunner] = []
+
+    async def listen(app: web.Application) -> tuple[str, web.AppRunner]:
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}", runner
+
+    yield listen
+    for runner in runners:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def upstream(serve: Serve) -> Upstream:
     server = Upstream()
     app = web.Application(client_max_size=2**30)
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_route("*", "/{path:.*}", server.anything)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield server
-    await runner.cleanup()
+    server.url, _ = await serve(app)
+    return server
 
 
 class Deployment:
@@ -150,11 +165,12 @@ async def deployment(upstream: Upstream) -> AsyncIterator[Deployment]:
 
 
 @pytest.fixture
-async def url(deployment: Deployment) -> AsyncIterator[str]:
+async def url(
+    deployment: Deployment, serve: Serve
+) -> str:
     """Where the app listens."""
-    runner = await listen(create_app(deployment), "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    address, _ = await serve(create_app(deployment))
+    return address
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import aiohttp
 import pytest
 
-from vedette.serve.app import create_app, listen
+from vedette.serve.app import create_app
 from vedette.serve.session import PATIENCE_S
 
 
@@ -286,14 +286,13 @@ async def test_number_of_pages_is_bounded(open_page):
     assert refused.value.status == 503
 
 
-async def test_stopping_vedette_tells_the_pages(http, deployment):
-    runner = await listen(create_app(deployment), "127.0.0.1", 0)
-    async with http.ws_connect(f"http://127.0.0.1:{runner.addresses[0][1]}/api/live") as socket:
+async def test_stopping_vedette_tells_the_pages(http, deployment, serve):
+    url, runner = await serve(create_app(deployment))
+    async with http.ws_connect(f"{url}/api/live") as socket:
         await socket.receive()
-        cleaning = asyncio.create_task(runner.cleanup())
-        message = await socket.receive()
-        assert message.data == aiohttp.WSCloseCode.GOING_AWAY
-        await cleaning
+        stopping = asyncio.create_task(runner.cleanup())
+        assert (await socket.receive()).data == aiohttp.WSCloseCode.GOING_AWAY
+        await stopping
 
 
 async def test_figures_of_live_answers_are_counted(http, url, page):

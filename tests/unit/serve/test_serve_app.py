@@ -7,8 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from vedette.errors import PortInUseError
-from vedette.serve.app import create_app, listen
+from vedette.serve.app import create_app
 
 CHAT = {"model": "vedette-tiny", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 
@@ -63,12 +62,10 @@ async def test_host_header_keeps_rebound_names_out(http, url, host, status):
         assert answer.status == status
 
 
-async def test_configured_names_are_answered(http, deployment):
-    runner = await listen(create_app(deployment, more_names=frozenset({"Camera.example"})), "127.0.0.1", 0)
-    address = f"http://127.0.0.1:{runner.addresses[0][1]}/api/status"
-    async with http.get(address, headers={"Host": "camera.example"}) as answer:
+async def test_name_that_it_was_told_to_listen_on_is_answered(http, deployment, serve):
+    url, _ = await serve(create_app(deployment, "Camera.example"))
+    async with http.get(f"{url}/api/status", headers={"Host": "camera.example"}) as answer:
         assert answer.status == 200
-    await runner.cleanup()
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://[", "file://"])
@@ -205,24 +202,15 @@ async def test_metrics_count_what_happened(http, url):
     assert "process_resident_memory_bytes" in text
 
 
-async def test_port_in_use_says_so(deployment):
-    runner = await listen(create_app(deployment), "127.0.0.1", 0)
-    port = runner.addresses[0][1]
-    with pytest.raises(PortInUseError, match=str(port)):
-        await listen(create_app(deployment), "127.0.0.1", port)
-    await runner.cleanup()
-
-
-async def test_a_fault_of_ours_is_a_500_without_its_traceback(http, deployment, caplog):
+async def test_a_fault_of_ours_is_a_500_without_its_traceback(http, deployment, serve, caplog):
     app = create_app(deployment)
 
     async def broken(request: web.Request) -> web.Response:
         raise ZeroDivisionError("secret detail")
 
     app.router.add_get("/api/broken", broken)
-    runner = await listen(app, "127.0.0.1", 0)
-    async with http.get(f"http://127.0.0.1:{runner.addresses[0][1]}/api/broken") as answer:
+    url, _ = await serve(app)
+    async with http.get(f"{url}/api/broken") as answer:
         assert answer.status == 500
         assert "secret" not in await answer.text()
-    await runner.cleanup()
     assert "secret detail" in caplog.text
