@@ -1,0 +1,67 @@
+"""A stand-in for vLLM that shows on command what the real one cannot be made to show.
+
+    fake_engine.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line
+"""
+
+import http.server
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+CHUNKS = (
+    b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"a scene"}}]}\n\n'
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}\n\n'
+    b"data: [DONE]\n\n"
+)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self._answer(b"", "text/plain")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(CHUNKS, "text/event-stream")
+
+    def _answer(self, body: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def main() -> None:
+    port, modes = int(sys.argv[1]), set(sys.argv[2:])
+    if "deaf" in modes:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "orphan" in modes:  # a child in a session of its own, as a worker that outlives its parent
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    if "endless-line" in modes:
+        sys.stdout.write("x" * 10_000_000)
+    print("INFO Starting to load model /models/fake...", flush=True)
+    if "slow" in modes:
+        time.sleep(3)
+    print("Loading safetensors checkpoint shards:  50% Completed | 1/2 [00:00<00:00]", end="\r", flush=True)
+    if "die-loading" in modes:
+        print("ValueError: the surprise of the day", flush=True)
+        print("RuntimeError: Engine core initialization failed. See root cause above.", flush=True)
+        sys.exit(1)
+    if "out-of-memory" in modes:
+        print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 512.00 MiB.", flush=True)
+        sys.exit(1)
+    if "killed" in modes:
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("INFO:     Application startup complete.", flush=True)
+    http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

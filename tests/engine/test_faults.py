@@ -1,0 +1,99 @@
+"""Faults that real vLLM cannot be made to show on demand, by a real process that shows them."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vedette.engine.client import EngineClient
+from vedette.engine.engine import Engine, EngineDiedError, free_port
+from vedette.engine.process import Command, find_marked
+from vedette.engine.state import Life, Phase, State
+from vedette.plan.plan import Context
+
+FAKE = Path(__file__).with_name("fake_engine.py")
+CONTEXT = Context(
+    max_model_len=512,
+    visual_tokens=80,
+    images_per_request=1,
+    prompt_tokens=100,
+    answer_tokens=200,
+    image_max_pixels=80_000,
+    concurrency=1,
+)
+
+
+async def launch(tmp_path: Path, *modes: str) -> tuple[Engine, Life]:
+    port, life = free_port(), Life()
+    life.enter(State.PREPARING)
+    life.enter(State.STARTING, Phase.LAUNCHING)
+    command = Command((sys.executable, str(FAKE), str(port), *modes), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine")
+    client = EngineClient(f"http://127.0.0.1:{port}", "fake")
+    return await Engine.launch(command, str(tmp_path), tmp_path / "engine.log", client, life), life
+
+
+async def test_a_slow_start_is_waited_for_and_its_phases_are_seen(tmp_path: Path) -> None:
+    engine, life = await launch(tmp_path, "slow")
+    seen: list[tuple[Phase | None, int | None]] = []
+
+    async def watch() -> None:
+        async for status in life.watch():
+            seen.append((status.phase, status.done))
+
+    watching = asyncio.create_task(watch())
+    try:
+        await engine.wait_until_ready(CONTEXT)
+    finally:
+        await engine.stop()
+        watching.cancel()
+    phases = [phase for phase, _ in seen]
+    assert phases.index(Phase.LOADING) < phases.index(Phase.WARMING)
+    assert (Phase.LOADING, 1) in seen
+    assert "Application startup complete" in (tmp_path / "engine.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [("die-loading", "engine_error"), ("out-of-memory", "out_of_memory"), ("killed", "out_of_memory")],
+)
+async def test_a_death_while_starting_has_a_cause(tmp_path: Path, mode: str, code: str) -> None:
+    engine, _ = await launch(tmp_path, mode)
+    try:
+        with pytest.raises(EngineDiedError) as caught:
+            await engine.wait_until_ready(CONTEXT)
+    finally:
+        await engine.stop()
+    assert caught.value.cause.code == code
+
+
+async def test_an_engine_that_ignores_sigterm_ends_within_ten_seconds_with_its_orphans(tmp_path: Path) -> None:
+    engine, _ = await launch(tmp_path, "deaf", "orphan")
+    await engine.wait_until_ready(CONTEXT)
+    assert len(find_marked(str(tmp_path))) == 2
+    began = time.monotonic()
+    await engine.stop()
+    assert time.monotonic() - began < 10
+    assert find_marked(str(tmp_path)) == []
+
+
+async def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
+    engine, _ = await launch(tmp_path, "endless-line")
+    try:
+        await engine.wait_until_ready(CONTEXT)
+    finally:
+        await engine.stop()
+    assert (tmp_path / "engine.log").stat().st_size < 200_000
+
+
+async def test_a_crash_while_serving_is_reported(tmp_path: Path) -> None:
+    engine, _ = await launch(tmp_path)
+    await engine.wait_until_ready(CONTEXT)
+    dying = asyncio.create_task(engine.wait_until_dead())
+    await asyncio.sleep(0)
+    for process in find_marked(str(tmp_path)):
+        process.kill()
+    cause = await asyncio.wait_for(dying, 5)
+    await engine.stop()
+    assert cause.code == "out_of_memory"  # a silent SIGKILL is one until shown otherwise
