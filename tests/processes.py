@@ -53,10 +53,12 @@ class Vedette:
         return status
 
 
-def run_vedette(home: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_vedette(
+    home: Path, *arguments: str, within_s: float = 120, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """One vedette command, to its end."""
     return subprocess.run(
-        command(*arguments), env=clean_environment(home) | environment, capture_output=True, text=True, timeout=120
+        command(*arguments), env=clean_environment(home) | environment, capture_output=True, text=True, timeout=within_s
     )
 
 

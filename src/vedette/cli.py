@@ -205,8 +205,8 @@ def _describe_status(found: Mapping[str, Any]) -> str:
     lines = [f"{found['state']}" + (f": {found['phase']}" if found["phase"] else "")]
     if found["cause"]:
         lines += [f"  ✗ {found['cause']['sentence']}", f"  → {found['cause']['hint']}"]
-    lines += [f"  {name:<7}{found[key]}" for name, key in
-              (("model", "model"), ("page", "page_url"), ("API", "api_url"), ("engine", "engine_pid")) if found[key]]  # fmt: skip
+    rows = {"model": "model", "page": "page_url", "API": "api_url", "engine": "engine_pid"}
+    lines += [f"  {name:<7}{found[key]}" for name, key in rows.items() if found[key]]
     return "\n".join(lines)
 
 

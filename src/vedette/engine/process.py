@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ MARKER = "VEDETTE_ENGINE_OF"
 
 _LOG_BYTES = 8 * 1024**2
 _TAIL_LINES = 200
+_TIDYING_S = 1.5
+_KILL_WAIT_S = 2.0
 _LINE_END = re.compile(rb"[\r\n]+")  # progress bars end their lines with a carriage return
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -50,20 +53,7 @@ class EngineProcess:
     async def launch(cls, command: Command, mark: str, log_path: Path) -> "EngineProcess":
         """Starts the engine in a session of its own. Call `listen` soon: nobody else reads its output."""
         command.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            str(_LAUNCHER),
-            str(os.getpid()),
-            *command.arguments,
-            env={**command.environment, MARKER: mark},
-            cwd=command.directory,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = await spawn(command.arguments, command.environment, mark, command.directory)
         log = logging.handlers.RotatingFileHandler(log_path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
         return cls(process, mark, log)
 
@@ -84,7 +74,7 @@ class EngineProcess:
             self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._process.wait(), grace_s)
-        await asyncio.to_thread(end_marked, self._mark)
+        await asyncio.to_thread(end_marked, self._mark, _TIDYING_S)
         await self._process.wait()
 
     async def _lines(self) -> AsyncIterator[str]:
@@ -101,6 +91,22 @@ class EngineProcess:
             yield rest.decode(errors="replace")
 
 
+async def spawn(
+    arguments: tuple[str, ...], environment: Mapping[str, str], mark: str, directory: Path | None = None
+) -> asyncio.subprocess.Process:
+    """A process in a session of its own that carries `mark` and ends with vedette; its output comes through a pipe."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())),
+        *arguments,
+        env={**environment, MARKER: mark},
+        cwd=directory,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
 def find_marked(mark: str) -> list[psutil.Process]:
     """All processes that belong to an engine of this home, dead parents or not."""
     found = []
@@ -111,15 +117,28 @@ def find_marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def end_marked(mark: str, wait_s: float = 3.0) -> int:
-    """Kills whatever is left of this home's engines; says how many processes that were."""
-    count = 0
-    while left := find_marked(mark):  # again: one of them may have started another in the meantime
+def end_marked(mark: str, tidying_s: float = 0.0) -> None:
+    """Ends whatever is left of this home's engines, with the shared memory that only they use.
+
+    tidying_s: how long they may still tidy up by themselves (multiprocessing's trackers do, once their parent is gone).
+    """
+    began = time.monotonic()
+    # Again and again: one may have started another in the meantime. A process stuck in the kernel cannot be waited for.
+    while (left := find_marked(mark)) and time.monotonic() < began + tidying_s + _KILL_WAIT_S:
+        if time.monotonic() < began + tidying_s:
+            time.sleep(0.05)
+            continue
+        shared = {path for process in left for path in _shared_memory(process)}
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        _, alive = psutil.wait_procs(left, timeout=wait_s)
-        count += len(left) - len(alive)
-        if alive:
-            break
-    return count
+        psutil.wait_procs(left, timeout=1)
+        for path in shared:
+            path.unlink(missing_ok=True)
+
+
+def _shared_memory(process: psutil.Process) -> list[Path]:
+    try:
+        return [Path(area.path) for area in process.memory_maps() if area.path.startswith("/dev/shm/")]  # noqa: S108
+    except (psutil.Error, OSError):
+        return []
