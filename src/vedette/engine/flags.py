@@ -68,7 +68,7 @@ def _graph_arguments(settings: EngineSettings) -> list[str]:
         "cudagraph_capture_sizes": list(settings.capture_sizes),
     }
     if settings.graphs is Graphs.GRAPHS:
-        config["mode"] = 0  # no torch.compile: as fast once running, a third of the start (docs/facts, section 8)
+        config["mode"] = 0  # no torch.compile: as fast once running, a third of the start (docs/design.md)
     return ["--compilation-config", json.dumps(config)]
 
 

@@ -1,0 +1,79 @@
+"""The arrows of docs/design.md: imports run one way only, those inside functions included."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "src" / "vedette"
+
+# What each room may import from other rooms. `errors` is everyone's.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "config": set(),
+    "scene": set(),
+    "device": set(),
+    "models": set(),
+    "plan": {"device", "models"},
+    "engine": {"plan"},
+    "measure": {"engine", "plan"},
+    "instance": {"config", "engine"},
+    "deploy": {"config", "device", "models", "plan", "engine", "instance"},
+    "serve": {"engine", "measure", "plan", "scene"},
+    "terminal": set(),
+    "run": {"config", "instance", "deploy", "engine", "serve", "terminal"},
+    "cli": {"config", "instance", "deploy", "device", "plan", "run", "terminal"},
+    "__main__": {"cli"},
+}
+NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "core", "helpers", "manager", "misc"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    return [path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py"]
+
+
+def imported_rooms(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module or ""]
+            if node.module == "vedette":
+                names = [f"vedette.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "vedette" and len(parts) > 1 and parts[1] != "__version__":
+                yield parts[1]
+
+
+def test_imports_run_one_way() -> None:
+    wrong = [
+        f"{path.relative_to(SOURCE)} imports {other}"
+        for path in modules()
+        for other in imported_rooms(path)
+        if other not in ALLOWED[room(path)] | {"errors", room(path)}
+    ]
+    assert wrong == []
+
+
+def test_every_room_is_on_the_map() -> None:
+    assert {room(path) for path in modules()} == set(ALLOWED)
+
+
+def test_names_say_what_is_inside() -> None:
+    assert [path for path in modules() if path.stem in NAMES_THAT_SAY_NOTHING] == []
+
+
+def test_only_the_plan_is_pure_and_stays_so() -> None:
+    impure = {"os", "time", "datetime", "random", "subprocess", "socket", "asyncio", "psutil", "aiohttp"}
+    for path in (SOURCE / "plan").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not {alias.name.split(".")[0] for alias in node.names} & impure, path
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in impure, path
