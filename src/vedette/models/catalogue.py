@@ -24,6 +24,7 @@ class AssumedShape:
     head_size: int
     vocabulary_size: int
     max_position_embeddings: int
+    decode_weights_bytes: int
     vision_weights_bytes: int = 0
     dtype: str = "bfloat16"
     quantization: str | None = None

@@ -38,6 +38,9 @@ class Model:
     weights_bytes: int
     vision_weights_bytes: int
     """Part of `weights_bytes` that belongs to the vision tower; 0 for a text model."""
+    decode_weights_bytes: int
+    """Part of `weights_bytes` read for every token: without the vision tower, and without input embeddings
+    that the output head has a copy of."""
     layers: int
     hidden_size: int
     intermediate_size: int

@@ -34,12 +34,15 @@ def read_model(directory: Path, name: str | None = None) -> Model:
     vision = parse_vision(config, image, video, str(config_path))
     tensors = read_tensors(directory)
     weights = _weights_bytes(tensors, shape)
+    seen = sum(size for tensor, size in weights.items() if VISION_PARTS & set(tensor.split(".")))
+    looked_up = sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
     return Model(
         name=name or directory.resolve().name,
         path=directory,
         architecture=shape.architecture,
         weights_bytes=sum(weights.values()),
-        vision_weights_bytes=sum(size for tensor, size in weights.items() if VISION_PARTS & set(tensor.split("."))),
+        vision_weights_bytes=seen,
+        decode_weights_bytes=sum(weights.values()) - seen - (0 if shape.tied_embeddings else looked_up),
         layers=shape.layers,
         hidden_size=shape.hidden_size,
         intermediate_size=shape.intermediate_size,

@@ -12,6 +12,13 @@ class Basis(Enum):
     CALIBRATED = "calibrated"
 
 
+class Backend(Enum):
+    """The kind of vLLM that will run."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 class Graphs(Enum):
     """How the engine launches a decode step."""
 
@@ -45,29 +52,42 @@ class Memory:
     runtime_bytes: int
     """CUDA context and other memory the engine's accounting does not see."""
     host_bytes: int
-    """Private memory of the engine's own processes, where it is the same RAM as the model's."""
+    """Private memory of the engine's own processes: RAM, which only a discrete GPU does not share."""
     reserve_bytes: int
     """Left to the operating system and everything else."""
     available_bytes: int
+    host_available_bytes: int | None = None
+    """RAM for `host_bytes` beside a discrete GPU; None where it is the same memory."""
 
     @property
-    def total_bytes(self) -> int:
-        """Everything the plan uses or keeps free; fits when at most `available_bytes`."""
+    def engine_bytes(self) -> int:
+        """What the engine puts where the model lies; on a GPU, what its start-up check asks for."""
         return (
             self.weights_bytes
             + self.kv_cache_bytes
             + self.activation_bytes
             + self.vision_activation_bytes
             + self.cuda_graph_bytes
-            + self.runtime_bytes
-            + self.host_bytes
-            + self.reserve_bytes
         )
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything the plan uses or keeps free of `available_bytes`."""
+        shared = self.host_bytes if self.host_available_bytes is None else 0
+        return self.engine_bytes + self.runtime_bytes + shared + self.reserve_bytes
+
+    @property
+    def shortfall_bytes(self) -> int:
+        """How much more memory would be needed; 0 when everything fits."""
+        short = max(0, self.total_bytes - self.available_bytes)
+        if self.host_available_bytes is not None:
+            short += max(0, self.host_bytes - self.host_available_bytes)
+        return short
 
 
 @dataclass(frozen=True)
 class Context:
-    """The context as one budget: visual + prompt + answer tokens never exceed `max_model_len`."""
+    """The context as one budget: pictures + prompt + answer tokens never exceed `max_model_len`."""
 
     max_model_len: int
     visual_tokens: int
@@ -98,6 +118,10 @@ class EngineSettings:
     """0 switches the modality off."""
     videos_per_prompt: int
     image_max_pixels: int | None
+    video_max_pixels: int | None
+    """Pixels of a whole clip, frames times picture; None where clips are off."""
+    video_frames: int
+    """Frames taken of a clip; 0 where clips are off."""
     processor_cache_bytes: int
     reasoning_parser: str | None
 
@@ -128,4 +152,4 @@ class Plan:
     @property
     def shortfall_bytes(self) -> int:
         """How much more memory would be needed; 0 when the plan fits."""
-        return max(0, self.memory.total_bytes - self.memory.available_bytes)
+        return self.memory.shortfall_bytes

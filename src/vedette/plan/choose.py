@@ -1,0 +1,41 @@
+"""Which model? The best of those that fit."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from vedette.device.facts import Device, Family
+from vedette.errors import DoesNotFitError
+from vedette.models.facts import Model
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Wish
+
+MOST_CPU_WEIGHTS_BYTES = 500_000_000
+"""A processor reads every weight once a token from memory of some 10 GB/s: with more, answers crawl."""
+
+Source = TypeVar("Source")
+
+
+def choose_model(device: Device, candidates: Sequence[tuple[Source, Model]], wish: Wish) -> tuple[Source, Model]:
+    """The first of `candidates` (best first) that sees and fits, else the first that fits.
+
+    On a machine without a GPU only models small enough to answer at a bearable pace count.
+    Raises DoesNotFitError, naming the one that came closest, if none fits.
+    """
+    quick = [
+        (source, model)
+        for source, model in candidates
+        if device.family is not Family.CPU or model.weights_bytes <= MOST_CPU_WEIGHTS_BYTES
+    ]
+    seeing_first = sorted(quick, key=lambda candidate: candidate[1].vision is None)
+    plans = [(make_plan(device, model, wish), source, model) for source, model in seeing_first]
+    for plan, source, model in plans:
+        if plan.fits:
+            return source, model
+    if not plans:
+        raise DoesNotFitError("No model of the catalogue is quick enough for this machine.", "Name a model yourself.")
+    closest = min((plan for plan, _, _ in plans), key=lambda plan: plan.shortfall_bytes)
+    raise DoesNotFitError(
+        f"No model of the catalogue fits: {closest.model_name}, the nearest, needs "
+        f"{closest.shortfall_bytes / 1024**3:.2f} GiB more.",
+        "Free memory, or ask for less (`--context`, `--concurrency`).",
+    )
