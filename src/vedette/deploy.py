@@ -17,7 +17,7 @@ from vedette.device.read import read_device
 from vedette.engine import environment
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, EngineDiedError, free_port
-from vedette.engine.flags import Target, serve_arguments, serve_environment
+from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment
 from vedette.engine.process import Command
 from vedette.engine.state import Cause, Life, Phase, State
 from vedette.errors import DoesNotFitError, EngineFailedError, EngineInstallError, ModelNotFoundError
@@ -28,7 +28,7 @@ from vedette.models.store import Source, candidates, find_model, read_source
 from vedette.plan.choose import choose_model
 from vedette.plan.explain import plan_json
 from vedette.plan.make import make_plan
-from vedette.plan.plan import Context, Plan, Wish
+from vedette.plan.plan import Backend, Context, Plan, Wish
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""
@@ -46,6 +46,7 @@ class Proposal:
     source: Source
     model: Model
     plan: Plan
+    cache: Path
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `vedette plan --json`."""
@@ -55,7 +56,7 @@ class Proposal:
             "kind": "environment" if self.device.family is Family.CPU else "container",
             "version": recipe.version,
             "argv": ["vllm", *serve_arguments(self.plan.settings, target)],
-            "env": serve_environment({}, Path("~/.cache/vedette")),
+            "env": serve_environment(self.cache),
         }
         return plan_json(self.plan, self.device, engine)
 
@@ -67,7 +68,7 @@ def propose(settings: Settings, home: Home, device_name: str | None = None) -> P
     """
     device = device_named(device_name) if device_name else read_device(storage=home.data)
     source, model = _choose(settings, home, device)
-    return Proposal(device, source, model, make_plan(device, model, _wish(settings)))
+    return Proposal(device, source, model, make_plan(device, model, _wish(settings)), home.cache)
 
 
 def device_json(device: Device) -> dict[str, Any]:
@@ -174,13 +175,13 @@ class Deployment:
         plan = self._make_plan(device, self._model)
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
         arguments = serve_arguments(plan.settings, target)
-        engine_env = serve_environment(os.environ, self._home.cache)
-        self.plan_json = plan_json(
-            plan, device, {"kind": "environment", "version": made.recipe.version, "argv": arguments, "env": engine_env}
-        )
+        variables = serve_environment(self._home.cache)
+        engine = {"kind": "environment", "version": made.recipe.version, "argv": arguments, "env": variables}
+        self.plan_json = plan_json(plan, device, engine)
         self._tell({"event": "plan", "plan": self.plan_json})
         self.life.enter(State.STARTING, Phase.LAUNCHING)
-        command = Command((*made.program, *arguments), engine_env, engine_directory(self._home))
+        environ = inherited_environment(os.environ) | variables
+        command = Command((*made.program, *arguments), environ, engine_directory(self._home))
         client = EngineClient(f"http://127.0.0.1:{target.port}", source.name)
         self._engine = await Engine.launch(command, mark_of(self._home), self._home.engine_log, client, self.life)
         try:

@@ -33,7 +33,7 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
     url = page_url(settings.host, settings.port)
     with contextlib.closing(listener), instance.hold(home, url):
         deployment = Deployment(settings, home, url, screen.show)
-        async with _serving(create_app(deployment, settings.host, settings.port), listener):
+        async with _serving(create_app(deployment, settings.host), listener):
             screen.show({"event": "listening", "page_url": f"{url}/"})
             await _until_told(deployment, screen, began)
     screen.show({"event": "stopped"})

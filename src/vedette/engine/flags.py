@@ -4,6 +4,7 @@ Read in vLLM 0.32.0 (`vllm serve --help=all`) and run with it on a CPU.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from vedette.plan.plan import EngineSettings, Graphs
 
 _GIB = 1024**3
+_SECRET = re.compile("TOKEN|SECRET|PASSWORD|API_?KEY|CREDENTIAL")
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,14 @@ def serve_arguments(settings: EngineSettings, target: Target) -> tuple[str, ...]
 
 def _media_arguments(settings: EngineSettings) -> list[str]:
     limits = {"image": settings.images_per_prompt, "video": settings.videos_per_prompt}
+    # The limits stand apart: a plain `max_pixels` would be taken for a whole clip as well.
     processor = {"images_kwargs": {"max_pixels": settings.image_max_pixels}}
+    arguments = ["--limit-mm-per-prompt", json.dumps(limits)]
+    if settings.videos_per_prompt:
+        processor["videos_kwargs"] = {"max_pixels": settings.video_max_pixels}
+        arguments += ["--media-io-kwargs", json.dumps({"video": {"num_frames": settings.video_frames}})]
     return [
-        *("--limit-mm-per-prompt", json.dumps(limits)),
+        *arguments,
         *("--mm-processor-kwargs", json.dumps(processor)),
         *("--mm-processor-cache-gb", f"{settings.processor_cache_bytes / _GIB:.3f}"),
     ]
@@ -72,17 +79,9 @@ def _graph_arguments(settings: EngineSettings) -> list[str]:
     return ["--compilation-config", json.dumps(config)]
 
 
-def serve_environment(inherited: Mapping[str, str], cache: Path) -> dict[str, str]:
-    """The engine's environment: the inherited one without anything that would bend the plan or leave the machine.
-
-    `VLLM_*` of the caller is dropped (`VLLM_CPU_KVCACHE_SPACE`, say, would override the planned KV cache).
-    """
-    kept = {
-        key: value
-        for key, value in inherited.items()
-        if not key.startswith(("VLLM_", "VEDETTE_", "PYTHON", "PIP_")) and "TOKEN" not in key and "API_KEY" not in key
-    }
-    return kept | {
+def serve_environment(cache: Path) -> dict[str, str]:
+    """The variables that vedette sets for the engine; compiled code is kept under `cache` between starts."""
+    return {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
@@ -91,5 +90,16 @@ def serve_environment(inherited: Mapping[str, str], cache: Path) -> dict[str, st
         "VLLM_CACHE_ROOT": str(cache / "vllm"),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TRITON_CACHE_DIR": str(cache / "triton"),
-        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the engine may see of the caller's environment: nothing that bends the plan, and no secret.
+
+    `VLLM_CPU_KVCACHE_SPACE`, say, would override the planned KV cache.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(("VLLM_", "VEDETTE_", "PYTHON", "PIP_")) and not _SECRET.search(name)
     }
