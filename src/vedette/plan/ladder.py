@@ -102,7 +102,10 @@ def _rung(model: Model, wish: Wish, ask: _Ask) -> Rung | None:
     left = ask.max_model_len - max(ask.images * visual, clip)
     answer = wish.answer_tokens or min(2048 if model.thinks else 1024, (left - (wish.prompt_tokens or 0)) // 2)
     prompt = wish.prompt_tokens or left - answer
-    if prompt < LEAST_PROMPT_TOKENS or answer < LEAST_ANSWER_TOKENS or prompt + answer > left:
+    useful = (wish.prompt_tokens or prompt >= LEAST_PROMPT_TOKENS) and (
+        wish.answer_tokens or answer >= LEAST_ANSWER_TOKENS
+    )
+    if not useful or prompt + answer > left:
         return None
     return Rung(
         max_model_len=ask.max_model_len,

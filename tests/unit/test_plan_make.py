@@ -1,0 +1,260 @@
+"""Plans: what fits, what is given up first, and that no plan takes more than there is."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vedette.device.catalogue import device_named
+from vedette.device.facts import Device, Family
+from vedette.errors import BadInputError, DoesNotFitError
+from vedette.models.facts import Model, Vision
+from vedette.models.store import candidates, find_model, read_source
+from vedette.plan.choose import choose_model
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Graphs, Wish
+
+GIB = 1024**3
+CATALOGUE = ["cosmos-reason2-2b", "qwen2-7b-instruct", "ernie-4.5-0.3b", "smollm2-135m-instruct"]
+TINY = Model(
+    name="tiny",
+    path=Path("/models/tiny"),
+    architecture="Qwen3VLForConditionalGeneration",
+    weights_bytes=32_770_048,
+    vision_weights_bytes=18_669_952,
+    decode_weights_bytes=14_100_096,
+    layers=6,
+    hidden_size=320,
+    intermediate_size=896,
+    attention_heads=4,
+    kv_heads=2,
+    head_size=64,
+    vocabulary_size=1280,
+    max_position_embeddings=4096,
+    dtype="bfloat16",
+    vision=Vision(16, 2, 2, 50_176, 81_920, 256, 6, 1024, 327_680),
+    thinks=True,
+    multimodal_rotary=True,
+    images_per_prompt=2,
+    videos_per_prompt=1,
+)
+
+
+def catalogue_model(name: str) -> Model:
+    model = read_source(find_model(name, Path("/nowhere")))
+    assert model is not None
+    return model
+
+
+def cpu(available_bytes: int) -> Device:
+    return Device(
+        name="box",
+        family=Family.CPU,
+        machine="x86_64",
+        memory_total_bytes=available_bytes + GIB,
+        memory_available_bytes=available_bytes,
+        unified_memory=True,
+        cpu_count=2,
+    )
+
+
+def jetson(available_bytes: int) -> Device:
+    return dataclasses.replace(
+        device_named("orin-nano-8gb"),
+        memory_total_bytes=available_bytes + GIB,
+        memory_available_bytes=available_bytes,
+    )
+
+
+def gpu(available_bytes: int, host_bytes: int) -> Device:
+    return dataclasses.replace(
+        cpu(available_bytes),
+        family=Family.NVIDIA,
+        unified_memory=False,
+        compute_capability=(9, 0),
+        memory_bandwidth_bytes_per_s=3_352_320_000_000,
+        host_memory_available_bytes=host_bytes,
+    )
+
+
+MODELS = st.sampled_from([TINY, *map(catalogue_model, CATALOGUE)])
+WISHES = st.builds(
+    Wish,
+    image_max_pixels=st.none() | st.integers(65_536, 1_000_000),
+    prompt_tokens=st.none() | st.integers(1, 1500),
+    answer_tokens=st.none() | st.integers(1, 1500),
+    images_per_request=st.none() | st.integers(0, 2),
+    concurrency=st.none() | st.integers(1, 16),
+    max_model_len=st.none() | st.integers(3600, 4096),
+)
+MEMORIES = st.integers(0, 40 * GIB)
+
+
+@settings(max_examples=150)
+@given(model=MODELS, wish=WISHES, available=MEMORIES)
+def test_a_plan_that_fits_never_takes_more_than_there_is(model: Model, wish: Wish, available: int) -> None:
+    for device in (cpu(available), jetson(available), gpu(available, 4 * GIB)):
+        plan = make_plan(device, model, wish)
+        memory, context = plan.memory, plan.context
+        assert plan.fits == (memory.total_bytes <= available)
+        assert plan.fits == (plan.shortfall_bytes == 0)
+        assert (
+            context.images_per_request * context.visual_tokens + context.prompt_tokens + context.answer_tokens
+            <= context.max_model_len
+            <= model.max_position_embeddings
+        )
+        assert plan.settings.max_num_batched_tokens >= max(context.visual_tokens, context.concurrency)
+        assert make_plan(device, model, wish) == plan
+
+
+@settings(max_examples=100)
+@given(model=MODELS, wish=WISHES, available=MEMORIES, more=MEMORIES)
+def test_more_memory_never_gives_less(model: Model, wish: Wish, available: int, more: int) -> None:
+    for make in (cpu, jetson):
+        less, greater = make_plan(make(available), model, wish), make_plan(make(available + more), model, wish)
+        assert greater.context.max_model_len >= less.context.max_model_len
+        assert greater.fits or not less.fits
+        assert greater.context.concurrency >= less.context.concurrency
+        assert (greater.context.image_max_pixels or 0) >= (less.context.image_max_pixels or 0)
+
+
+@settings(max_examples=60)
+@given(model=MODELS, wish=WISHES)
+def test_one_byte_less_than_needed_does_not_fit(model: Model, wish: Wish) -> None:
+    short = make_plan(cpu(0), model, wish)
+    needed = short.memory.total_bytes
+    # The reserve is a share of what is available: look for the least that fits just above the bare need.
+    low, high = 0, 2 * needed
+    while low < high:
+        middle = (low + high) // 2
+        if make_plan(cpu(middle), model, wish).fits:
+            high = middle
+        else:
+            low = middle + 1
+    assert make_plan(cpu(low), model, wish).memory.total_bytes <= low
+    below = make_plan(cpu(low - 1), model, wish)
+    assert not below.fits
+    assert below.shortfall_bytes >= 1
+
+
+@settings(max_examples=60)
+@given(model=MODELS, wish=WISHES, available=MEMORIES)
+def test_wishes_are_kept(model: Model, wish: Wish, available: int) -> None:
+    context = make_plan(jetson(available), model, wish).context
+    assert wish.concurrency in {None, context.concurrency}
+    assert wish.max_model_len in {None, context.max_model_len}
+    assert wish.answer_tokens in {None, context.answer_tokens}
+    assert wish.prompt_tokens in {None, context.prompt_tokens}
+    if model.vision and wish.images_per_request:
+        assert context.images_per_request == wish.images_per_request
+
+
+def test_the_shipped_model_on_a_small_machine() -> None:
+    plan = make_plan(cpu(8 * GIB), TINY, Wish())
+    assert plan.fits
+    assert (plan.context.max_model_len, plan.context.concurrency) == (4096, 4)
+    assert (plan.context.visual_tokens, plan.context.image_max_pixels) == (82, 81_920)
+    assert (plan.settings.images_per_prompt, plan.settings.videos_per_prompt) == (2, 1)
+    assert plan.settings.graphs is Graphs.EAGER
+    assert plan.settings.gpu_memory_utilization is None
+    assert plan.settings.reasoning_parser == "qwen3"
+    # (4096 / 128 blocks x 4 requests + 1) x 128 tokens x 6 layers x 2 heads x (64 + 64) x 2 bytes
+    assert plan.memory.kv_cache_bytes == 129 * 128 * 3072
+
+
+def test_kv_bytes_and_position_cache_of_a_real_shape() -> None:
+    plan = make_plan(device_named("agx-orin-64gb"), catalogue_model("cosmos-reason2-2b"), Wish())
+    assert plan.fits
+    assert plan.memory.kv_cache_bytes == (8192 // 16 * 4 + 1) * 16 * 114_688
+    assert plan.memory.weights_bytes == 4_255_065_088 + 268_435_456
+    assert plan.settings.graphs is Graphs.GRAPHS
+    assert plan.settings.capture_sizes == (1, 2, 4)
+    assert plan.decode_tokens_per_s_ceiling == pytest.approx(59.5, abs=0.1)
+
+
+def test_what_is_given_up_first() -> None:
+    model = catalogue_model("cosmos-reason2-2b")
+    plans = [make_plan(jetson(available * GIB // 20), model, Wish()) for available in range(300, 100, -1)]
+    contexts = [plan.context for plan in plans if plan.fits]
+    comfortable = [context for context in contexts if context.max_model_len >= 2048]
+    assert {context.concurrency for context in contexts if context.max_model_len > 2048} == {4}
+    assert min(context.concurrency for context in comfortable) == 1
+    assert {context.image_max_pixels for context in contexts if context.concurrency > 1} == {262_144}
+    assert all(context.concurrency == 1 for context in contexts if context.max_model_len < 2048)
+    assert min(context.max_model_len for context in contexts) <= 512
+
+
+def test_it_says_how_much_is_missing() -> None:
+    plan = make_plan(device_named("orin-nano-8gb"), catalogue_model("cosmos-reason2-2b"), Wish())
+    assert not plan.fits
+    assert plan.shortfall_bytes == plan.memory.total_bytes - plan.memory.available_bytes
+    assert 0 < plan.shortfall_bytes < 2 * GIB
+
+
+def test_a_discrete_gpu_keeps_the_processes_in_ram() -> None:
+    model = catalogue_model("cosmos-reason2-2b")
+    plan = make_plan(gpu(79 * GIB, 16 * GIB), model, Wish())
+    assert plan.memory.total_bytes < make_plan(jetson(79 * GIB), model, Wish()).memory.total_bytes
+    without_ram = make_plan(gpu(79 * GIB, GIB), model, Wish())
+    assert not without_ram.fits
+    assert without_ram.shortfall_bytes == without_ram.memory.host_bytes - GIB
+
+
+def test_pictures_can_be_switched_off() -> None:
+    model = catalogue_model("cosmos-reason2-2b")
+    plan = make_plan(jetson(8 * GIB), model, Wish(images_per_request=0))
+    assert (plan.settings.images_per_prompt, plan.settings.videos_per_prompt) == (0, 0)
+    assert (plan.context.visual_tokens, plan.context.image_max_pixels) == (0, None)
+    assert plan.memory.vision_activation_bytes == 0
+    with_pictures = make_plan(jetson(8 * GIB), model, Wish())
+    assert with_pictures.memory.weights_bytes - plan.memory.weights_bytes == model.vision_weights_bytes
+
+
+def test_a_gate_that_a_fitting_plan_passes() -> None:
+    for available in range(7 * GIB, 16 * GIB, GIB // 3):
+        plan = make_plan(jetson(available), catalogue_model("cosmos-reason2-2b"), Wish())
+        gate = plan.settings.gpu_memory_utilization
+        assert gate is not None
+        assert gate * (available + GIB) <= plan.memory.engine_bytes
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        (Wish(max_model_len=-1), "A context of -1 cannot be"),
+        (Wish(concurrency=0), "A concurrency of 0"),
+        (Wish(answer_tokens=1 << 40), "An answer of"),
+        (Wish(max_model_len=5000), "no more than 4096 positions"),
+        (Wish(image_max_pixels=100), "too small to be seen"),
+        (Wish(images_per_request=-2), "-2 pictures"),
+        (Wish(max_model_len=256, answer_tokens=4000), "do not all fit"),
+        (Wish(prompt_tokens=4000, answer_tokens=4000), "do not all fit"),
+    ],
+)
+def test_impossible_wishes_are_one_clear_sentence(wish: Wish, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        make_plan(cpu(8 * GIB), TINY, wish)
+
+
+def test_a_machine_without_a_gpu_gets_the_shipped_model() -> None:
+    found = [*candidates(Path("/nowhere")), ("tiny", TINY)]
+    assert choose_model(cpu(64 * GIB), found, Wish())[1] is TINY
+
+
+@pytest.mark.parametrize(
+    ("board", "name"), [("orin-nx-16gb", "nvidia/Cosmos-Reason2-2B"), ("agx-thor", "nvidia/Cosmos-Reason2-2B")]
+)
+def test_a_board_gets_the_best_that_sees_and_fits(board: str, name: str) -> None:
+    assert choose_model(device_named(board), candidates(Path("/nowhere")), Wish())[1].name == name
+
+
+def test_a_model_that_does_not_see_is_better_than_none() -> None:
+    found = [("big", catalogue_model("cosmos-reason2-2b")), ("small", catalogue_model("ernie-4.5-0.3b"))]
+    assert choose_model(jetson(5 * GIB), found, Wish())[0] == "small"
+
+
+def test_nothing_fits() -> None:
+    with pytest.raises(DoesNotFitError, match=r"nearest, needs \d\.\d\d GiB more"):
+        choose_model(cpu(GIB), [("tiny", TINY)], Wish())
