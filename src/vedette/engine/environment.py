@@ -20,6 +20,14 @@ from vedette.errors import DiskFullError, EngineInstallError
 _GIB = 1024**3
 _MANIFEST = "vedette-manifest.json"
 _PYTHONS = ("python3.12", "python3.11", "python3.13", "python3.14", "python3")
+_UNREACHABLE = (
+    "from versions: none",  # how pip ends when no index answers, after the warnings it may have printed
+    "NewConnectionError",
+    "Temporary failure in name resolution",
+    "Network is unreachable",
+    "ProxyError",
+    "ConnectTimeoutError",
+)
 _DROPPED = ("torchaudio", "torchcodec")
 
 
@@ -322,14 +330,13 @@ def explain_failure(output: tuple[str, ...]) -> EngineInstallError | DiskFullErr
             "The disk was full before the engine was installed.",
             "Free some space, or set VEDETTE_HOME to a larger disk.",
         )
-    unreachable = ("Failed to establish a new connection", "Temporary failure in name resolution", "NewConnectionError",
-                   "Network is unreachable", "ProxyError", "ConnectTimeoutError", "Could not fetch URL")  # fmt: skip
-    if any(sign in text for sign in unreachable):
+    missing = re.search(r"No matching distribution found for (\S+)", text)
+    if any(sign in text for sign in _UNREACHABLE):
+        what = missing[1] if missing else "it"
         return EngineInstallError(
-            "The engine could not be installed: no package index can be reached.",
+            f"The engine could not be installed: no package index that can be reached offers {what}.",
             "Connect to the internet, or point pip to a mirror (PIP_INDEX_URL) or to wheels on disk (PIP_FIND_LINKS).",
         )
-    missing = re.search(r"No matching distribution found for (\S+)", text)
     if missing:
         return EngineInstallError(
             f"The engine could not be installed: no index offers {missing[1]}.",

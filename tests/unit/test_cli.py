@@ -1,0 +1,110 @@
+"""The command line as a person meets it: real processes, one clear sentence, the right exit code, nothing left."""
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.processes import free_port, run_vedette
+
+
+def assert_refused(result: "subprocess.CompletedProcess[str]", says: str) -> None:
+    assert result.returncode == 1, result
+    assert says in result.stderr
+    assert "→" in result.stderr, "no next step"
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize("command", ["up", "plan", "status", "logs", "down", "device"])
+def test_every_command_has_help_with_an_example(tmp_path: Path, command: str) -> None:
+    result = run_vedette(tmp_path, command, "--help")
+    assert result.returncode == 0
+    assert "Example" in result.stdout
+
+
+def test_an_unknown_model_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    result = run_vedette(tmp_path, "up", "vedette-tinny", "--port", str(free_port()))
+    assert_refused(result, "vedette-tinny")
+    assert "vedette-tiny" in result.stderr
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_an_error_as_json_is_one_object(tmp_path: Path) -> None:
+    result = run_vedette(tmp_path, "plan", "no-such-model", "--json")
+    assert result.returncode == 1
+    error = json.loads(result.stdout)
+    assert (error["event"], error["code"]) == ("error", "model_not_found")
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert_refused(run_vedette(tmp_path / "home", "plan", str(tmp_path / "empty")), "config.json")
+    assert_refused(run_vedette(tmp_path / "home", "plan", str(tmp_path / "missing")), "missing")
+
+
+def test_a_taken_port_is_refused_with_another(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run_vedette(tmp_path, "up", "--port", str(port))
+    assert_refused(result, f"Port {port} is taken")
+    assert f"--port {port + 1}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("up", "--host", "203.0.113.7"), "203.0.113.7 is no address of this machine"),
+        (("up", "--port", "70000"), "out of range"),
+        (("plan", "--device", "orin-nanno-8gb"), "orin-nano-8gb"),
+        (("plan", "--context", "-5"), "out of range"),
+        (("down",), "not running"),
+        (("logs",), "no log yet"),
+    ],
+)
+def test_mistakes_are_said_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    assert_refused(run_vedette(tmp_path, *arguments), says)
+
+
+def test_a_home_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert_refused(run_vedette(tmp_path / "file" / "home", "device"), "VEDETTE_HOME")
+
+
+def test_a_wrong_configuration_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("prot = 1\n")
+    assert_refused(run_vedette(tmp_path, "plan"), "prot")
+
+
+def test_status_of_nothing_says_so_and_exits_with_three(tmp_path: Path) -> None:
+    result = run_vedette(tmp_path, "status", "--json")
+    assert result.returncode == 3
+    assert json.loads(result.stdout)["state"] == "stopped"
+
+
+def test_device_tells_what_it_knows_and_what_not(tmp_path: Path) -> None:
+    facts = json.loads(run_vedette(tmp_path, "device", "--json").stdout)
+    assert facts["memory_total_bytes"] >= facts["memory_available_bytes"] > 0
+    assert facts["assumed"] is False
+    assert "unknown" in run_vedette(tmp_path, "device").stdout
+
+
+def test_a_plan_for_a_board_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
+    arguments = ("plan", "vedette-tiny", "--device", "orin-nano-8gb", "--json")
+    plans = [json.loads(run_vedette(tmp_path, *arguments).stdout) for _ in range(2)]
+    assert plans[0] == plans[1]
+    assert plans[0]["fits"]
+    assert plans[0]["device"]["assumed"]
+    assert plans[0]["memory"]["total_bytes"] <= plans[0]["memory"]["available_bytes"]
+    assert all(reason["why"] and reason["basis"] for reason in plans[0]["reasons"])
+
+
+def test_what_does_not_fit_is_said_with_what_is_missing(tmp_path: Path) -> None:
+    result = run_vedette(tmp_path, "plan", "Qwen2-7B-Instruct", "--device", "orin-nano-8gb", "--json")
+    plan = json.loads(result.stdout)
+    assert result.returncode == 1
+    assert not plan["fits"]
+    assert plan["shortfall_bytes"] == plan["memory"]["total_bytes"] - plan["memory"]["available_bytes"] > 0
