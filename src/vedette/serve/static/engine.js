@@ -1,0 +1,110 @@
+// How the engine is: the pill in the bar, and a panel with its steps while it comes up or its cause when it failed.
+
+import { PHASES, phaseName, t, withCode } from "./strings.js";
+
+const MANY = 1000;
+
+export class EnginePanel {
+  constructor(pill, pillText, panel) {
+    Object.assign(this, { pill, pillText, panel });
+    this.status = null;
+    this.connected = false;
+    setInterval(() => this.showTime(), 250);
+  }
+
+  /** A status message of the server, or null while there is no connection. */
+  update(message) {
+    this.connected = message !== null;
+    if (message) {
+      this.status = message.engine;
+      // Elapsed time counts on from the server's clock; the page's own may be wrong.
+      this.phaseBegan = performance.now() - (message.now - (message.engine.since ?? message.now)) * 1000;
+    }
+    this.show();
+  }
+
+  get isReady() {
+    return this.connected && this.status?.state === "ready";
+  }
+
+  show() {
+    const { status } = this;
+    if (!this.connected) {
+      const known = status !== null;
+      this.showPill(known ? "lost" : "connecting", t(known ? "lost" : "connecting"));
+      if (known) this.showFailure(t("lost"), [t("lostHint")]);
+      return;
+    }
+    const state = status.state === "stopped" ? t("stoppedState") : t(status.state);
+    this.showPill(status.state, status.model ? `${state} · ${status.model}` : state);
+    if (status.state === "ready") this.panel.hidden = true;
+    else if (status.state === "preparing" || status.state === "starting") this.showSteps();
+    else if (status.cause) this.showFailure(t("failedTitle"), [status.cause.sentence, status.cause.hint]);
+    else this.showFailure(state, [t("stoppedHint")]);
+  }
+
+  showPill(state, text) {
+    this.pill.dataset.state = state;
+    this.pillText.textContent = text;
+  }
+
+  showFailure(title, sentences) {
+    this.panel.className = "engine bad";
+    this.panel.replaceChildren(line("h2", title), ...sentences.map((sentence) => line("p", sentence)));
+    this.panel.hidden = false;
+  }
+
+  showSteps() {
+    const { phase, detail, done, total, cause } = this.status;
+    this.panel.className = "engine";
+    this.panel.replaceChildren(line("h2", t("comingUp")), line("p", t("comingUpHint")));
+    if (cause) this.panel.append(line("p", `${cause.sentence} ${cause.hint}`));
+    const steps = document.createElement("ol");
+    steps.className = "steps";
+    const at = PHASES.indexOf(phase);
+    PHASES.forEach((name, index) => {
+      const step = document.createElement("li");
+      step.className = index < at ? "before" : index === at ? "now" : "later";
+      step.append(mark(index < at), line("span", phaseName(name)), line("span", "", "time"));
+      if (index === at) {
+        step.setAttribute("aria-current", "step");
+        if (total) {
+          step.append(Object.assign(document.createElement("progress"), { value: done, max: total }));
+        }
+        if (detail) step.children[1].append(` · ${detail}`);
+        this.amount = total ? (total > MANY ? `${Math.floor((100 * done) / total)} % · ` : `${done}/${total} · `) : "";
+      }
+      steps.append(step);
+    });
+    this.panel.append(steps);
+    this.panel.hidden = false;
+    this.showTime();
+  }
+
+  showTime() {
+    const time = this.panel.querySelector(".now .time");
+    if (time) time.textContent = this.amount + elapsed(performance.now() - this.phaseBegan);
+  }
+}
+
+function elapsed(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const minutes = Math.floor(seconds / 60);
+  return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+}
+
+function line(tag, text, name = "") {
+  const element = document.createElement(tag);
+  element.className = name;
+  element.append(...withCode(text));
+  return element;
+}
+
+function mark(isDone) {
+  if (!isDone) return line("span", "", "ring");
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", "#i-check");
+  svg.append(use);
+  return svg;
+}

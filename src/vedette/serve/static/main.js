@@ -1,0 +1,341 @@
+// The page: what is looked at, what is asked, and the one session with the server that joins them.
+
+import { EnginePanel } from "./engine.js";
+import { Feed } from "./feed.js";
+import { LiveSocket } from "./socket.js";
+import { CameraSource, FileSource, SceneSource } from "./sources.js";
+import { onLanguage, presets, setLanguage, t, translate, withCode } from "./strings.js";
+
+const SETTLE_MS = 400;
+const SENT_KEPT = 4;
+
+const $ = (id) => document.getElementById(id);
+
+const engine = new EnginePanel($("pill"), $("pill-text"), $("engine"));
+const feed = new Feed({
+  list: $("answers"), empty: $("empty"), spoken: $("spoken"), caption: $("caption"), pace: $("pace"), clear: $("clear"),
+});
+const sources = {
+  camera: new CameraSource((sentence) => { stop(); notice(sentence, "tryAgain", openCamera); }),
+  file: new FileSource(),
+  scene: new SceneSource((sentence) => notice(sentence, "tryAgain", showSource)),
+};
+
+let chosen = "camera";
+let running = false;
+let server = null; // the last status message: limits, thinks, sees
+let asked = null; // the question of the run
+const sent = new Map(); // frames by the number of their ask, until their answer begins
+
+// ---- The session ----
+
+const socket = new LiveSocket({
+  open: () => { if (running) sendStart(); },
+  lost: () => {
+    engine.update(null);
+    feed.breakOff("broken", t("broken"));
+    sent.clear();
+    showGo();
+  },
+  status: (message) => {
+    server = message;
+    engine.update(message);
+    showLimits();
+    showGo();
+  },
+  ask: answerAsk,
+  frame: (id, picture) => keep(id, picture),
+  begin: ({ id, truth }) => {
+    hideFault();
+    feed.begin(asked.prompt, sent.get(id), truth);
+    for (const number of sent.keys()) if (number <= id) sent.delete(number);
+  },
+  words: (message) => feed.add(message),
+  done: (message) => feed.finish(message),
+  stopped: () => {
+    feed.breakOff("stopped", t("stopped"));
+    feed.rest();
+    running = false;
+    showGo();
+  },
+  error: ({ sentence, hint }) => {
+    feed.breakOff("broken", t("broken"));
+    // While the engine is down its panel says why; the same again below would only be noise.
+    if (engine.isReady) showFault(`${sentence} ${hint}`);
+  },
+});
+
+async function answerAsk({ id, max_pixels: maxPixels }) {
+  const began = performance.now();
+  const frame = await sources[chosen].grab?.(maxPixels);
+  if (!frame) {
+    socket.send({ type: "no_frame", id });
+    return;
+  }
+  const picture = await frame.blob.arrayBuffer();
+  const readMs = performance.now() - began;
+  keep(id, frame.blob);
+  socket.sendFrame(id, readMs, Math.max(frame.ageMs, 0), picture);
+}
+
+/** Keeps a frame until its answer begins, and shows that it was taken. */
+function keep(id, picture) {
+  sent.set(id, picture);
+  for (const number of sent.keys()) if (sent.size > SENT_KEPT) sent.delete(number);
+  const stage = $("stage");
+  stage.classList.remove("caught");
+  requestAnimationFrame(() => stage.classList.add("caught"));
+}
+
+function sendStart() {
+  const sees = server?.sees ?? true;
+  asked = {
+    type: "start",
+    source: !sees ? "none" : chosen === "scene" ? "scene" : "page",
+    prompt: $("prompt").value,
+    system: $("system").value,
+    max_tokens: Number($("length").value),
+    thinking: $("think").checked,
+    once: isOnce(),
+  };
+  socket.send(asked);
+}
+
+/** A still picture, or no picture at all, is asked about once; everything that moves again and again. */
+function isOnce() {
+  return server?.sees === false || (chosen === "file" && sources.file.still);
+}
+
+async function start() {
+  if (server?.sees !== false) {
+    if (chosen === "camera" && !sources.camera.isOpen && !(await openCamera())) return;
+    if (chosen === "file" && !sources.file.isOpen) {
+      $("file").click();
+      return;
+    }
+  }
+  hideFault();
+  running = true;
+  sendStart();
+  showGo();
+}
+
+function stop() {
+  if (!running) return;
+  running = false;
+  socket.send({ type: "stop" });
+  showGo();
+}
+
+function toggle() {
+  if (running) stop();
+  else start();
+}
+
+let settling = null;
+
+/** New wishes count from the next frame on, once the person has stopped typing. */
+function wishesChanged() {
+  clearTimeout(settling);
+  settling = setTimeout(() => { if (running) sendStart(); }, SETTLE_MS);
+}
+
+// ---- What is looked at ----
+
+function showSource() {
+  hideNotice();
+  const source = sources[chosen];
+  if (chosen === "scene") source.open();
+  else sources.scene.close();
+  if (chosen !== "camera") sources.camera.close();
+  $("view").replaceChildren(...(source.element ? [source.element] : []));
+  $("about-scene").hidden = chosen !== "scene";
+  $("chooser").hidden = chosen !== "file" || !sources.file.isOpen;
+  $("file-name").textContent = sources.file.name;
+  $("devices").hidden = true;
+  if (chosen === "file" && !source.isOpen) notice(t("noFile"), "choose", () => $("file").click(), "i-file");
+  if (chosen === "camera") {
+    if (source.isOpen) showDevices();
+    else notice(t("cameraOff"), "turnOn", openCamera);
+  }
+}
+
+function choose(name) {
+  if (name !== chosen) stop();
+  chosen = name;
+  document.querySelector(`input[name="source"][value="${name}"]`).checked = true;
+  $("caption").textContent = "";
+  showSource();
+  showGo();
+}
+
+/** Opens the camera and says whether that went well; if not, the stage says why. */
+async function openCamera(deviceId = null) {
+  try {
+    await sources.camera.open(typeof deviceId === "string" ? deviceId : null);
+  } catch (error) {
+    notice(error.message, "tryAgain", openCamera);
+    return false;
+  }
+  showSource();
+  return true;
+}
+
+async function showDevices() {
+  const devices = await sources.camera.devices();
+  $("device").replaceChildren(...devices.map((device, index) =>
+    new Option(device.label || `${t("camera")} ${index + 1}`, device.deviceId)));
+  $("device").value = sources.camera.deviceId ?? "";
+  $("turn").hidden = !matchMedia("(pointer: coarse)").matches || devices.length < 2;
+  $("devices").hidden = chosen !== "camera" || (devices.length < 2 && $("turn").hidden);
+}
+
+async function openFile(file) {
+  try {
+    await sources.file.open(file);
+  } catch (error) {
+    choose("file");
+    notice(error.message, "choose", () => $("file").click(), "i-alert");
+    return;
+  }
+  stop();
+  choose("file");
+}
+
+function notice(sentence, action, onAction, picture = "i-camera") {
+  $("notice").querySelector("use").setAttribute("href", `#${picture}`);
+  $("notice-text").replaceChildren(...withCode(sentence));
+  $("notice-action").textContent = t(action);
+  $("notice-action").onclick = () => onAction();
+  $("notice").hidden = false;
+}
+
+function hideNotice() {
+  $("notice").hidden = true;
+}
+
+// ---- What is asked ----
+
+function showPresets() {
+  const all = presets(server?.engine.model);
+  if (!$("prompt").value) $("prompt").value = all[0][1];
+  $("presets").replaceChildren(...all.map(([label, question]) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: label, title: question });
+    button.setAttribute("aria-pressed", String(question === $("prompt").value));
+    button.addEventListener("click", () => {
+      $("prompt").value = question;
+      markPreset();
+      wishesChanged();
+    });
+    return button;
+  }));
+}
+
+function markPreset() {
+  for (const button of $("presets").children) {
+    button.setAttribute("aria-pressed", String(button.title === $("prompt").value));
+  }
+}
+
+let limit = null;
+
+function showLimits() {
+  $("think-row").hidden = !server.thinks;
+  $("empty").querySelector("p").textContent = t(server.sees ? "empty" : "emptyText");
+  showPresets();
+  if (!server.limits || server.limits.answer_tokens === limit) return;
+  limit = server.limits.answer_tokens;
+  const step = limit >= 256 ? 16 : limit >= 64 ? 8 : 1;
+  Object.assign($("length"), { min: step, max: limit, step: 1, value: Math.min(limit, 256) });
+  showLength();
+}
+
+function showLength() {
+  $("length-text").textContent = t("tokens", { n: $("length").value });
+}
+
+function showGo() {
+  const waits = running && !engine.isReady;
+  $("go").dataset.running = String(running);
+  $("go-icon").setAttribute("href", running ? "#i-stop" : "#i-play");
+  $("go-text").textContent = t(waits ? "waiting" : running ? "stop" : isOnce() ? "ask" : "start");
+  $("badge").hidden = !running || waits;
+}
+
+function showFault(sentence) {
+  $("fault").replaceChildren(...withCode(sentence));
+  $("fault").hidden = false;
+}
+
+function hideFault() {
+  $("fault").hidden = true;
+}
+
+// ---- Hands on the page ----
+
+$("go").addEventListener("click", toggle);
+$("prompt").addEventListener("input", () => { markPreset(); wishesChanged(); });
+$("system").addEventListener("input", wishesChanged);
+$("think").addEventListener("change", wishesChanged);
+$("length").addEventListener("input", () => { showLength(); wishesChanged(); });
+$("device").addEventListener("change", () => openCamera($("device").value));
+$("turn").addEventListener("click", async () => { await sources.camera.turn().catch(() => {}); showDevices(); });
+$("choose").addEventListener("click", () => $("file").click());
+$("file").addEventListener("change", () => {
+  const [file] = $("file").files;
+  $("file").value = "";
+  if (file) openFile(file);
+});
+for (const tab of document.querySelectorAll('input[name="source"]')) {
+  tab.addEventListener("change", () => choose(tab.value));
+}
+for (const button of document.querySelectorAll("[data-language]")) {
+  button.addEventListener("click", () => setLanguage(button.dataset.language));
+}
+
+document.addEventListener("keydown", (event) => {
+  const busy = event.target.closest("input:not([type=radio]), textarea, select, button, summary, a");
+  if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === " ") toggle();
+  else if (event.key === "/") $("prompt").focus();
+  else if ("123".includes(event.key)) choose(["camera", "file", "scene"][Number(event.key) - 1]);
+  else return;
+  event.preventDefault();
+});
+
+let dragged = 0;
+document.addEventListener("dragenter", () => { dragged += 1; document.body.classList.add("dragging"); });
+document.addEventListener("dragleave", () => { dragged -= 1; if (!dragged) document.body.classList.remove("dragging"); });
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  dragged = 0;
+  document.body.classList.remove("dragging");
+  const [file] = event.dataTransfer.files;
+  if (file) openFile(file);
+});
+
+// ---- Beginning ----
+
+/** The camera where there is one, else the scene, which needs none. */
+async function firstSource() {
+  if (!navigator.mediaDevices?.enumerateDevices) return "scene";
+  const devices = await sources.camera.devices().catch(() => []);
+  return devices.some((device) => device.kind === "videoinput") ? "camera" : "scene";
+}
+
+onLanguage(() => {
+  engine.show();
+  showPresets();
+  showLength();
+  showGo();
+  if (server) showLimits();
+  showSource();
+  const keys = t("keys").split(/(\{\w+\})/).map((part) => {
+    const names = { "{space}": [t("space")], "{slash}": ["/"], "{digits}": ["1", "2", "3"] }[part];
+    return names ? names.map((name) => Object.assign(document.createElement("kbd"), { textContent: name })) : [part];
+  });
+  $("keys").replaceChildren(...keys.flat());
+});
+translate();
+choose(await firstSource());

@@ -1,0 +1,56 @@
+// The live socket: connects, connects again when it is lost, and speaks the words of serve/messages.py.
+
+const HEADER_BYTES = 12;
+const LONGEST_PAUSE_MS = 5000;
+
+export class LiveSocket {
+  /** `handlers`: open(), lost(), frame(id, blob), and one for each type of message. */
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.pause = 250;
+    this.connect();
+  }
+
+  connect() {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(`${scheme}//${location.host}/api/live`);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      this.pause = 250;
+      this.handlers.open();
+    };
+    socket.onmessage = ({ data }) => this.receive(data);
+    socket.onclose = () => {
+      this.handlers.lost();
+      setTimeout(() => this.connect(), this.pause);
+      this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
+    };
+    this.socket = socket;
+  }
+
+  receive(data) {
+    if (typeof data === "string") {
+      const message = JSON.parse(data);
+      this.handlers[message.type]?.(message);
+    } else {
+      const id = new DataView(data).getUint32(0);
+      this.handlers.frame(id, new Blob([data.slice(HEADER_BYTES)], { type: "image/jpeg" }));
+    }
+  }
+
+  send(message) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  /** A frame for ask `id`: how long the ask was held and how old the picture is by now, both in ms. */
+  sendFrame(id, heldMs, ageMs, picture) {
+    if (this.socket.readyState !== WebSocket.OPEN) return;
+    const message = new Uint8Array(HEADER_BYTES + picture.byteLength);
+    const header = new DataView(message.buffer);
+    header.setUint32(0, id);
+    header.setUint32(4, Math.round(heldMs * 1000));
+    header.setUint32(8, Math.round(ageMs * 1000));
+    message.set(new Uint8Array(picture), HEADER_BYTES);
+    this.socket.send(message);
+  }
+}
