@@ -68,6 +68,11 @@ def propose(settings: Settings, home: Home, device_name: str | None = None) -> P
     """
     device = device_named(device_name) if device_name else read_device(storage=home.data)
     source, model = _choose(settings, home, device)
+    if model is None:
+        raise ModelNotFoundError(
+            f"Nothing is known of {source.name} before its files are here.",
+            f"Fetch them with `vedette up {source.name}`.",
+        )
     return Proposal(device, source, model, make_plan(device, model, _wish(settings)), home.cache)
 
 
@@ -145,33 +150,35 @@ class Deployment:
         self.life.progress(Phase.CHOOSING)
         source, model = await asyncio.to_thread(_choose, self._settings, self._home, device)
         why = "as you asked" if self._settings.model else "the best of the catalogue that fits here"
+        if model is None:  # an id that only a hub knows: its files have to be here before they can be planned for
+            await self._fetch(source, None)
+            model = await asyncio.to_thread(_read_fetched, source)
+        why = "as you asked" if self._settings.model else "the best of the catalogue that fits here"
         self._tell({"event": "model", "name": source.name, "weights_bytes": model.weights_bytes, "why": why})
         self._model = model
         self._make_plan(device, model)  # before gigabytes are fetched and installed for nothing
-        recipe = _recipe_for(device)
-        self.life.progress(Phase.INSTALLING)
         workshop = environment.Workshop(
             self._home.engines,
             self._settings.torch_index,
             mark_of(self._home),
             lambda step: self.life.progress(Phase.INSTALLING, step),
         )
-        made = await environment.ensure(recipe, workshop)
-        if not source.installed:
-            self.life.progress(Phase.FETCHING)
-            async with contextlib.aclosing(fetch_model(source, self._home.models, made.python)) as steps:
-                async for step in steps:
-                    self.life.progress(Phase.FETCHING, step.detail, step.done_bytes, step.total_bytes)
+        self.life.progress(Phase.INSTALLING)
+        made = await environment.ensure(_recipe_for(device), workshop)
+        await self._fetch(source, made)
         return source, made
+
+    async def _fetch(self, source: Source, made: environment.Environment | None) -> None:
+        python = made.python if made else None
+        async with contextlib.aclosing(fetch_model(source, self._home.models, python)) as steps:
+            async for step in steps:
+                self.life.progress(Phase.FETCHING, step.detail, step.done_bytes, step.total_bytes)
 
     async def _start(self, source: Source, made: environment.Environment) -> None:
         """Plans with the memory of this moment and starts the engine. Raises VedetteError."""
         self.life.progress(Phase.PLANNING)
         device = await asyncio.to_thread(read_device, storage=self._home.data)
-        installed = dataclasses.replace(source, installed=True)
-        self._model = await asyncio.to_thread(read_source, installed)
-        if self._model is None:
-            raise ModelNotFoundError(f"{source.path} is gone.", "Start again: vedette fetches it anew.")
+        self._model = await asyncio.to_thread(_read_fetched, source)
         plan = self._make_plan(device, self._model)
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
         arguments = serve_arguments(plan.settings, target)
@@ -222,17 +229,18 @@ class Deployment:
         return plan
 
 
-def _choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Model]:
-    """The model that was asked for, or the best of the catalogue that fits."""
+def _choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Model | None]:
+    """The model that was asked for, or the best of the catalogue that fits; None of an id that only a hub knows."""
     if settings.model is None:
         return choose_model(device, candidates(home.models), _wish(settings))
     source = find_model(settings.model, home.models)
-    model = read_source(source)
-    if model is None:
-        raise ModelNotFoundError(
-            f"Nothing is known of {source.name} before it is here.", "Fetch it first: `vedette up` does."
-        )
-    return source, model
+    return source, read_source(source)
+
+
+def _read_fetched(source: Source) -> Model:
+    model = read_source(dataclasses.replace(source, installed=True))
+    assert model is not None  # noqa: S101 - an installed model has facts or raises
+    return model
 
 
 def _recipe_for(device: Device) -> environment.Recipe:

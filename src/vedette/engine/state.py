@@ -9,7 +9,7 @@ Only the deployment writes; the page, the CLI and the metrics watch.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 
@@ -98,7 +98,7 @@ class Life:
         since = now.since if now.phase is phase else time.time()
         self._publish(Status(now.state, phase, detail, done, total, since=since))
 
-    async def watch(self) -> AsyncIterator[Status]:
+    async def watch(self) -> AsyncGenerator[Status, None]:
         """The present status at once, then every further one."""
         queue: asyncio.Queue[Status] = asyncio.Queue()
         queue.put_nowait(self.status)
