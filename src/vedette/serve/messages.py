@@ -67,9 +67,10 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
-    """An answer to frame `id` begins. `truth` is what the scene really holds."""
+    """The answer of `prompt` about frame `id` begins. `truth` is what the scene really holds."""
 
     id: int
+    prompt: str
     truth: str | None
 
 

@@ -44,7 +44,8 @@ PATIENCE_S = 0.6
 """How long a page may hold a slot before its frame is there."""
 _LONG_PATIENCE_S = 10.0
 _PAUSE_S = 0.5
-"""Before asking again a page that had no frame, or an engine that failed."""
+"""Before asking again a page that had no frame; before asking again an engine that failed, doubled each time."""
+_LONGEST_PAUSE_S = 10.0
 _MESSAGES_PER_S = 50.0
 _MESSAGES_AT_ONCE = 100.0
 
@@ -62,7 +63,7 @@ class Session:
         self._socket = socket
         self._camera = PageCamera(self._send)
         self._engine_ready = asyncio.Event()
-        self._wish: Start | None = None
+        self._wish = Start("none", "", 1)
         self._asking: asyncio.Task[None] | None = None
         self._number = 0
         self._page_is_slow = False
@@ -119,17 +120,20 @@ class Session:
 
     async def _ask_on(self) -> None:
         """Frame after frame until stopped, or until a fault that asking again would only repeat."""
+        pause_s = _PAUSE_S
         try:
             while True:
                 await self._engine_ready.wait()
                 try:
                     answered = await self._take_turn()
+                    pause_s = _PAUSE_S
                 except EngineUnavailableError as error:
                     await self._tell(error, self._number)
-                    answered = None
+                    answered = False
+                    pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
                 if not answered:
-                    await asyncio.sleep(_PAUSE_S)
-                elif self._wish is not None and self._wish.once:
+                    await asyncio.sleep(pause_s)
+                elif self._wish.once:
                     break
         except VedetteError as error:
             await self._tell(error, self._number)
@@ -142,18 +146,17 @@ class Session:
 
     async def _take_turn(self) -> bool:
         """One frame and its answer; False when there was no frame."""
-        wish = self._wish
-        if wish is None:
-            raise RuntimeError("asking without a wish")
+        source = self._wish.source
         frame = None
-        if wish.source == "page" and self._page_is_slow:
+        if source == "page" and self._page_is_slow:
             frame = await self._ask_page(_LONG_PATIENCE_S)
             if frame is None:
                 return False
         async with self._turns.take():
-            if wish is not self._wish:
-                return True  # another wish came while waiting: begin again with it
-            if wish.source != "none" and frame is None:
+            wish = self._wish  # it may have changed while waiting
+            if wish.source != source:
+                frame = None
+            if frame is None and wish.source != "none":
                 frame = await self._newest(wish)
                 if frame is None:
                     return False
@@ -189,7 +192,7 @@ class Session:
         if frame is None:
             self._number += 1
         request = build_request(wish, frame, context, self._backend.thinks)
-        await self._send(Begin(self._number, frame.truth if frame else None))
+        await self._send(Begin(self._number, wish.prompt, frame.truth if frame else None))
         meter = Meter(frame)
         outcome = "broken"
         try:

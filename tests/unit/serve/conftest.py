@@ -165,9 +165,7 @@ async def deployment(upstream: Upstream) -> AsyncIterator[Deployment]:
 
 
 @pytest.fixture
-async def url(
-    deployment: Deployment, serve: Serve
-) -> str:
+async def url(deployment: Deployment, serve: Serve) -> str:
     """Where the app listens."""
     address, _ = await serve(create_app(deployment))
     return address

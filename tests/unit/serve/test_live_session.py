@@ -23,7 +23,12 @@ async def test_frame_is_asked_for_and_its_answer_streams(page, upstream, jpeg):
     ask = await page.next("ask")
     assert ask["max_pixels"] == 320 * 240
     await page.send_frame(ask["id"], jpeg, held_us=900, age_us=800)
-    assert await page.next("begin") == {"type": "begin", "id": ask["id"], "truth": None}
+    assert await page.next("begin") == {
+        "type": "begin",
+        "id": ask["id"],
+        "prompt": "What do you see?",
+        "truth": None,
+    }
     assert (await page.next("words"))["reasoning"] == "Look. "
     assert (await page.next("words"))["content"] == "A red"
     assert (await page.next("words"))["content"] == " star."
@@ -195,6 +200,21 @@ async def test_once_answers_once(page, upstream):
     await page.next("done")
     await page.next("stopped")
     assert len(upstream.bodies) == 1
+
+
+async def test_once_answers_even_if_the_question_changes_while_waiting(open_page, upstream):
+    upstream.held = asyncio.Event()
+    first, second = await open_page(), await open_page()
+    await first.start(source="none", once=True)
+    await first.next("words")
+    await second.start(source="none", once=True, prompt="one")
+    await second.start(source="none", once=True, prompt="two")
+    await second.socket.send_str("{")
+    await second.next("error")  # so both wishes have arrived
+    upstream.held.set()
+    assert (await second.next("begin"))["prompt"] == "two"
+    await second.next("done")
+    await second.next("stopped")
 
 
 async def test_question_without_a_picture(page, upstream):

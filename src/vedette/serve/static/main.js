@@ -22,9 +22,9 @@ const sources = {
 };
 
 let chosen = "camera";
+let byHand = false; // whether the person has chosen a source or pressed Start
 let running = false;
 let server = null; // the last status message: limits, thinks, sees
-let asked = null; // the question of the run
 const sent = new Map(); // frames by the number of their ask, until their answer begins
 
 // ---- The session ----
@@ -45,9 +45,9 @@ const socket = new LiveSocket({
   },
   ask: answerAsk,
   frame: (id, picture) => keep(id, picture),
-  begin: ({ id, truth }) => {
+  begin: ({ id, prompt, truth }) => {
     hideFault();
-    feed.begin(asked.prompt, sent.get(id), truth);
+    feed.begin(prompt, sent.get(id), truth);
     for (const number of sent.keys()) if (number <= id) sent.delete(number);
   },
   words: (message) => feed.add(message),
@@ -89,7 +89,7 @@ function keep(id, picture) {
 
 function sendStart() {
   const sees = server?.sees ?? true;
-  asked = {
+  socket.send({
     type: "start",
     source: !sees ? "none" : chosen === "scene" ? "scene" : "page",
     prompt: $("prompt").value,
@@ -97,8 +97,7 @@ function sendStart() {
     max_tokens: Number($("length").value),
     thinking: $("think").checked,
     once: isOnce(),
-  };
-  socket.send(asked);
+  });
 }
 
 /** A still picture, or no picture at all, is asked about once; everything that moves again and again. */
@@ -107,6 +106,7 @@ function isOnce() {
 }
 
 async function start() {
+  byHand = true;
   if (server?.sees !== false) {
     if (chosen === "camera" && !sources.camera.isOpen && !(await openCamera())) return;
     if (chosen === "file" && !sources.file.isOpen) {
@@ -163,6 +163,7 @@ function showSource() {
 function choose(name) {
   if (name !== chosen) stop();
   chosen = name;
+  byHand = true;
   document.querySelector(`input[name="source"][value="${name}"]`).checked = true;
   $("caption").textContent = "";
   showSource();
@@ -245,8 +246,7 @@ function showLimits() {
   showPresets();
   if (!server.limits || server.limits.answer_tokens === limit) return;
   limit = server.limits.answer_tokens;
-  const step = limit >= 256 ? 16 : limit >= 64 ? 8 : 1;
-  Object.assign($("length"), { min: step, max: limit, step: 1, value: Math.min(limit, 256) });
+  Object.assign($("length"), { min: Math.min(8, limit), max: limit, step: 1, value: Math.min(limit, 256) });
   showLength();
 }
 
@@ -317,11 +317,12 @@ document.addEventListener("drop", (event) => {
 
 // ---- Beginning ----
 
-/** The camera where there is one, else the scene, which needs none. */
-async function firstSource() {
-  if (!navigator.mediaDevices?.enumerateDevices) return "scene";
-  const devices = await sources.camera.devices().catch(() => []);
-  return devices.some((device) => device.kind === "videoinput") ? "camera" : "scene";
+/** Where there is no camera, begins with the scene, which needs none, unless the person was quicker. */
+async function begin() {
+  choose("camera");
+  byHand = false;
+  const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => null)) ?? [];
+  if (!byHand && !devices.some((device) => device.kind === "videoinput")) choose("scene");
 }
 
 onLanguage(() => {
@@ -338,4 +339,4 @@ onLanguage(() => {
   $("keys").replaceChildren(...keys.flat());
 });
 translate();
-choose(await firstSource());
+begin();

@@ -1,0 +1,116 @@
+"""Real Chromium in front of a real vedette. Every outside host is out of reach, and none may be asked for."""
+
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, Request, sync_playwright
+
+from tests.processes import Vedette
+from vedette.scene import render
+from vedette.scene.layout import random_scene
+from vedette.scene.world import Scene
+
+CHROMIUM = os.environ.get("VEDETTE_CHROMIUM", "/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+    # The machine's own name leads here too: a page that is not on localhost, which browsers trust less.
+    f"--host-resolver-rules=MAP {socket.gethostname()} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+OpenPage = Callable[..., Page]
+
+
+def jpeg(scene: Scene, width: int = 640, height: int = 480) -> bytes:
+    buffer = io.BytesIO()
+    render(scene, width, height).save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="package")
+def scene() -> Scene:
+    """What the camera shows, and what is dropped on the page."""
+    return random_scene(Random(20), count=3)  # noqa: S311
+
+
+@pytest.fixture(scope="package")
+def camera(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording that the browser takes for its camera."""
+    path = tmp_path_factory.mktemp("camera") / "scene.mjpeg"
+    path.write_bytes(jpeg(scene) * 20)
+    return path
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Playwright]:
+    assert Path(CHROMIUM).exists(), f"no browser at {CHROMIUM}: `apt-get install chromium`, or set VEDETTE_CHROMIUM"
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def launch(chromium: Playwright, camera: Path) -> Iterator[Callable[[str], Browser]]:
+    """Browsers with a camera that shows the scene, with one that they may not use, and without any; each once."""
+    kinds = {
+        "camera": [*CAMERA, f"--use-file-for-fake-video-capture={camera}"],
+        "forbidden": CAMERA[:1],
+        "none": [],
+    }
+    started: dict[str, Browser] = {}
+
+    def browser(kind: str) -> Browser:
+        if kind not in started:
+            started[kind] = chromium.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *kinds[kind]])
+        return started[kind]
+
+    yield browser
+    for one in started.values():
+        one.close()
+
+
+@pytest.fixture
+def open_page(launch: Callable[[str], Browser], running_vedette: Vedette) -> Iterator[OpenPage]:
+    """Opens the live page, engine ready. At the end: no fault on any page, and nobody but vedette was asked."""
+    asked: set[str] = set()
+    faults: list[str] = []
+
+    with ExitStack() as contexts:
+
+        def note(request: Request) -> None:
+            if not request.url.startswith(("blob:", "data:")):
+                asked.add(urlsplit(request.url).hostname or request.url)
+
+        def open_one(camera: str = "camera", host: str = "127.0.0.1", **options: Any) -> Page:
+            context = launch(camera).new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+            contexts.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(60_000)
+            page.on("request", note)
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
+            page.goto(f"http://{host}:{running_vedette.port}/")
+            page.locator("#pill[data-state=ready]").wait_for()
+            return page
+
+        yield open_one
+    assert asked <= {"127.0.0.1", socket.gethostname()}
+    assert faults == []
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    return open_page()

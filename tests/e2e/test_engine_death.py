@@ -1,0 +1,28 @@
+"""The page while the engine dies and comes back. A file of its own: it leaves the others a fresh engine."""
+
+import os
+import signal
+
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import OpenPage
+from tests.processes import Vedette
+
+
+def test_page_shows_the_death_of_the_engine_and_goes_on_by_itself(
+    open_page: OpenPage, running_vedette: Vedette
+) -> None:
+    page = open_page()
+    page.get_by_role("radio", name="Scene").check()
+    page.get_by_role("button", name="Start").click()
+    page.locator(".answer[data-state=done]").first.wait_for()
+    pid = running_vedette.status()["engine_pid"]
+    os.kill(pid, signal.SIGKILL)
+    expect(page.locator("#pill")).not_to_have_attribute("data-state", "ready")
+    page.get_by_text("The engine is coming up").wait_for()
+    page.get_by_text("Loading weights").wait_for()
+    page.get_by_role("button", name="Clear").click()
+    page.locator("#pill[data-state=ready]").wait_for(timeout=300_000)
+    page.locator(".answer[data-state=done]").first.wait_for()
+    page.get_by_role("button", name="Stop").click()
+    assert running_vedette.status()["engine_pid"] != pid
