@@ -42,3 +42,10 @@ class Metrics:
         self.engine_state.clear()
         self.engine_state.labels(state=state).set(1)
         return generate_latest(self._registry)
+
+
+def engine_families(text: str) -> str:
+    """What the engine itself counts, out of its own page of metrics; what any process counts is left out, since
+    vedette's own stand under the same names."""
+    kept = ("vllm:", "# HELP vllm:", "# TYPE vllm:")
+    return "".join(line for line in text.splitlines(keepends=True) if line.startswith(kept))

@@ -1,10 +1,12 @@
 """The one app on the one port: the live page, the engine's API, and how things stand."""
 
+from contextlib import suppress
 from http import HTTPStatus
 
 from aiohttp import web
 
-from vedette.measure.metrics import Metrics
+from vedette.errors import EngineUnavailableError
+from vedette.measure.metrics import Metrics, engine_families
 from vedette.serve.assets import Assets
 from vedette.serve.backend import Backend, describe
 from vedette.serve.faults import RETRY_AFTER_S, mark_begun, render_errors
@@ -75,7 +77,13 @@ class _Site:
         return web.json_response(self._backend.status_json(), headers={"Cache-Control": "no-store"})
 
     async def metrics(self, _: web.Request) -> web.Response:
+        """vedette's own figures, and the engine's, which nobody else can ask: it listens on the loopback only."""
         text = self._metrics.expose(str(self._backend.status_json().get("state")))
+        client = self._backend.client
+        if client is not None:
+            with suppress(EngineUnavailableError):
+                async with client.request("GET", "/metrics", {"Accept-Encoding": "identity"}, None) as answer:
+                    text += engine_families(await answer.text()).encode()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def scene(self, _: web.Request) -> web.Response:

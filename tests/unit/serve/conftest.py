@@ -87,6 +87,11 @@ class Upstream:
             raise
         return response
 
+    async def metrics(self, request: web.Request) -> web.Response:
+        text = "# HELP vllm:num_requests_running n\n# TYPE vllm:num_requests_running gauge\n"
+        text += 'vllm:num_requests_running{engine="0"} 2.0\n# HELP process_open_fds n\nprocess_open_fds 7.0\n'
+        return web.Response(text=text)
+
     async def anything(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.headers.append(dict(request.headers))
@@ -122,6 +127,7 @@ async def upstream(serve: Serve) -> Upstream:
     server = Upstream()
     app = web.Application(client_max_size=2**30)
     app.router.add_post("/v1/chat/completions", server.chat)
+    app.router.add_get("/metrics", server.metrics)
     app.router.add_route("*", "/{path:.*}", server.anything)
     server.url, _ = await serve(app)
     return server

@@ -202,6 +202,16 @@ async def test_metrics_count_what_happened(http, url):
     assert "process_resident_memory_bytes" in text
 
 
+async def test_metrics_include_what_the_engine_counts(http, url, deployment):
+    async with http.get(f"{url}/metrics") as answer:
+        text = await answer.text()
+    assert 'vllm:num_requests_running{engine="0"} 2.0' in text
+    assert text.count("# HELP process_open_fds") == 1
+    deployment.client.base_url = "http://127.0.0.1:9"
+    async with http.get(f"{url}/metrics") as answer:
+        assert answer.status == 200
+
+
 async def test_a_fault_of_ours_is_a_500_without_its_traceback(http, deployment, serve, caplog):
     app = create_app(deployment)
 

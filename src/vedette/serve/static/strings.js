@@ -100,7 +100,7 @@ const PRESETS = [
   { en: ["Way clear?", "Is the way ahead clear? Begin with yes or no, then name what is in the way."], zh: ["道路畅通?", "前方道路畅通吗?先回答是或否,再说明有什么障碍。"] },
 ];
 
-let language = localStorage.getItem("language") ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+let language = chosenBefore() ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
 const listeners = [];
 
 /** The words for `key`, with {names} filled in. */
@@ -122,9 +122,23 @@ export function presets(modelName) {
     [preset[language][0], tiny ? preset.en[1] : preset[language][1]]);
 }
 
+/** The language chosen on an earlier visit; browsers that keep nothing for pages have none. */
+function chosenBefore() {
+  try {
+    const name = localStorage.getItem("language");
+    return name in TABLES ? name : null;
+  } catch {
+    return null;
+  }
+}
+
 export function setLanguage(name) {
   language = name;
-  localStorage.setItem("language", name);
+  try {
+    localStorage.setItem("language", name);
+  } catch {
+    // Not kept, then: the page works all the same.
+  }
   translate();
 }
 
