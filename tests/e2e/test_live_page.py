@@ -269,3 +269,11 @@ def test_light_and_dark(open_page: OpenPage, tmp_path: Path) -> None:
     wanted = os.environ.get("VEDETTE_SCREENSHOT")
     if wanted:  # `VEDETTE_SCREENSHOT=docs/screenshot.png` makes the README's picture
         Path(wanted).write_bytes((tmp_path / "light.png").read_bytes())
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_no_word_is_missing(open_page: OpenPage, locale: str) -> None:
+    page = open_page(locale=locale)
+    page.locator("details.more summary").click()
+    text = page.locator("body").inner_text()
+    assert not [word for word in ("undefined", "null", "NaN", "{", "}") if word in text]

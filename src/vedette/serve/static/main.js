@@ -332,7 +332,7 @@ onLanguage(() => {
   showGo();
   if (server) showLimits();
   showSource();
-  const keys = t("keys").split(/(\{\w+\})/).map((part) => {
+  const keys = t("keys", { space: "{space}", slash: "{slash}", digits: "{digits}" }).split(/(\{\w+\})/).map((part) => {
     const names = { "{space}": [t("space")], "{slash}": ["/"], "{digits}": ["1", "2", "3"] }[part];
     return names ? names.map((name) => Object.assign(document.createElement("kbd"), { textContent: name })) : [part];
   });
