@@ -52,7 +52,8 @@ def _memory(device: Device, model: Model, rung: Rung, backend: Backend) -> Memor
     return Memory(
         weights_bytes=model.weights_bytes
         - (0 if sees else model.vision_weights_bytes)
-        + parts.position_cache_bytes(model),
+        + parts.position_cache_bytes(model)
+        + parts.repacked_bytes(model, backend),
         kv_cache_bytes=parts.kv_cache_bytes(model, load, backend),
         activation_bytes=parts.activation_bytes(model, load, backend),
         vision_activation_bytes=parts.vision_activation_bytes(model, load),
@@ -80,6 +81,7 @@ def _context(rung: Rung) -> Context:
 def _settings(device: Device, model: Model, rung: Rung, need: Memory, backend: Backend) -> EngineSettings:
     cuda = backend is Backend.CUDA
     return EngineSettings(
+        backend=backend,
         dtype=model.dtype,
         max_model_len=rung.max_model_len,
         max_num_seqs=rung.concurrency,

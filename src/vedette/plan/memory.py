@@ -61,6 +61,15 @@ def position_cache_bytes(model: Model) -> int:
     return times * model.max_position_embeddings * model.head_size * DTYPE_BYTES[model.dtype]
 
 
+def repacked_bytes(model: Model, backend: Backend) -> int:
+    """A second copy of what is read for every token: a processor gets its weights in another order.
+
+    vLLM drops the first one (model_executor/layers/utils.py), the output head's apart, but the allocator does
+    not give it back: SmolLM2-135M held 0.28 GiB more than its weights (docs/notes/plan.md).
+    """
+    return model.decode_weights_bytes if backend is Backend.CPU and model.quantization is None else 0
+
+
 def activation_bytes(model: Model, load: Load, backend: Backend) -> int:
     """Peak of one step of the language model: a batch of tokens in its widest layer, and the logits of its ends.
 

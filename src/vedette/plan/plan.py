@@ -104,6 +104,7 @@ class Context:
 class EngineSettings:
     """The plan in the engine's terms but without any version's flag names; `engine/flags.py` speaks those."""
 
+    backend: Backend
     dtype: str
     max_model_len: int
     max_num_seqs: int

@@ -27,9 +27,12 @@ def plan_reasons(
 def _memory_reasons(device: Device, model: Model, settings: EngineSettings, need: Memory) -> list[Reason]:
     basis = Basis.ASSUMED if model.assumed else Basis.COMPUTED
     whence = "the catalogue's figure" if model.assumed else "from the tensor headers"
-    cache = gib(parts.position_cache_bytes(model))
+    extras = [f"{gib(parts.position_cache_bytes(model))} of position cache"]
+    copied = parts.repacked_bytes(model, settings.backend)
+    if copied:
+        extras.append(f"{gib(copied)} repacked for the processor")
     found = [
-        Reason("weights", gib(need.weights_bytes), f"{whence}, and {cache} of position cache", basis),
+        Reason("weights", gib(need.weights_bytes), f"{whence}, with {' and '.join(extras)}", basis),
         Reason(
             "kv_cache",
             gib(need.kv_cache_bytes),
@@ -127,7 +130,7 @@ def _part_of_context(wished: int | None) -> str:
 
 def _settings_reasons(settings: EngineSettings, need: Memory) -> list[Reason]:
     graphs = {
-        Graphs.EAGER: "a CPU has no graphs, and compiling costs a minute of start",
+        Graphs.EAGER: "a CPU has no graphs; compiled, it starts 44 s later and holds 0.4 GiB more",
         Graphs.GRAPHS: "many times faster than eager in the same memory, without the minute that compiling takes",
         Graphs.COMPILED: "compiled kernels and graphs",
     }
