@@ -1,6 +1,6 @@
 """Runs the engine on a plan inside a memory cgroup (version 1) and prints what was planned beside what was seen.
 
-    python bench/plan/in_cgroup.py MODEL_DIRECTORY ENGINE_PYTHON [--limit-mib N] [--arguments "--flag …"]
+    python bench/plan/in_cgroup.py MODEL_DIRECTORY ENGINE_PYTHON [--limit-mib N] [--cgroup-mib N]
 
 Needs root and a writable /sys/fs/cgroup/memory. The plan is made for a machine that has only the limit; then as
 many requests as it allows run at once, each filling its context: pictures, prompt and answer together.
@@ -17,6 +17,7 @@ import random
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -147,6 +148,7 @@ def machine_with(limit_mib: int | None) -> Device:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the engine is stopped then, too
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("python", type=Path, help="the engine environment's interpreter")
