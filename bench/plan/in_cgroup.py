@@ -121,9 +121,7 @@ async def exercise(cgroup: Cgroup, process: "subprocess.Popen[bytes]", plan: Pla
                         break
             except aiohttp.ClientError:
                 await asyncio.sleep(0.2)
-        print(
-            f"ready after {time.monotonic() - began:.1f} s; most: {_shown(cgroup.most)}; now: {_shown(cgroup.now)}"
-        )
+        print(f"ready after {time.monotonic() - began:.1f} s; most: {_shown(cgroup.most)}; now: {_shown(cgroup.now)}")
         for count in (1, plan.context.concurrency):
             began = time.monotonic()
             waiting = [asyncio.create_task(full_request(session, plan)) for _ in range(count)]

@@ -68,9 +68,7 @@ def read_jetson(root: Path, memory_total_bytes: int) -> Jetson | None:
         return None
     l4t = release or parse_l4t_package(_read_text(root / "var/lib/dpkg/status"))
     board = identify_board(tnspec, model, compatible, memory_total_bytes)
-    soc = next(
-        (COMPUTE_CAPABILITY_BY_SOC[name] for name in compatible if name in COMPUTE_CAPABILITY_BY_SOC), None
-    )
+    soc = next((COMPUTE_CAPABILITY_BY_SOC[name] for name in compatible if name in COMPUTE_CAPABILITY_BY_SOC), None)
     return Jetson(
         name=board.title if board else (model or "Jetson"),
         board=board,
@@ -84,9 +82,7 @@ def read_jetson(root: Path, memory_total_bytes: int) -> Jetson | None:
     )
 
 
-def identify_board(
-    tnspec: str | None, model: str, compatible: list[str], memory_total_bytes: int
-) -> Board | None:
+def identify_board(tnspec: str | None, model: str, compatible: list[str], memory_total_bytes: int) -> Board | None:
     """The catalogue's board for what TNSPEC, device tree and memory say; None if they name no known one.
 
     A module number decides if the memory agrees with it; if not (a developer kit sold in two sizes, a generic
@@ -119,9 +115,7 @@ def _bandwidth(board: Board, tnspec: str | None) -> int | None:
     if tnspec is None:
         return None
     is_super = "super" in tnspec.split("-")
-    return round(
-        (board.memory_bandwidth_gb_per_s if is_super else board.memory_bandwidth_before_super_gb_per_s) * 1e9
-    )
+    return round((board.memory_bandwidth_gb_per_s if is_super else board.memory_bandwidth_before_super_gb_per_s) * 1e9)
 
 
 def parse_tnspec(text: str) -> str | None:
