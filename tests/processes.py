@@ -87,10 +87,11 @@ def start_vedette(home: Path, arguments: Sequence[str] = (), **environment: str)
 
 def _collect(running: Vedette) -> None:
     assert running.process.stdout is not None
-    for line in running.process.stdout:
-        with running.changed:
-            running.events.append(json.loads(line))
-            running.changed.notify_all()
+    with running.process.stdout as lines:
+        for line in lines:
+            with running.changed:
+                running.events.append(json.loads(line))
+                running.changed.notify_all()
     running.process.wait()
     with running.changed:
         running.changed.notify_all()
@@ -116,7 +117,7 @@ def engine_processes(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("VEDETTE_ENGINE_OF") == str(home / "run"):
+            if process.cwd() == str(home / "run" / "engine"):
                 found.append(process)
     return found
 

@@ -21,7 +21,7 @@ from vedette.engine.flags import Target, inherited_environment, serve_arguments,
 from vedette.engine.process import Command
 from vedette.engine.state import Cause, Life, Phase, State
 from vedette.errors import DoesNotFitError, EngineFailedError, EngineInstallError, ModelNotFoundError
-from vedette.instance import engine_directory, mark_of
+from vedette.instance import workplace
 from vedette.models.facts import Model
 from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, candidates, find_model, read_source
@@ -160,7 +160,7 @@ class Deployment:
         workshop = environment.Workshop(
             self._home.engines,
             self._settings.torch_index,
-            mark_of(self._home),
+            workplace(self._home),
             lambda step: self.life.progress(Phase.INSTALLING, step),
         )
         self.life.progress(Phase.INSTALLING)
@@ -188,9 +188,9 @@ class Deployment:
         self._tell({"event": "plan", "plan": self.plan_json})
         self.life.enter(State.STARTING, Phase.LAUNCHING)
         environ = inherited_environment(os.environ) | variables
-        command = Command((*made.program, *arguments), environ, engine_directory(self._home))
+        command = Command((*made.program, *arguments), environ, workplace(self._home))
         client = EngineClient(f"http://127.0.0.1:{target.port}", source.name)
-        self._engine = await Engine.launch(command, mark_of(self._home), self._home.engine_log, client, self.life)
+        self._engine = await Engine.launch(command, self._home.engine_log, client, self.life)
         try:
             await self._engine.wait_until_ready(plan.context)
         except EngineDiedError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from vedette.config import Home
-from vedette.engine.process import end_marked
+from vedette.engine.process import end_processes
 from vedette.errors import AlreadyRunningError, NotRunningError
 
 STOP_WITHIN_S = 9.0
@@ -30,13 +30,8 @@ class Instance:
     """Where it serves, without a trailing slash."""
 
 
-def mark_of(home: Home) -> str:
-    """What the processes of this home's engines are marked with."""
-    return str(home.state)
-
-
-def engine_directory(home: Home) -> Path:
-    """Where this home's engine runs and keeps its temporary files."""
+def workplace(home: Home) -> Path:
+    """Directory that this home's engine, and whatever prepares it, runs in."""
     return home.state / "engine"
 
 
@@ -68,8 +63,8 @@ def hold(home: Home, url: str) -> Iterator[None]:
 
 def clean(home: Home) -> None:
     """Ends engine processes of this home that nobody leads any more, and removes their temporary files."""
-    end_marked(mark_of(home))
-    shutil.rmtree(engine_directory(home), ignore_errors=True)
+    end_processes(workplace(home))
+    shutil.rmtree(workplace(home), ignore_errors=True)
 
 
 def find(home: Home) -> Instance | None:

@@ -9,7 +9,7 @@ import pytest
 
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, EngineDiedError, free_port
-from vedette.engine.process import Command, find_marked
+from vedette.engine.process import Command, find_processes
 from vedette.engine.state import Life, Phase, State
 from vedette.plan.plan import Context
 
@@ -31,7 +31,7 @@ async def launch(tmp_path: Path, *modes: str) -> tuple[Engine, Life]:
     life.enter(State.STARTING, Phase.LAUNCHING)
     command = Command((sys.executable, str(FAKE), str(port), *modes), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine")
     client = EngineClient(f"http://127.0.0.1:{port}", "fake")
-    return await Engine.launch(command, str(tmp_path), tmp_path / "engine.log", client, life), life
+    return await Engine.launch(command, tmp_path / "engine.log", client, life), life
 
 
 async def test_a_slow_start_is_waited_for_and_its_phases_are_seen(tmp_path: Path) -> None:
@@ -71,11 +71,11 @@ async def test_a_death_while_starting_has_a_cause(tmp_path: Path, mode: str, cod
 async def test_an_engine_that_ignores_sigterm_ends_within_ten_seconds_with_its_orphans(tmp_path: Path) -> None:
     engine, _ = await launch(tmp_path, "deaf", "orphan")
     await engine.wait_until_ready(CONTEXT)
-    assert len(find_marked(str(tmp_path))) == 2
+    assert len(find_processes(tmp_path / "engine")) == 2
     began = time.monotonic()
     await engine.stop()
     assert time.monotonic() - began < 10
-    assert find_marked(str(tmp_path)) == []
+    assert find_processes(tmp_path / "engine") == []
 
 
 async def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ async def test_a_crash_while_serving_is_reported(tmp_path: Path) -> None:
     await engine.wait_until_ready(CONTEXT)
     dying = asyncio.create_task(engine.wait_until_dead())
     await asyncio.sleep(0)
-    for process in find_marked(str(tmp_path)):
+    for process in find_processes(tmp_path / "engine"):
         process.kill()
     cause = await asyncio.wait_for(dying, 5)
     await engine.stop()

@@ -1,11 +1,14 @@
 """`vedette up` from start to end, and whatever may go wrong with its processes, killed for real."""
 
+import json
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.processes import engine_processes, free_port, run_vedette, start_vedette, vedette_running
 
@@ -25,6 +28,20 @@ def assert_nothing_left(home: Path, port: int) -> None:
     assert {path.name for path in (home / "run").iterdir()} <= {"engine.log", "engine.log.1", "server.log"}
 
 
+def wait_for_state(home: Path, state: str, within_s: float = 180) -> None:
+    deadline = time.monotonic() + within_s
+    while (now := json.loads(run_vedette(home, "status", "--json").stdout)["state"]) != state:
+        assert time.monotonic() < deadline, f"still {now}"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def nothing_runs(check_home: Path) -> Iterator[None]:
+    yield
+    run_vedette(check_home, "down")
+
+
+@pytest.mark.usefixtures("nothing_runs")
 def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(check_home: Path) -> None:
     before = shared_memory()
     port = free_port()
@@ -38,15 +55,10 @@ def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(check_ho
     assert "already runs" in second.stderr
     assert run_vedette(check_home, "status").returncode == 0, "the second up did harm"
 
-    for process in engine_processes(check_home):
-        if "EngineCore" in process.name():
-            process.kill()
-    deadline = time.monotonic() + 180
-    states = set()
-    while "ready" not in states or len(states) < 2:
-        assert time.monotonic() < deadline, f"did not come back: {states}"
-        states.add(run_vedette(check_home, "status").stdout.split(":")[0].split("\n")[0])
-        time.sleep(0.5)
+    (core,) = (process for process in engine_processes(check_home) if process.name().startswith("VLLM::EngineCor"))
+    core.kill()
+    wait_for_state(check_home, "failed")
+    wait_for_state(check_home, "ready")
 
     began = time.monotonic()
     down = run_vedette(check_home, "down")

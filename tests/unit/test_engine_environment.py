@@ -120,4 +120,4 @@ async def test_without_a_package_index_it_says_so_and_leaves_nothing(
 
 
 def workshop(engines: Path) -> Workshop:
-    return Workshop(engines, "http://127.0.0.1:9/whl/cpu", str(engines), lambda step: None)
+    return Workshop(engines, "http://127.0.0.1:9/whl/cpu", engines.parent / "workplace", lambda step: None)

@@ -46,9 +46,9 @@ class Engine:
         self._ended = asyncio.create_task(process.listen(self._read))
 
     @classmethod
-    async def launch(cls, command: Command, mark: str, log_path: Path, client: EngineClient, life: Life) -> "Engine":
+    async def launch(cls, command: Command, log_path: Path, client: EngineClient, life: Life) -> "Engine":
         """Starts the process; `wait_until_ready` says when it can be used."""
-        return cls(await EngineProcess.launch(command, mark, log_path), client, life)
+        return cls(await EngineProcess.launch(command, log_path), client, life)
 
     async def wait_until_ready(self, context: Context) -> None:
         """Returns when a real request, with a real picture if the model sees, has been answered.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
-from vedette.engine.process import spawn
+from vedette.engine.process import Command, spawn
 from vedette.errors import DiskFullError, EngineInstallError
 
 _GIB = 1024**3
@@ -63,8 +63,8 @@ class Workshop:
     """Directory that holds all environments."""
     torch_index: str
     """Where PyTorch's CPU wheels are looked for, besides the index that pip is set up with."""
-    mark: str
-    """What the processes that make one are marked with."""
+    workplace: Path
+    """Directory that the processes run in that make one."""
     report: Callable[[str], None]
     """Is told each step, in a person's words."""
 
@@ -266,7 +266,7 @@ async def _answers(index: str) -> bool:
 
 async def _run(command: tuple[str, ...], workshop: Workshop) -> None:
     """Runs one step, reporting as it goes. Raises EngineInstallError with what it said when it fails."""
-    process = await spawn(command, _clean_environment(), workshop.mark)
+    process = await spawn(Command(command, _clean_environment(), workshop.workplace))
     tail: deque[str] = deque(maxlen=60)
     try:
         assert process.stdout is not None  # noqa: S101 - launched with a pipe

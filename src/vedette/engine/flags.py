@@ -43,8 +43,7 @@ def serve_arguments(settings: EngineSettings, target: Target) -> tuple[str, ...]
         arguments += ["--gpu-memory-utilization", f"{settings.gpu_memory_utilization:.4f}"]
     if settings.kv_cache_dtype is not None:
         arguments += ["--kv-cache-dtype", settings.kv_cache_dtype]
-    if settings.image_max_pixels is not None:
-        arguments += _media_arguments(settings)
+    arguments += _media_arguments(settings)
     if settings.reasoning_parser is not None:
         # A client that says nothing gets a plain answer; who wants reasoning asks for it in the request.
         arguments += ["--reasoning-parser", settings.reasoning_parser]
@@ -54,6 +53,8 @@ def serve_arguments(settings: EngineSettings, target: Target) -> tuple[str, ...]
 
 def _media_arguments(settings: EngineSettings) -> list[str]:
     limits = {"image": settings.images_per_prompt, "video": settings.videos_per_prompt}
+    if settings.image_max_pixels is None:  # nothing is to be seen: a vision tower is then not even loaded
+        return ["--limit-mm-per-prompt", json.dumps(limits)]
     # The limits stand apart: a plain `max_pixels` would be taken for a whole clip as well.
     processor = {"images_kwargs": {"max_pixels": settings.image_max_pixels}}
     arguments = ["--limit-mm-per-prompt", json.dumps(limits)]

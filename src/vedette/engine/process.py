@@ -18,9 +18,6 @@ import psutil
 
 from vedette.engine.causes import Death
 
-MARKER = "VEDETTE_ENGINE_OF"
-"""Environment variable that all processes of an engine carry; its value is the home they belong to."""
-
 _LOG_BYTES = 8 * 1024**2
 _TAIL_LINES = 200
 _TIDYING_S = 1.5
@@ -35,27 +32,26 @@ class Command:
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
-    directory: Path
-    """Working directory; made when missing."""
+    workplace: Path
+    """Directory that it and all it starts run in, made when missing: that is how they are found again."""
 
 
 class EngineProcess:
     """A running engine. Made by `launch`, ended by `stop`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, mark: str, log: logging.Handler) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, workplace: Path, log: logging.Handler) -> None:
         self.pid = process.pid
         self.last_lines: deque[str] = deque(maxlen=_TAIL_LINES)
         self._process = process
-        self._mark = mark
+        self._workplace = workplace
         self._log = log
 
     @classmethod
-    async def launch(cls, command: Command, mark: str, log_path: Path) -> "EngineProcess":
+    async def launch(cls, command: Command, log_path: Path) -> "EngineProcess":
         """Starts the engine in a session of its own. Call `listen` soon: nobody else reads its output."""
-        command.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        process = await spawn(command.arguments, command.environment, mark, command.directory)
+        process = await spawn(command)
         log = logging.handlers.RotatingFileHandler(log_path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
-        return cls(process, mark, log)
+        return cls(process, command.workplace, log)
 
     async def listen(self, on_line: Callable[[str], None]) -> Death:
         """Reads the engine's output until it ends, and says how it ended."""
@@ -74,7 +70,7 @@ class EngineProcess:
             self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._process.wait(), grace_s)
-        await asyncio.to_thread(end_marked, self._mark, _TIDYING_S)
+        await asyncio.to_thread(end_processes, self._workplace, _TIDYING_S)
         await self._process.wait()
 
     async def _lines(self) -> AsyncIterator[str]:
@@ -91,15 +87,14 @@ class EngineProcess:
             yield rest.decode(errors="replace")
 
 
-async def spawn(
-    arguments: tuple[str, ...], environment: Mapping[str, str], mark: str, directory: Path | None = None
-) -> asyncio.subprocess.Process:
-    """A process in a session of its own that carries `mark` and ends with vedette; its output comes through a pipe."""
+async def spawn(command: Command) -> asyncio.subprocess.Process:
+    """A process in a session of its own that ends with vedette; its output comes through a pipe."""
+    command.workplace.mkdir(mode=0o700, parents=True, exist_ok=True)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())),
-        *arguments,
-        env={**environment, MARKER: mark},
-        cwd=directory,
+        *command.arguments,
+        env=dict(command.environment),
+        cwd=command.workplace,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -107,24 +102,27 @@ async def spawn(
     )
 
 
-def find_marked(mark: str) -> list[psutil.Process]:
-    """All processes that belong to an engine of this home, dead parents or not."""
-    found = []
+def find_processes(workplace: Path) -> list[psutil.Process]:
+    """All processes that run in a workplace, dead parents or not; a person's shell there has a terminal and is none.
+
+    Their environment would not tell: vLLM's workers overwrite theirs with their title.
+    """
+    found, real = [], os.path.realpath(workplace)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARKER) == mark and process.pid != os.getpid():
+            if process.cwd() == real and process.terminal() is None:
                 found.append(process)
     return found
 
 
-def end_marked(mark: str, tidying_s: float = 0.0) -> None:
-    """Ends whatever is left of this home's engines, with the shared memory that only they use.
+def end_processes(workplace: Path, tidying_s: float = 0.0) -> None:
+    """Ends whatever still runs in a workplace, with the shared memory that only it uses.
 
     tidying_s: how long they may still tidy up by themselves (multiprocessing's trackers do, once their parent is gone).
     """
     began = time.monotonic()
     # Again and again: one may have started another in the meantime. A process stuck in the kernel cannot be waited for.
-    while (left := find_marked(mark)) and time.monotonic() < began + tidying_s + _KILL_WAIT_S:
+    while (left := find_processes(workplace)) and time.monotonic() < began + tidying_s + _KILL_WAIT_S:
         if time.monotonic() < began + tidying_s:
             time.sleep(0.05)
             continue
