@@ -21,7 +21,7 @@ from vedette.plan.plan import Context
 
 _T = TypeVar("_T")
 
-STOP_GRACE_S = 6.0
+STOP_GRACE_S = 5.0
 """How long an engine may take to end by itself; with the kill after it `down` stays under 10 s."""
 
 _POLL_S = 0.25

@@ -20,7 +20,7 @@ from vedette.engine.causes import Death
 
 _LOG_BYTES = 8 * 1024**2
 _TAIL_LINES = 200
-_TIDYING_S = 1.5
+_TIDYING_S = 2.5
 _KILL_WAIT_S = 2.0
 _LINE_END = re.compile(rb"[\r\n]+")  # progress bars end their lines with a carriage return
 _LAUNCHER = Path(__file__).with_name("launcher.py")
