@@ -21,7 +21,7 @@ def test_page_shows_the_death_of_the_engine_and_goes_on_by_itself(
     expect(page.locator("#pill")).not_to_have_attribute("data-state", "ready")
     page.get_by_text("The engine is coming up").wait_for()
     page.get_by_text("Loading weights").wait_for()
-    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Clear", exact=True).click()
     page.locator("#pill[data-state=ready]").wait_for(timeout=300_000)
     page.locator(".answer[data-state=done]").first.wait_for()
     page.get_by_role("button", name="Stop").click()

@@ -15,7 +15,7 @@ SCENE_ASPECT = 4 / 3
 SCENE_MAX_PIXELS = 640 * 480
 """The scene gains nothing from more, and drawing it costs time."""
 
-_SCENE_LASTS_S = 30
+_SCENE_SEED = 1
 _PREVIEW_EVERY_S = 0.1
 
 
@@ -96,10 +96,9 @@ class SceneCamera:
     async def preview(self, max_pixels: int = 480 * 360) -> bytes:
         """A JPEG of the scene now, shared by all who look."""
         async with self._drawing:
-            now = time.monotonic()
-            if now - self._preview_at > _PREVIEW_EVERY_S:
-                self._preview, _ = await self._draw(now, max_pixels, 80)
-                self._preview_at = now
+            if time.monotonic() - self._preview_at > _PREVIEW_EVERY_S:
+                self._preview, _ = await self._draw(time.monotonic(), max_pixels, 80)
+                self._preview_at = time.monotonic()
         return self._preview
 
     def close(self) -> None:
@@ -110,11 +109,10 @@ class SceneCamera:
 
 
 def _draw_scene(moment: float, max_pixels: int, quality: int) -> tuple[bytes, str]:
-    """JPEG and truth of the scene at `moment` (s); each scene lasts a while, then comes another."""
+    """JPEG and truth of the scene at `moment` (s)."""
     from vedette.scene import moving_scene, render  # the drawing library is loaded when first needed
 
-    number, seconds = divmod(moment, _SCENE_LASTS_S)
-    scene = moving_scene(int(number), seconds)
+    scene = moving_scene(_SCENE_SEED, moment, SCENE_ASPECT)
     height = int((max_pixels / SCENE_ASPECT) ** 0.5)
     buffer = BytesIO()
     render(scene, int(height * SCENE_ASPECT), height).save(buffer, "JPEG", quality=quality)
