@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -45,17 +46,18 @@ def free_port() -> int:
 
 
 def seconds_to_listening(program: Path, environment: dict[str, str]) -> float:
-    """From starting the command to the first accepted connection; then it is stopped."""
+    """From starting the command to the page's first byte; then it is stopped."""
     port = free_port()
     began = time.perf_counter()
     process = subprocess.Popen(
         [program, "up", "vedette-tiny", "--port", str(port)], env=environment, stdout=subprocess.DEVNULL
     )
     while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.002)
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/").read(1)
+            break
+        except OSError:
+            time.sleep(0.002)
     elapsed = time.perf_counter() - began
     process.terminate()
     process.wait()
