@@ -277,3 +277,17 @@ def test_no_word_is_missing(open_page: OpenPage, locale: str) -> None:
     page.locator("details.more summary").click()
     text = page.locator("body").inner_text()
     assert not [word for word in ("undefined", "null", "NaN", "{", "}") if word in text]
+
+
+def test_camera_that_is_taken_away_or_falls_silent(page: Page) -> None:
+    choose(page, "Camera")
+    page.get_by_role("button", name="Start").click()
+    finished(page)
+    event = "document.querySelector('#view video').srcObject.getVideoTracks()[0].dispatchEvent(new Event('%s'))"
+    page.evaluate(event % "mute")
+    expect(page.locator("#notice-text")).to_contain_text("sends no picture")
+    page.evaluate(event % "unmute")
+    expect(page.locator("#notice")).to_be_hidden()
+    page.evaluate(event % "ended")
+    expect(page.locator("#notice-text")).to_contain_text("unplugged or switched off")
+    page.get_by_role("button", name="Start").wait_for()

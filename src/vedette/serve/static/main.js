@@ -16,7 +16,10 @@ const feed = new Feed({
   list: $("answers"), empty: $("empty"), spoken: $("spoken"), caption: $("caption"), pace: $("pace"), clear: $("clear"),
 });
 const sources = {
-  camera: new CameraSource((sentence) => { stop(); notice(sentence, "tryAgain", openCamera); }),
+  camera: new CameraSource(
+    (sentence) => { stop(); notice(sentence, "tryAgain", openCamera); },
+    (sentence) => { if (sentence) notice(sentence, "tryAgain", openCamera); else hideNotice(); },
+  ),
   file: new FileSource(),
   scene: new SceneSource((sentence) => notice(sentence, "tryAgain", showSource)),
 };

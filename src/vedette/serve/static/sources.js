@@ -50,10 +50,12 @@ class VideoFrames {
 }
 
 export class CameraSource {
-  constructor(onEnd) {
+  /** `onEnd(sentence)`: the camera is gone. `onSilence(sentence)`: it sends nothing now; null when it does again. */
+  constructor(onEnd, onSilence) {
     this.frames = new VideoFrames();
     this.element = this.frames.video;
     this.onEnd = onEnd;
+    this.onSilence = onSilence;
     this.facing = "environment";
     this.stream = null;
   }
@@ -81,6 +83,8 @@ export class CameraSource {
       this.close();
       this.onEnd(t("cameraEnded"));
     };
+    track.onmute = () => this.onSilence(t("cameraSilent"));
+    track.onunmute = () => this.onSilence(null);
     // A camera that looks at the person is shown as a mirror; what is sent is not mirrored.
     const { facingMode } = track.getSettings();
     this.element.classList.toggle("mirror", facingMode === "user");
@@ -109,7 +113,8 @@ export class CameraSource {
   }
 
   grab(maxPixels) {
-    return this.isOpen ? this.frames.grab(maxPixels) : null;
+    // The last picture of a camera that has fallen silent is no news.
+    return this.isOpen && !this.stream.getVideoTracks()[0].muted ? this.frames.grab(maxPixels) : null;
   }
 }
 
