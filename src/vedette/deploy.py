@@ -51,14 +51,7 @@ class Proposal:
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `vedette plan --json`."""
         target = Target(self.source.path, self.source.name, 0, self.device.family is Family.CPU)
-        recipe = environment.CPU_RECIPE
-        engine = {
-            "kind": "environment" if self.device.family is Family.CPU else "container",
-            "version": recipe.version,
-            "argv": ["vllm", *serve_arguments(self.plan.settings, target)],
-            "env": serve_environment(self.cache),
-        }
-        return plan_json(self.plan, self.device, engine)
+        return plan_json(self.plan, self.device, _engine_json(self.device, self.plan, target, self.cache))
 
 
 def propose(settings: Settings, home: Home, device_name: str | None = None) -> Proposal:
@@ -182,12 +175,10 @@ class Deployment:
         plan = self._make_plan(device, self._model)
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
         arguments = serve_arguments(plan.settings, target)
-        variables = serve_environment(self._home.cache)
-        engine = {"kind": "environment", "version": made.recipe.version, "argv": arguments, "env": variables}
-        self.plan_json = plan_json(plan, device, engine)
+        self.plan_json = plan_json(plan, device, _engine_json(device, plan, target, self._home.cache))
         self._tell({"event": "plan", "plan": self.plan_json})
         self.life.enter(State.STARTING, Phase.LAUNCHING)
-        environ = inherited_environment(os.environ) | variables
+        environ = inherited_environment(os.environ) | serve_environment(self._home.cache)
         command = Command((*made.program, *arguments), environ, workplace(self._home))
         client = EngineClient(f"http://127.0.0.1:{target.port}", source.name)
         self._engine = await Engine.launch(command, self._home.engine_log, client, self.life)
@@ -250,6 +241,16 @@ def _recipe_for(device: Device) -> environment.Recipe:
         f"vedette cannot yet run an engine on {device.name}: it only makes the CPU engine so far.",
         "Run `vedette plan` for the flags to start vLLM's container with.",
     )
+
+
+def _engine_json(device: Device, plan: Plan, target: Target, cache: Path) -> dict[str, Any]:
+    """The engine's part of a plan's JSON: what one would type to start it by hand."""
+    return {
+        "kind": "environment" if device.family is Family.CPU else "container",
+        "version": environment.CPU_RECIPE.version,
+        "argv": ["vllm", *serve_arguments(plan.settings, target)],
+        "env": serve_environment(cache),
+    }
 
 
 def _wish(settings: Settings) -> Wish:

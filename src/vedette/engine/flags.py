@@ -56,7 +56,7 @@ def _media_arguments(settings: EngineSettings) -> list[str]:
     if settings.image_max_pixels is None:  # nothing is to be seen: a vision tower is then not even loaded
         return ["--limit-mm-per-prompt", json.dumps(limits)]
     # The limits stand apart: a plain `max_pixels` would be taken for a whole clip as well.
-    processor = {"images_kwargs": {"max_pixels": settings.image_max_pixels}}
+    processor: dict[str, dict[str, int | None]] = {"images_kwargs": {"max_pixels": settings.image_max_pixels}}
     arguments = ["--limit-mm-per-prompt", json.dumps(limits)]
     if settings.videos_per_prompt:
         processor["videos_kwargs"] = {"max_pixels": settings.video_max_pixels}
