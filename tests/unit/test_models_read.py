@@ -72,6 +72,7 @@ def model(tmp_path: Path) -> Path:
     directory.mkdir()
     (directory / "config.json").write_text(json.dumps(QWEN3_VL))
     (directory / "model.safetensors").write_bytes(safetensors(WEIGHTS))
+    (directory / "tokenizer.json").write_text("{}")
     (directory / "preprocessor_config.json").write_text(
         json.dumps({"size": {"shortest_edge": 50_176, "longest_edge": 81_920}})
     )
@@ -107,6 +108,7 @@ def test_a_vision_language_model(model: Path) -> None:
 
 def test_a_language_model_with_untied_embeddings_in_float32(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(SMOLLM2 | {"tie_word_embeddings": False}))
+    (tmp_path / "tokenizer.model").write_text("")
     (tmp_path / "model.safetensors").write_bytes(
         safetensors({"model.embed_tokens.weight": ("F32", [10, 2]), "lm_head.weight": ("F32", [10, 2])})
     )
@@ -122,6 +124,7 @@ def test_a_language_model_with_untied_embeddings_in_float32(tmp_path: Path) -> N
 
 def test_a_tied_output_head_on_disk_is_not_counted_twice(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
+    (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(
         safetensors({"model.embed_tokens.weight": ("BF16", [10, 2]), "lm_head.weight": ("BF16", [10, 2])})
     )
@@ -268,3 +271,9 @@ def test_no_model_at_all(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").mkdir()
     with pytest.raises(ModelCorruptError, match="cannot be read"):
         read_model(tmp_path)
+
+
+def test_a_model_without_its_tokenizer_is_refused_before_an_engine_dies_of_it(model: Path) -> None:
+    (model / "tokenizer.json").unlink()
+    with pytest.raises(ModelCorruptError, match="no tokenizer"):
+        read_model(model)

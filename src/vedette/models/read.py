@@ -12,6 +12,8 @@ from vedette.models.tensors import Tensor, read_tensors, resident_bytes
 MOST_JSON_BYTES = 32_000_000
 VISION_PARTS = {"visual", "vision_tower", "vision_model", "vision_encoder", "multi_modal_projector", "mm_projector"}
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
+"""Any of these holds a tokenizer; without one the engine dies half a minute into its start."""
 HINT = "Fetch the model again or name another one."
 
 
@@ -33,6 +35,8 @@ def read_model(directory: Path, name: str | None = None) -> Model:
     image, video = _read_processors(directory)
     vision = parse_vision(config, image, video, str(config_path))
     tensors = read_tensors(directory)
+    if not any((directory / tokenizer).is_file() for tokenizer in TOKENIZERS):
+        raise ModelCorruptError(f"There is no tokenizer in {directory} ({', '.join(TOKENIZERS)}).", HINT)
     weights = _weights_bytes(tensors, shape)
     seen = sum(size for tensor, size in weights.items() if VISION_PARTS & set(tensor.split(".")))
     looked_up = sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
