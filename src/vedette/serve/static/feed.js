@@ -38,6 +38,10 @@ class Answer {
     }
   }
 
+  get isEmpty() {
+    return !this.content && !this.reasoning;
+  }
+
   openThoughts() {
     this.thoughts = make("details", "reasoning");
     this.thoughts.open = true;
@@ -130,9 +134,13 @@ export class Feed {
     this.showPace();
   }
 
+  /** The current answer will never be complete; one that the person stopped before its first word just goes. */
   breakOff(state, sentence) {
-    this.current?.breakOff(state, sentence);
+    if (!this.current) return;
+    if (state === "stopped" && this.current.isEmpty) this.answers.shift().remove();
+    else this.current.breakOff(state, sentence);
     this.current = null;
+    this.showWhetherEmpty();
   }
 
   /** Forgets the pace: pauses between runs are no answers' time. */

@@ -137,10 +137,10 @@ function toggle() {
 
 let settling = null;
 
-/** New wishes count from the next frame on, once the person has stopped typing. */
+/** New wishes count from the next frame on, once the person has stopped typing; a single answer has no next frame. */
 function wishesChanged() {
   clearTimeout(settling);
-  settling = setTimeout(() => { if (running) sendStart(); }, SETTLE_MS);
+  settling = setTimeout(() => { if (running && !isOnce()) sendStart(); }, SETTLE_MS);
 }
 
 // ---- What is looked at ----
