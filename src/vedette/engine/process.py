@@ -22,6 +22,9 @@ _LOG_BYTES = 8 * 1024**2
 _TAIL_LINES = 200
 _TIDYING_S = 2.5
 _KILL_WAIT_S = 2.0
+_POLL_S = 0.25
+_LAST_WORDS_S = 1.0
+"""How long a dead engine's output is still read while something it started holds it open."""
 _LINE_END = re.compile(rb"[\r\n]+")  # progress bars end their lines with a carriage return
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -55,13 +58,17 @@ class EngineProcess:
 
     async def listen(self, on_line: Callable[[str], None]) -> Death:
         """Reads the engine's output until it ends, and says how it ended."""
+        reading = asyncio.create_task(self._read(on_line))
         try:
-            async for line in self._lines():
-                self.last_lines.append(line)
-                self._log.emit(logging.LogRecord("engine", logging.INFO, "", 0, "%s", (line,), None))
-                on_line(line)
-            return Death(await self._process.wait(), tuple(self.last_lines))
+            # Its exit alone tells, not the end of its output: what it started may outlive it with the pipe open,
+            # and `wait()` itself waits for the pipe (asyncio before 3.12.5).
+            while (code := self._process.returncode) is None:
+                await asyncio.sleep(_POLL_S)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(reading, _LAST_WORDS_S)
+            return Death(code, tuple(self.last_lines))
         finally:
+            reading.cancel()
             self._log.close()
 
     async def stop(self, grace_s: float) -> None:
@@ -72,6 +79,12 @@ class EngineProcess:
             await asyncio.wait_for(self._process.wait(), grace_s)
         await asyncio.to_thread(end_processes, self._workplace, _TIDYING_S)
         await self._process.wait()
+
+    async def _read(self, on_line: Callable[[str], None]) -> None:
+        async for line in self._lines():
+            self.last_lines.append(line)
+            self._log.emit(logging.LogRecord("engine", logging.INFO, "", 0, "%s", (line,), None))
+            on_line(line)
 
     async def _lines(self) -> AsyncIterator[str]:
         stream = self._process.stdout
