@@ -10,9 +10,9 @@ from vedette.engine.causes import Death, find_cause
 UNKNOWN_FLAG = ["usage: vllm serve [model_tag] [options]", "vllm serve: error: unrecognized arguments: --swap-space 4"]
 TOO_LONG = [
     "ERROR [core.py:1001] EngineCore failed to start.",
-    "ValueError: To serve at least one request with the models's max seq len (8192), (0.88 GiB KV cache is needed, which "
-    "is larger than the available KV cache memory (0.25 GiB). Based on the available memory, the estimated maximum model "
-    "length is 2336. Try increasing the available memory.",
+    "ValueError: To serve at least one request with the models's max seq len (8192), (0.88 GiB KV cache is needed, "
+    "which is larger than the available KV cache memory (0.25 GiB). Based on the available memory, the estimated "
+    "maximum model length is 2336. Try increasing the available memory.",
     "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
 ]
 CORRUPT = [

@@ -62,7 +62,10 @@ class EngineProcess:
         try:
             # Its exit alone tells, not the end of its output: what it started may outlive it with the pipe open,
             # and `wait()` itself waits for the pipe (asyncio before 3.12.5).
-            while (code := self._process.returncode) is None:
+            while True:
+                code = self._process.returncode
+                if code is not None:
+                    break
                 await asyncio.sleep(_POLL_S)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(reading, _LAST_WORDS_S)
