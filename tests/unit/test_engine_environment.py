@@ -1,8 +1,7 @@
 """The engine's environment: what pip says, and damage that is noticed."""
 
-import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from vedette.engine.environment import (
     ensure,
     explain_failure,
     find_damage,
-    measure_files,
     parse_step,
+    write_manifest,
 )
 from vedette.errors import DiskFullError, EngineInstallError
 
@@ -63,9 +62,9 @@ def test_pip_failures_become_one_sentence(output: str, kind: type[Exception], sa
 def made_environment(root: Path) -> Environment:
     (root / "lib").mkdir(parents=True)
     (root / "lib" / "engine.py").write_text("x = 1\n")
-    files = measure_files(root)
-    (root / "vedette-manifest.json").write_text(json.dumps({"recipe": asdict(CPU_RECIPE), "files": files}))
-    return Environment(root, CPU_RECIPE)
+    environment = Environment(root, CPU_RECIPE)
+    write_manifest(environment)
+    return environment
 
 
 def test_a_whole_environment_has_no_damage(tmp_path: Path) -> None:
@@ -82,9 +81,13 @@ def test_damage_is_named(tmp_path: Path) -> None:
     assert find_damage(environment) == "lib/engine.py has changed"
     (environment.root / "lib" / "engine.py").unlink()
     assert find_damage(environment) == "lib/engine.py is missing"
-    (environment.root / "vedette-manifest.json").write_text("{")
+    manifest = environment.root / "vedette-manifest.txt"
+    manifest.write_text(manifest.read_text() + "many lib/engine.py\n")
+    (environment.root / "lib" / "engine.py").write_text("x = 1\n")
     assert find_damage(environment) == "its manifest cannot be read"
-    (environment.root / "vedette-manifest.json").unlink()
+    manifest.write_bytes(b"\xff")
+    assert find_damage(environment) == "its manifest cannot be read"
+    manifest.unlink()
     assert find_damage(environment) == "it was not finished"
 
 

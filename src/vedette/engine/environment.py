@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from vedette.engine.process import Command, spawn
 from vedette.errors import DiskFullError, EngineInstallError
 
 _GIB = 1024**3
-_MANIFEST = "vedette-manifest.json"
+_MANIFEST = "vedette-manifest.txt"
 _PYTHONS = ("python3.12", "python3.11", "python3.13", "python3.14", "python3")
 _UNREACHABLE = (
     "from versions: none",  # how pip ends when no index answers, after the warnings it may have printed
@@ -105,20 +105,20 @@ async def ensure(recipe: Recipe, workshop: Workshop) -> Environment:
 def find_damage(environment: Environment) -> str | None:
     """What is wrong with an environment, or None: every file it was made with must be there in its size."""
     try:
-        manifest = json.loads((environment.root / _MANIFEST).read_text(encoding="utf-8"))
-        files: Mapping[str, int] = manifest["files"]
-        if manifest["recipe"] != json.loads(json.dumps(asdict(environment.recipe))):
-            return "it was made for another version of vedette"
+        with (environment.root / _MANIFEST).open(encoding="utf-8") as manifest:
+            if manifest.readline() != _recipe_line(environment.recipe):
+                return "it was made for another version of vedette"
+            for line in manifest:  # tens of thousands: read one by one, so that they never fill vedette's memory
+                size, _, name = line.rstrip("\n").partition(" ")
+                try:
+                    if (environment.root / name).stat().st_size != int(size):
+                        return f"{name} has changed"
+                except OSError:
+                    return f"{name} is missing"
     except FileNotFoundError:
         return "it was not finished"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return "its manifest cannot be read"
-    for name, size in files.items():
-        try:
-            if (environment.root / name).stat().st_size != size:
-                return f"{name} has changed"
-        except OSError:
-            return f"{name} is missing"
     return None
 
 
@@ -127,15 +127,22 @@ def mark_broken(environment: Environment) -> None:
     (environment.root / _MANIFEST).unlink(missing_ok=True)
 
 
-def measure_files(root: Path) -> dict[str, int]:
-    """Size in bytes of each file under `root` that stays as installed, by its path relative to `root`."""
-    sizes = {}
-    for directory, names, files in os.walk(root):
-        names[:] = [name for name in names if name != "__pycache__"]
-        for name in files:
-            path = Path(directory, name)
-            sizes[str(path.relative_to(root))] = path.stat().st_size
-    return sizes
+def write_manifest(environment: Environment) -> None:
+    """Notes the recipe and the size in bytes of every file that stays as installed; whole or not at all."""
+    root = environment.root
+    unfinished = root / f"{_MANIFEST}.part"
+    with unfinished.open("w", encoding="utf-8") as manifest:
+        manifest.write(_recipe_line(environment.recipe))
+        for directory, names, files in os.walk(root):
+            names[:] = [name for name in names if name != "__pycache__"]
+            for path in (Path(directory, name) for name in files):
+                if path != unfinished:
+                    manifest.write(f"{path.stat().st_size} {path.relative_to(root)}\n")
+    unfinished.rename(root / _MANIFEST)
+
+
+def _recipe_line(recipe: Recipe) -> str:
+    return json.dumps(asdict(recipe)) + "\n"
 
 
 async def _make(environment: Environment, workshop: Workshop) -> None:
@@ -155,9 +162,7 @@ async def _make(environment: Environment, workshop: Workshop) -> None:
     except BaseException:
         shutil.rmtree(root, ignore_errors=True)
         raise
-    files = await asyncio.to_thread(measure_files, root)
-    manifest = json.dumps({"recipe": asdict(recipe), "files": files})
-    (root / _MANIFEST).write_text(manifest, encoding="utf-8")
+    await asyncio.to_thread(write_manifest, environment)
 
 
 async def _install(environment: Environment, pip_install: tuple[str, ...], workshop: Workshop) -> None:
