@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Vedette, engine_processes, vedette_running
+from tests.processes import Vedette, engine_processes, run_vedette, vedette_running
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,10 +19,23 @@ def check_home() -> Path:
     return home.absolute()
 
 
+@pytest.fixture
+def own_home(check_home: Path, tmp_path: Path) -> Iterator[Path]:
+    """A home of a test's own that shares only the engine's environment; nothing runs from it afterwards."""
+    engines = check_home / "engines"
+    engines.mkdir(exist_ok=True)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "engines").symlink_to(engines)
+    yield home
+    run_vedette(home, "down")
+    assert engine_processes(home) == []
+
+
 @pytest.fixture(scope="session")
 def running_vedette(check_home: Path) -> Iterator[Vedette]:
-    """`vedette up` on the model that comes with it, ready."""
-    with vedette_running(check_home, "vedette-tiny") as running:
+    """A plain `vedette up`, ready: without a GPU it chooses the model that comes with it."""
+    with vedette_running(check_home) as running:
         running.wait_until_ready()
         yield running
     assert engine_processes(check_home) == []

@@ -117,7 +117,7 @@ def engine_processes(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.cwd() == str(home / "run" / "engine"):
+            if process.cwd() == os.path.realpath(home / "run" / "engine"):
                 found.append(process)
     return found
 

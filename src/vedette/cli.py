@@ -1,6 +1,7 @@
 """The command line: parse, call, print, exit code. Heavy rooms are imported by the command that needs them."""
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -34,8 +35,12 @@ def main() -> None:
     except VedetteError as error:
         _show_error(error)
         sys.exit(1)
-    except BrokenPipeError:  # the reader of our output is gone, which is its right
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        where = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        _show_error(VedetteError(f"A file could not be written or read ({where}).", "Mend that, then try again."))
+        sys.exit(1)
 
 
 def _show_error(error: VedetteError) -> None:
@@ -219,12 +224,14 @@ def _describe_facts(facts: Mapping[str, Any]) -> str:
 
 def _detach(home: Home, as_json: bool) -> None:
     """Starts the same command without `--detach` in the background and shows its events until it serves or fails."""
+    instance.refuse_second(home)  # whose log is not ours to overwrite
     arguments = [argument for argument in sys.argv[1:] if argument not in ("--detach", "--json")]
     log = home.server_log
     screen = make_screen(as_json)
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "vedette", *arguments, "--json"],
+            env={**os.environ, "PYTHONSAFEPATH": "1"},  # a module in the present directory is none of ours
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
     try:

@@ -79,17 +79,13 @@ def read_home(environment: Mapping[str, str] = os.environ) -> Home:
 
     Raises ConfigError when it cannot be made or written.
     """
-    root = environment.get("VEDETTE_HOME")
-    if root:
-        base = Path(root).expanduser().absolute()
-        home = Home(base, base / "run", base / "cache")
-    else:
-        user = Path(environment.get("HOME") or Path.home())
-        home = Home(
-            Path(environment.get("XDG_DATA_HOME") or user / ".local/share") / "vedette",
-            Path(environment.get("XDG_STATE_HOME") or user / ".local/state") / "vedette",
-            Path(environment.get("XDG_CACHE_HOME") or user / ".cache") / "vedette",
-        )
+    try:
+        home = _home_paths(environment)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"There is no home directory to keep vedette's files in ({error}).",
+            "Set VEDETTE_HOME to a directory that you may write to.",
+        ) from error
     for directory in (home.data, home.state, home.cache):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -106,13 +102,30 @@ def read_home(environment: Mapping[str, str] = os.environ) -> Home:
     return home
 
 
+def _home_paths(environment: Mapping[str, str]) -> Home:
+    root = environment.get("VEDETTE_HOME")
+    if root:
+        base = Path(root).expanduser().absolute()
+        return Home(base, base / "run", base / "cache")
+
+    def directory(variable: str, otherwise: str) -> Path:
+        base = environment.get(variable) or Path(environment.get("HOME") or Path.home(), otherwise)
+        return Path(base).absolute() / "vedette"
+
+    return Home(
+        directory("XDG_DATA_HOME", ".local/share"),
+        directory("XDG_STATE_HOME", ".local/state"),
+        directory("XDG_CACHE_HOME", ".cache"),
+    )
+
+
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the configuration file is looked for; it need not exist."""
     named = environment.get("VEDETTE_CONFIG")
     if named:
         return Path(named)
-    user = Path(environment.get("HOME") or Path.home())
-    return Path(environment.get("XDG_CONFIG_HOME") or user / ".config") / "vedette" / "config.toml"
+    base = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME") or "~", ".config")
+    return Path(base) / "vedette" / "config.toml"
 
 
 def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:

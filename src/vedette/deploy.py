@@ -201,6 +201,8 @@ class Deployment:
             self.life.enter(State.PREPARING, Phase.PLANNING)
             try:
                 await self._start(source, made)
+            except EngineDiedError as error:
+                cause = error.cause
             except (EngineFailedError, DoesNotFitError) as error:
                 cause = Cause(error.code, error.sentence, error.hint)
             else:

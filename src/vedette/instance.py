@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,8 +16,11 @@ from vedette.config import Home
 from vedette.engine.process import end_processes
 from vedette.errors import AlreadyRunningError, NotRunningError
 
-STOP_WITHIN_S = 9.0
+STOP_WITHIN_S = 8.0
 """How long a vedette is given to stop before it is killed."""
+
+_PATIENCE_S = 1.0
+"""How long a lock is tried for: whoever holds it may be just about to say who it is, or to let go."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Instance:
     """A running vedette."""
 
     pid: int
+    began: float
+    """When that process was created, as the kernel has it: another one may get its number later."""
     url: str
     """Where it serves, without a trailing slash."""
 
@@ -41,24 +45,27 @@ def hold(home: Home, url: str) -> Iterator[None]:
 
     Raises AlreadyRunningError.
     """
-    path = _lock_path(home)
-    descriptor = _lock(path)
-    if descriptor is None:
-        running = find(home)
-        where = f" on {running.url} (process {running.pid})" if running else ""
-        raise AlreadyRunningError(
-            f"vedette already runs{where}.",
-            "Use it, stop it with `vedette down`, or set VEDETTE_HOME for a second one.",
-        )
+    lock = _lock(home)
+    if lock is None:
+        refuse_second(home)
+        raise AlreadyRunningError("Another vedette is just starting or stopping.", "Try again in a few seconds.")
+    own = Instance(os.getpid(), psutil.Process().create_time(), url)
     try:
+        _write(_record(home), json.dumps(asdict(own)))
         clean(home)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(asdict(Instance(os.getpid(), url))).encode(), 0)
         yield
     finally:
-        clean(home)
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+        _release(home, lock)
+
+
+def refuse_second(home: Home) -> None:
+    """Raises AlreadyRunningError if a vedette runs from this home."""
+    running = find(home)
+    if running is not None:
+        raise AlreadyRunningError(
+            f"vedette already runs on {running.url} (process {running.pid}).",
+            "Use it, stop it with `vedette down`, or set VEDETTE_HOME for a second one.",
+        )
 
 
 def clean(home: Home) -> None:
@@ -68,17 +75,13 @@ def clean(home: Home) -> None:
 
 
 def find(home: Home) -> Instance | None:
-    """The vedette that runs from this home, if one does: only a live one holds the lock."""
-    path = _lock_path(home)
+    """The vedette that runs from this home, if one does. Only looks: takes no lock that another might miss."""
     try:
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return Instance(**json.loads(file.read()))
-    except (OSError, ValueError, TypeError):
-        pass
-    return None
+        instance = Instance(**json.loads(_record(home).read_text(encoding="utf-8")))
+        alive = psutil.Process(instance.pid).create_time() == instance.began
+    except (OSError, ValueError, TypeError, psutil.Error):
+        return None
+    return instance if alive else None
 
 
 def stop(home: Home) -> Instance:
@@ -87,38 +90,52 @@ def stop(home: Home) -> Instance:
     Raises NotRunningError; whatever a dead one left is cleaned even then.
     """
     running = find(home)
+    if running is not None:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(running.pid)
+            process.terminate()
+            _, alive = psutil.wait_procs([process], timeout=STOP_WITHIN_S)
+            for left in alive:
+                left.kill()
+            psutil.wait_procs(alive, timeout=_PATIENCE_S)
+    lock = _lock(home)
+    if lock is not None:  # else another one has started meanwhile, which cleans by itself
+        _release(home, lock)
     if running is None:
-        clean(home)
-        _lock_path(home).unlink(missing_ok=True)
         raise NotRunningError("vedette is not running.", "Start it with `vedette up`.")
-    process = psutil.Process(running.pid)
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_WITHIN_S
-        while find(home) is not None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if find(home) is not None:
-            process.kill()
-            process.wait(2)
-            clean(home)
-            _lock_path(home).unlink(missing_ok=True)
     return running
 
 
-def _lock_path(home: Home) -> Path:
+def _record(home: Home) -> Path:
     return home.state / "instance.json"
 
 
-def _lock(path: Path) -> int | None:
-    """A descriptor that holds the lock, or None when another process does."""
+def _write(path: Path, text: str) -> None:
+    """Writes a file that others see whole or not at all."""
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _lock(home: Home) -> int | None:
+    """A descriptor that holds the home's lock, or None when another process keeps it."""
+    path = home.state / "lock"
+    deadline = time.monotonic() + _PATIENCE_S
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        with contextlib.suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        os.close(descriptor)  # its holder removed it between opening and locking
+                return descriptor  # else its holder removed it between opening and locking
+        os.close(descriptor)
+        if find(home) is not None or time.monotonic() > deadline:
+            return None
+        time.sleep(0.05)
+
+
+def _release(home: Home, lock: int) -> None:
+    """Leaves nothing of this home's vedette: no process, no temporary file, no record, no lock."""
+    clean(home)
+    _record(home).unlink(missing_ok=True)
+    (home.state / "lock").unlink(missing_ok=True)
+    os.close(lock)

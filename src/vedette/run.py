@@ -29,13 +29,15 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
     Raises VedetteError when it cannot come up or stay up.
     """
     began = time.monotonic()
+    instance.refuse_second(home)  # before its port is found taken
+    told = _stop_signals()
     listener = _listen(settings.host, settings.port)
     url = page_url(settings.host, settings.port)
     with contextlib.closing(listener), instance.hold(home, url):
         deployment = Deployment(settings, home, url, screen.show)
         async with _serving(create_app(deployment, settings.host), listener):
             screen.show({"event": "listening", "page_url": f"{url}/"})
-            await _until_told(deployment, screen, began)
+            await _until_told(deployment, screen, told, began)
     screen.show({"event": "stopped"})
 
 
@@ -45,11 +47,15 @@ def page_url(host: str, port: int) -> str:
     return f"http://{reachable}:{port}"
 
 
-async def _until_told(deployment: Deployment, screen: Screen, began: float) -> None:
+def _stop_signals() -> asyncio.Event:
+    """Set once somebody wants vedette to stop: Ctrl-C, `vedette down`, or a terminal that was closed."""
     told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, told.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    return told
+
+
+async def _until_told(deployment: Deployment, screen: Screen, told: asyncio.Event, began: float) -> None:
     running = asyncio.create_task(deployment.run())
     showing = asyncio.create_task(_show(deployment, screen, began))
     telling = asyncio.create_task(told.wait())
@@ -103,7 +109,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise _no_address(host) from error
     try:
         listener.bind(address)
@@ -132,6 +138,6 @@ async def ask_status(url: str) -> Mapping[str, Any] | None:
         timeout = aiohttp.ClientTimeout(total=3)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/api/status") as response:
             status: Mapping[str, Any] = await response.json()
-            return status
+            return status if "state" in status else None
     except (aiohttp.ClientError, asyncio.TimeoutError, ValueError):
         return None

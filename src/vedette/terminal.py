@@ -1,10 +1,13 @@
 """What a person (or a program, with `--json`) reads while vedette comes up: events in, lines out."""
 
+import contextlib
 import json
+import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -35,8 +38,7 @@ class JsonScreen:
         self._out = out
 
     def show(self, event: Event) -> None:
-        self._out.write(json.dumps(event, ensure_ascii=False) + "\n")
-        self._out.flush()
+        _put(self._out, json.dumps(event, ensure_ascii=False) + "\n")
 
     def tick(self) -> None:
         """Nothing moves between events."""
@@ -77,15 +79,14 @@ class PersonScreen:
             self._frame += 1
             mark = click.style(_SPINNER[self._frame % len(_SPINNER)], fg="cyan")
             width = max(20, _width() - len(seconds(elapsed)) - 6)
-            self._out.write(f"\r\x1b[K  {mark} {self._line[:width]}  {seconds(elapsed)}")
-            self._out.flush()
+            _put(self._out, f"\r\x1b[K  {mark} {self._line[:width]}  {seconds(elapsed)}")
         elif time.monotonic() - self._said > _PLAIN_EVERY_S:
             self._write(f"  … {self._line}  {seconds(elapsed)}")
 
     def _show_status(self, event: Event) -> None:
         phase = event.get("phase")
         if phase != self._phase:
-            self._finish_phase()
+            self._finish_phase(failed=event["state"] in ("failed", "draining"))
             self._phase, self._phase_began = phase, time.monotonic()
             if phase and not self._moving:
                 self._write(f"  … {phase}")
@@ -130,7 +131,7 @@ class PersonScreen:
     def _write(self, line: str) -> None:
         self._said = time.monotonic()
         start = "\r\x1b[K" if self._moving else ""
-        click.echo(start + line, file=self._out)
+        _put(self._out, start + (line if self._moving else click.unstyle(line)) + "\n")
 
 
 Screen = JsonScreen | PersonScreen
@@ -138,7 +139,15 @@ Screen = JsonScreen | PersonScreen
 
 def make_screen(as_json: bool) -> Screen:
     """The screen for standard output."""
-    return JsonScreen(sys.stdout) if as_json else PersonScreen(sys.stdout)
+    out = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - for good; None where it was closed before the start
+    return JsonScreen(out) if as_json else PersonScreen(out)
+
+
+def _put(out: TextIO, text: str) -> None:
+    """Writes what can be written: a reader that is gone, or a full disk, is no reason to stop serving."""
+    with contextlib.suppress(OSError):
+        out.write(text)
+        out.flush()
 
 
 def describe_device(device: Mapping[str, Any]) -> str:

@@ -115,6 +115,7 @@ async def test_the_planned_visual_tokens_are_what_the_engine_counts(running_vede
         (question(text="word " * 20_000), 400),
         (question(image_part(1), image_part(2), image_part(3)), 400),
         (question() | {"model": "another"}, 404),
+        (question({"type": "image_url", "image_url": {"url": "http://127.0.0.1:9/picture.jpg"}}), 400),
         ({"model": "vedette-tiny"}, 400),
     ],
 )

@@ -2,16 +2,17 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.processes import engine_processes, free_port, run_vedette, start_vedette, vedette_running
+from vedette.models.store import packaged_path
 
 
 def abandoned_shared_memory() -> set[str]:
@@ -41,73 +42,93 @@ def wait_for_state(home: Path, state: str, within_s: float = 180) -> None:
         time.sleep(0.2)
 
 
-@pytest.fixture
-def nothing_runs(check_home: Path) -> Iterator[None]:
-    yield
-    run_vedette(check_home, "down")
-
-
-@pytest.mark.usefixtures("nothing_runs")
-def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(check_home: Path) -> None:
+def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(own_home: Path) -> None:
     before = abandoned_shared_memory()
     port = free_port()
-    up = run_vedette(check_home, "up", "vedette-tiny", "--detach", "--port", str(port), within_s=900)
+    up = run_vedette(own_home, "up", "--detach", "--port", str(port), within_s=900)
     assert up.returncode == 0, up.stdout + up.stderr
     assert f"http://127.0.0.1:{port}/" in up.stdout
-    assert run_vedette(check_home, "status").stdout.startswith("ready")
+    assert run_vedette(own_home, "status").stdout.startswith("ready")
+    log = (own_home / "run" / "server.log").read_text()
 
-    second = run_vedette(check_home, "up", "--port", str(free_port()))
-    assert second.returncode == 1
-    assert "already runs" in second.stderr
-    assert run_vedette(check_home, "status").returncode == 0, "the second up did harm"
+    for arguments in (("--port", str(port)), ("--port", str(free_port())), ("--detach",)):
+        second = run_vedette(own_home, "up", *arguments)
+        assert second.returncode == 1
+        assert "already runs" in second.stderr
+    assert run_vedette(own_home, "status").returncode == 0, "the second up did harm"
+    assert (own_home / "run" / "server.log").read_text() == log
 
-    (core,) = (process for process in engine_processes(check_home) if process.name().startswith("VLLM::EngineCor"))
+    (core,) = (process for process in engine_processes(own_home) if process.name().startswith("VLLM::EngineCor"))
     core.kill()
-    wait_for_state(check_home, "failed")
-    wait_for_state(check_home, "ready")
+    wait_for_state(own_home, "failed")
+    wait_for_state(own_home, "ready")
 
     began = time.monotonic()
-    down = run_vedette(check_home, "down")
+    down = run_vedette(own_home, "down")
     assert down.returncode == 0
     assert time.monotonic() - began < 10
-    assert_nothing_left(check_home, port)
+    assert_nothing_left(own_home, port)
     assert abandoned_shared_memory() <= before
-    assert run_vedette(check_home, "down").returncode == 1
-    assert run_vedette(check_home, "status").returncode == 3
+    assert run_vedette(own_home, "down").returncode == 1
+    assert run_vedette(own_home, "status").returncode == 3
 
 
-def test_a_killed_vedette_takes_its_engine_along_and_the_next_up_starts(check_home: Path) -> None:
-    running = start_vedette(check_home, ["vedette-tiny"])
+def test_a_killed_vedette_takes_its_engine_along_and_the_next_up_starts(own_home: Path) -> None:
+    running = start_vedette(own_home, [])
     running.wait_for(lambda event: event.get("phase") == "loading weights")
+    assert engine_processes(own_home)
     running.process.send_signal(signal.SIGKILL)
     running.process.wait()
-    assert run_vedette(check_home, "status").returncode == 3
-    with vedette_running(check_home, "vedette-tiny") as again:
+    deadline = time.monotonic() + 10
+    while engine_processes(own_home):
+        assert time.monotonic() < deadline, "the engine outlived vedette"
+        time.sleep(0.1)
+    assert run_vedette(own_home, "status").returncode == 3
+    with vedette_running(own_home) as again:
         again.wait_for(lambda event: event.get("phase") == "launching engine")
-        parents = {process.ppid() for process in engine_processes(check_home)}
-        assert again.process.pid in parents
-        assert not any(pid == 1 for pid in parents), "an engine of the killed vedette still runs"
+    assert_nothing_left(own_home, again.port)
 
 
-def test_ctrl_c_while_starting_leaves_nothing(check_home: Path) -> None:
-    running = start_vedette(check_home, ["vedette-tiny"])
+def test_down_while_starting_leaves_nothing(own_home: Path) -> None:
+    running = start_vedette(own_home, [])
+    running.wait_for(lambda event: event.get("phase") == "launching engine")
+    time.sleep(2)
+    began = time.monotonic()
+    assert run_vedette(own_home, "down").returncode == 0
+    assert time.monotonic() - began < 10
+    assert running.process.wait(1) == 0
+    assert_nothing_left(own_home, running.port)
+
+
+def test_ctrl_c_while_starting_leaves_nothing_even_when_pressed_twice(own_home: Path) -> None:
+    running = start_vedette(own_home, [])
     running.wait_for(lambda event: event.get("phase") == "launching engine")
     time.sleep(2)
     began = time.monotonic()
     running.process.send_signal(signal.SIGINT)
-    running.process.wait(15)
+    time.sleep(0.2)
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(15) == 0
     assert time.monotonic() - began < 10
-    assert running.process.returncode == 0
-    assert_nothing_left(check_home, running.port)
+    assert_nothing_left(own_home, running.port)
+
+
+def test_a_model_directory_may_be_relative(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(packaged_path("vedette-tiny"), tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
+    with vedette_running(own_home, "./mine") as running:
+        running.wait_until_ready()
+        assert running.status()["model"] == "mine"
 
 
 def test_an_interrupted_installation_is_remade_not_trusted(tmp_path: Path) -> None:
-    running = start_vedette(tmp_path, ["vedette-tiny"])
+    running = start_vedette(tmp_path, [])
     running.wait_for(lambda event: "resolving" in (event.get("detail") or ""), within_s=60)
-    children = psutil.Process(running.process.pid).children(recursive=True)
     running.process.send_signal(signal.SIGKILL)
     running.process.wait()
-    psutil.wait_procs(children, timeout=10)
-    with vedette_running(tmp_path, "vedette-tiny") as again:
+    with vedette_running(tmp_path) as again:
         event = again.wait_for(lambda event: (event.get("detail") or "").startswith("remaking"), within_s=60)
         assert "not finished" in event["detail"]
+        again.wait_for(lambda event: "resolving" in (event.get("detail") or ""), within_s=60)
+    assert_nothing_left(tmp_path, again.port)

@@ -34,6 +34,9 @@ class EngineDiedError(EngineFailedError):
         super().__init__(cause.sentence, cause.hint)
         self.cause = cause
 
+    def as_json(self) -> dict[str, object]:
+        return super().as_json() | {"code": self.cause.code}
+
 
 class Engine:
     """An engine process with its client. `start` once, `stop` once."""
@@ -113,9 +116,12 @@ async def _ask_once(client: EngineClient, context: Context) -> None:
         picture = await asyncio.to_thread(_test_picture, context.image_max_pixels)
         content.insert(0, {"type": "image_url", "image_url": {"url": picture}})
     body = {"messages": [{"role": "user", "content": content}], "max_tokens": min(8, context.answer_tokens)}
+    tokens = 0
     async for delta in client.stream_chat(body):
-        if delta.usage is not None and delta.usage.completion_tokens == 0:
-            raise EngineFailedError("The engine answered a test request with nothing.", "See `vedette logs`.")
+        if delta.usage is not None:
+            tokens = delta.usage.completion_tokens
+    if tokens == 0:
+        raise EngineFailedError("The engine answered a test request with nothing.", "See `vedette logs`.")
 
 
 def _test_picture(max_pixels: int) -> str:

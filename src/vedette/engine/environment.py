@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from vedette.engine.process import Command, spawn
-from vedette.errors import DiskFullError, EngineInstallError
+from vedette.errors import DiskFullError, EngineInstallError, VedetteError
 
 _GIB = 1024**3
 _MANIFEST = "vedette-manifest.txt"
@@ -159,8 +159,8 @@ async def _make(environment: Environment, workshop: Workshop) -> None:
         await _put_right(environment, pip, workshop)
         workshop.report("checking it")
         await _run((*environment.program, "--version"), workshop)
-    except BaseException:
-        shutil.rmtree(root, ignore_errors=True)
+    except VedetteError:  # what is left by an interruption is remade: it has no manifest
+        await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
         raise
     await asyncio.to_thread(write_manifest, environment)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from vedette.plan.plan import EngineSettings, Graphs
 
 _GIB = 1024**3
-_SECRET = re.compile("TOKEN|SECRET|PASSWORD|API_?KEY|CREDENTIAL")
+_INHERITED = re.compile("PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|LD_PRELOAD|(CUDA|NVIDIA|OMP|KMP)_.*")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ def serve_arguments(settings: EngineSettings, target: Target) -> tuple[str, ...]
         *("--max-num-batched-tokens", str(settings.max_num_batched_tokens)),
         *("--kv-cache-memory-bytes", str(settings.kv_cache_bytes)),
         "--disable-uvicorn-access-log",
+        # Whoever may ask must not make the engine fetch addresses: pictures come with the request.
+        *("--allowed-media-domains", "none.invalid"),
     ]
     if settings.gpu_memory_utilization is not None and not target.cpu:
         arguments += ["--gpu-memory-utilization", f"{settings.gpu_memory_utilization:.4f}"]
@@ -95,12 +97,8 @@ def serve_environment(cache: Path) -> dict[str, str]:
 
 
 def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the engine may see of the caller's environment: nothing that bends the plan, and no secret.
+    """What the engine may see of the caller's environment: what it runs with, nothing that bends the plan, no secret.
 
     `VLLM_CPU_KVCACHE_SPACE`, say, would override the planned KV cache.
     """
-    return {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith(("VLLM_", "VEDETTE_", "PYTHON", "PIP_")) and not _SECRET.search(name)
-    }
+    return {name: value for name, value in environment.items() if _INHERITED.fullmatch(name)}

@@ -93,8 +93,10 @@ class Life:
     def progress(
         self, phase: Phase, detail: str | None = None, done: int | None = None, total: int | None = None
     ) -> None:
-        """Reports how far the present state has come; the state stays."""
+        """Reports how far preparing or starting has come; in any other state there is nothing to report."""
         now = self.status
+        if now.state not in (State.PREPARING, State.STARTING):
+            return
         since = now.since if now.phase is phase else time.time()
         self._publish(Status(now.state, phase, detail, done, total, since=since))
 
