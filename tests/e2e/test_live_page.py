@@ -91,8 +91,8 @@ def test_words_name_what_the_scene_holds(page: Page) -> None:
     page.get_by_role("button", name="Stop").click()
     answers = page.locator(".answer[data-state=done]")
     expect(answers.locator(".truth").first).to_contain_text("Really there:")
-    # The drawing moves, so a thing may be half hidden for a moment; most answers are right to the letter.
-    assert page.locator(".answer[data-state=done] .truth.same").count() >= answers.count() // 2
+    # The drawing moves, so a thing may be half hidden for a moment: all answers but one are right to the letter.
+    assert page.locator(".answer[data-state=done] .truth.same").count() >= answers.count() - 1
 
 
 def test_dropped_picture_is_described_once(page: Page, scene: Scene) -> None:
