@@ -111,3 +111,16 @@ def test_candidates_are_best_first(tmp_path: Path) -> None:
 def test_a_damaged_installed_model_is_no_candidate(tmp_path: Path) -> None:
     (install(tmp_path, "baidu/ERNIE-4.5-0.3B-PT") / "config.json").write_text(json.dumps([]))
     assert "baidu/ERNIE-4.5-0.3B-PT" not in {source.name for source, _ in candidates(tmp_path)}
+
+
+def test_a_directory_named_from_here_is_found_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-model").mkdir()
+    for argument in ("./my-model", "my-model"):
+        source = find_model(argument, tmp_path / "models")
+        assert (source.name, source.path) == ("my-model", tmp_path / "my-model")
+
+
+def test_the_home_of_nobody(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="~nosuchuser/m names the home directory of a user"):
+        find_model("~nosuchuser/m", tmp_path)

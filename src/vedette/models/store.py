@@ -116,7 +116,14 @@ def _catalogue_source(name: str, entry: Entry, models_dir: Path) -> Source:
 
 
 def _directory_source(argument: str) -> Source:
-    directory = Path(argument).expanduser()
+    try:
+        # Absolute, since the engine runs in another directory than the one that this was said in.
+        directory = Path(argument).expanduser().absolute()
+    except RuntimeError as error:
+        raise ModelNotFoundError(
+            f"{argument} names the home directory of a user that this machine does not have.",
+            "Name the directory that holds the model's config.json by its full path.",
+        ) from error
     if not _is_directory(directory):
         raise ModelNotFoundError(
             f"{argument} is no directory that can be read.", "Name the directory that holds the model's config.json."
