@@ -299,6 +299,15 @@ async def test_hostile_file_names_stay_inside(hub: Hub, models: Path) -> None:
     assert len(list(source.path.iterdir())) == 3
 
 
+async def test_modules_in_the_current_directory_are_not_taken_for_the_childs_own(
+    hub: Hub, models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    source, _ = await fetch(models)
+    assert (source.path / "model.safetensors").read_bytes() == BIG
+
+
 async def test_what_the_child_prints_is_json_only(hub: Hub, models: Path) -> None:
     import sys
 

@@ -66,7 +66,7 @@ def endpoint() -> str:
 
 
 async def _from_hub(source: Source, hub_id: str, models_dir: Path) -> AsyncGenerator[Progress, None]:
-    command = [sys.executable, "-m", "vedette.models.hub", hub_id, str(source.path)]
+    command = [sys.executable, "-m", "vedette.models.hub", hub_id, str(source.path.absolute())]
     failure: dict[str, str] = {}
     try:
         async with contextlib.aclosing(child_lines(command)) as lines:

@@ -7,14 +7,12 @@ Killed at any moment, it takes up where it stopped. HF_ENDPOINT and HF_TOKEN cou
 """
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import io
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -88,7 +86,6 @@ def say(values: dict[str, object]) -> None:
 
 
 def main() -> None:
-    die_with_parent()
     os.environ |= {
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -109,12 +106,6 @@ def main() -> None:
 def fail(kind: str, detail: str) -> None:
     say({"error": kind, "detail": detail})
     sys.exit(1)
-
-
-def die_with_parent() -> None:
-    """Asks the kernel to end this process when the one that started it is gone, however that went."""
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def download(model_id: str, directory: Path) -> None:

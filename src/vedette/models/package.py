@@ -8,8 +8,9 @@ import contextlib
 import os
 import shutil
 import zipfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError
 from vedette.models.child import ChildFailedError, child_lines
@@ -19,6 +20,8 @@ NEEDED_BYTES = 1024**3
 """Wheel, GGUF and safetensors side by side, for the small models that packages carry."""
 READER_PACKAGES = ("gguf", "accelerate")
 """What transformers 5.19 asks for to load a GGUF file; all they need themselves comes with an engine."""
+TOKENS = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
+"""Secrets that are for the hub alone, kept from all that runs here."""
 
 
 async def fetch_from_package(source: Source, package: str, engine_python: Path) -> AsyncGenerator[str, None]:
@@ -26,7 +29,7 @@ async def fetch_from_package(source: Source, package: str, engine_python: Path) 
 
     Raises ModelNotFoundError if no package index can be reached, DiskFullError, ModelCorruptError.
     """
-    partial = source.path.with_name(source.path.name + PARTIAL)
+    partial = source.path.absolute().with_name(source.path.name + PARTIAL)
     await asyncio.to_thread(_make_room, partial)
     try:
         yield f"no hub can be reached: downloading the package {package}"
@@ -41,10 +44,10 @@ async def fetch_from_package(source: Source, package: str, engine_python: Path) 
 
 async def _download(name: str, package: str, engine_python: Path, partial: Path) -> None:
     """The package, and what transformers needs to read GGUF: beside the engine's environment, not in it."""
-    pip = [str(engine_python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    pip = ["-m", "pip", "--disable-pip-version-check", "--no-input"]
     try:
-        await _run([*pip, "download", "--no-deps", "--dest", str(partial / "wheel"), package])
-        await _run([*pip, "install", "--no-deps", "--target", str(partial / "reader"), *READER_PACKAGES])
+        await _run(engine_python, [*pip, "download", "--no-deps", "--dest", str(partial / "wheel"), package])
+        await _run(engine_python, [*pip, "install", "--no-deps", "--target", str(partial / "reader"), *READER_PACKAGES])
     except ChildFailedError as error:
         raise ModelNotFoundError(
             f"Neither a model hub nor a package index can be reached, so {name} cannot be fetched.",
@@ -55,9 +58,9 @@ async def _download(name: str, package: str, engine_python: Path, partial: Path)
 async def _unpack(package: str, engine_python: Path, partial: Path) -> None:
     weights = await asyncio.to_thread(_extract, partial)
     script = Path(__file__).with_name("dequantize.py")
-    environment = os.environ | {"PYTHONPATH": str(partial / "reader"), "HF_HUB_OFFLINE": "1"}
+    settings = {"PYTHONPATH": str(partial / "reader"), "HF_HUB_OFFLINE": "1"}
     try:
-        await _run([str(engine_python), str(script), str(weights), str(partial / "model")], environment)
+        await _run(engine_python, [str(script), str(weights), str(partial / "model")], settings)
     except ChildFailedError as error:
         raise ModelCorruptError(
             f"The weights in the package {package} could not be unpacked.",
@@ -65,7 +68,10 @@ async def _unpack(package: str, engine_python: Path, partial: Path) -> None:
         ) from None
 
 
-async def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+async def _run(engine_python: Path, arguments: list[str], settings: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Runs an engine's Python to its end, with `settings` added to the environment. Raises ChildFailedError."""
+    environment = {name: value for name, value in os.environ.items() if name not in TOKENS} | dict(settings)
+    command = [str(Path.cwd() / engine_python), *arguments]
     async with contextlib.aclosing(child_lines(command, environment, errors=True)) as lines:
         async for _ in lines:
             pass
