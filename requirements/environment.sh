@@ -1,4 +1,4 @@
-# Sourced by ./vedette and ./check: makes .venv from pinned requirements with hashes.
+# Sourced by ./vedette and ./check: makes environments from pinned requirements with hashes.
 
 # The first Python that vedette runs on and that can make environments.
 find_python() {
@@ -13,25 +13,28 @@ find_python() {
   exit 1
 }
 
-# make_environment ROOT NAME: .venv holds requirements/NAME.txt (dev includes vedette).
+# install_packages PYTHON ARGUMENT…: pip install, silent unless it fails.
+install_packages() {
+  pip_python=$1
+  shift
+  pip_output=$("$pip_python" -m pip --disable-pip-version-check install --quiet "$@" 2>&1) && return
+  printf '%s\n' "$pip_output" | grep -v WARNING | tail -n 3 >&2
+  echo "Packages could not be installed with $pip_python; is a package index reachable (PIP_INDEX_URL)?" >&2
+  echo "Then run this again." >&2
+  return 1
+}
+
+# make_environment ROOT NAME VENV: VENV holds requirements/NAME.txt, and vedette from ROOT/src.
 make_environment() {
-  venv=$1/.venv
   wanted=$(cat "$1/requirements/$2.txt" "$1/requirements/environment.sh" | cksum)
-  for kind in "$2" dev; do
-    if [ "$(cat "$venv/made-for-$kind" 2>/dev/null)" = "$(cat "$1/requirements/$kind.txt" "$1/requirements/environment.sh" | cksum)" ]; then
-      return
-    fi
-  done
-  python=$(find_python) || exit 1
-  echo "Making vedette's environment in $venv (about 15 seconds) …" >&2
-  "$python" -m venv --clear "$venv"
-  if ! "$venv/bin/python" -m pip --disable-pip-version-check install --quiet --require-hashes \
-    -r "$1/requirements/$2.txt" 2>"$venv/pip.log"; then
-    grep -v WARNING "$venv/pip.log" | tail -n 3 >&2
-    echo "vedette's packages could not be installed; is a package index reachable (PIP_INDEX_URL)? Then run this again." >&2
-    exit 1
+  if [ "$(cat "$3/made-for" 2>/dev/null)" = "$wanted" ]; then
+    return
   fi
-  site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  python=$(find_python) || exit 1
+  echo "Making the environment $3 (about 15 seconds) …" >&2
+  "$python" -m venv --clear "$3" || exit 1
+  install_packages "$3/bin/python" --require-hashes -r "$1/requirements/$2.txt" || exit 1
+  site=$("$3/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   echo "$1/src" > "$site/vedette.pth"
-  echo "$wanted" > "$venv/made-for-$2"
+  echo "$wanted" > "$3/made-for"
 }
