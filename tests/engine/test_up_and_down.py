@@ -1,6 +1,5 @@
 """`vedette up` from start to end, and whatever may go wrong with its processes, killed for real."""
 
-import contextlib
 import json
 import shutil
 import signal
@@ -8,20 +7,20 @@ import socket
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.processes import engine_processes, free_port, run_vedette, start_vedette, vedette_running
 from vedette.models.store import packaged_path
 
 
-def abandoned_shared_memory() -> set[str]:
-    """Shared memory that no living process maps."""
-    mapped = set()
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            mapped |= {area.path for area in process.memory_maps()}
-    return {str(path) for path in Path("/dev/shm").glob("psm_*")} - mapped
+def shared_memory_of(home: Path) -> set[Path]:
+    """Shared memory that a home's engine maps."""
+    return {
+        Path(area.path)
+        for process in engine_processes(home)
+        for area in process.memory_maps()
+        if area.path.startswith("/dev/shm/psm_")
+    }
 
 
 def port_is_free(port: int) -> bool:
@@ -43,7 +42,6 @@ def wait_for_state(home: Path, state: str, within_s: float = 180) -> None:
 
 
 def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(own_home: Path) -> None:
-    before = abandoned_shared_memory()
     port = free_port()
     up = run_vedette(own_home, "up", "--detach", "--port", str(port), within_s=900)
     assert up.returncode == 0, up.stdout + up.stderr
@@ -59,16 +57,19 @@ def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(own_home
     assert (own_home / "run" / "server.log").read_text() == log
 
     (core,) = (process for process in engine_processes(own_home) if process.name().startswith("VLLM::EngineCor"))
+    shared = shared_memory_of(own_home)
     core.kill()
     wait_for_state(own_home, "failed")
     wait_for_state(own_home, "ready")
 
+    shared |= shared_memory_of(own_home)
     began = time.monotonic()
     down = run_vedette(own_home, "down")
     assert down.returncode == 0
     assert time.monotonic() - began < 10
     assert_nothing_left(own_home, port)
-    assert abandoned_shared_memory() <= before
+    assert len(shared) > 1
+    assert [path for path in shared if path.exists()] == []
     assert run_vedette(own_home, "down").returncode == 1
     assert run_vedette(own_home, "status").returncode == 3
 
