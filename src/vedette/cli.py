@@ -1,6 +1,7 @@
 """The command line: parse, call, print, exit code. Heavy rooms are imported by the command that needs them."""
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -145,7 +146,8 @@ def status(as_json: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Keep printing as it grows.")
 @click.option("-n", "--lines", default=100, show_default=True, help="How many of the last lines.")
 @click.option("--server", is_flag=True, help="vedette's own log of a detached start instead of the engine's.")
-def logs(follow: bool, lines: int, server: bool) -> None:
+@json_flag
+def logs(follow: bool, lines: int, server: bool, as_json: bool) -> None:
     """Print what the engine said.
 
     \b
@@ -159,13 +161,26 @@ def logs(follow: bool, lines: int, server: bool) -> None:
         raise NotRunningError(f"There is no log yet at {path}.", "Start vedette with `vedette up`.")
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file.read().splitlines()[-lines:] if lines > 0 else []:
-            click.echo(line)
-        while follow:
-            rest = file.read()
-            click.echo(rest, nl=False)
-            time.sleep(0.3)
-            if not path.exists() or path.stat().st_size < file.tell():  # rotated: the new file begins anew
-                break
+            _echo_line(line, as_json)
+        position = file.tell()
+    if follow:
+        _follow_log(path, position, as_json)
+
+
+def _follow_log(path: Path, position: int, as_json: bool) -> None:
+    """Prints what is added to a log until interrupted; a log that was rotated goes on at its new beginning."""
+    while True:
+        time.sleep(0.3)
+        size = path.stat().st_size if path.exists() else 0
+        with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
+            file.seek(position if size >= position else 0)
+            while (line := file.readline()).endswith("\n"):
+                _echo_line(line.rstrip("\n"), as_json)
+                position = file.tell()
+
+
+def _echo_line(line: str, as_json: bool) -> None:
+    click.echo(json.dumps({"line": line}, ensure_ascii=False) if as_json else line)
 
 
 @vedette.command()

@@ -108,3 +108,11 @@ def test_what_does_not_fit_is_said_with_what_is_missing(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert not plan["fits"]
     assert plan["shortfall_bytes"] == plan["memory"]["total_bytes"] - plan["memory"]["available_bytes"] > 0
+
+
+def test_the_last_lines_of_a_log_also_as_json(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "engine.log").write_text("one\ntwo\nthree\n")
+    assert run_vedette(tmp_path, "logs", "-n", "2").stdout == "two\nthree\n"
+    lines = run_vedette(tmp_path, "logs", "-n", "1", "--json").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [{"line": "three"}]
