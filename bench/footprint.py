@@ -1,6 +1,8 @@
 """How small and how quick vedette itself is, without its engine: size installed, time to listening, memory idle.
 
-    .venv-check/bin/python bench/footprint.py [--home DIR]     DIR holds a made engine (default .cache/check), about 2 minutes
+    .venv-check/bin/python bench/footprint.py [--home DIR]
+
+DIR holds a made engine (default .cache/check, where ./check makes it). About 2 minutes.
 
 Installs vedette as a user would, into a fresh environment, and starts it from there. Prints a table in Markdown.
 """
