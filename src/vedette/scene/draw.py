@@ -104,14 +104,14 @@ def _shape(thing: Thing, side: int) -> Image.Image:
     return picture
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=12)
 def _sprite(kind: str) -> Image.Image:
     with Image.open(_SPRITES / f"{kind}.png") as file:
         picture: Image.Image = file.convert("RGBA")
     return picture
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=12)
 def _cutout(look: Thing, side: int) -> Image.Image:
     """The thing at `side` pixels, mirrored and turned; `look` carries no position so that it can be cached."""
     if look.colour is not None:
