@@ -142,7 +142,6 @@ class Deployment:
         self._tell({"event": "device", **device_json(device)})
         self.life.progress(Phase.CHOOSING)
         source, model = await asyncio.to_thread(_choose, self._settings, self._home, device)
-        why = "as you asked" if self._settings.model else "the best of the catalogue that fits here"
         if model is None:  # an id that only a hub knows: its files have to be here before they can be planned for
             await self._fetch(source, None)
             model = await asyncio.to_thread(_read_fetched, source)
