@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.models.facts import Vision
+from vedette.models.vision import Vision
 from vedette.models.visual import PICTURE_MARKERS, fitted_size, most_picture_tokens, picture_tokens
 
 QWEN3_VL = Vision(

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from vedette.device.catalogue import device_named
 from vedette.device.facts import Device, Family
 from vedette.errors import BadInputError, DoesNotFitError
-from vedette.models.facts import Model, Vision
+from vedette.models.facts import Model
 from vedette.models.store import candidates, find_model, read_source
+from vedette.models.vision import Vision
 from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Graphs, Wish

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from vedette.models.facts import Model, Vision
+from vedette.models.facts import Model
+from vedette.models.vision import Vision
 
 
 @dataclass(frozen=True)

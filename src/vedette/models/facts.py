@@ -1,27 +1,51 @@
 """What is known of a model, from its configuration and its tensor headers. Values only."""
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+
+from vedette.models.vision import Vision
+
+
+class CacheKind(Enum):
+    """What a layer keeps of the tokens it has seen."""
+
+    FULL = "full"
+    """Keys and values of every token."""
+    SLIDING = "sliding"
+    """Keys and values of the last `window_tokens` tokens."""
+    LATENT = "latent"
+    """One compressed vector for each token (multi-head latent attention)."""
+    STATE = "state"
+    """A state of fixed size for each sequence (linear attention, state-space layers)."""
 
 
 @dataclass(frozen=True)
-class Vision:
-    """How pictures become tokens in the Qwen-VL family: patches, merged, within a budget of pixels."""
+class CacheLayers:
+    """Layers of one model that keep the same kind and size of cache."""
 
-    patch_size: int
-    """Pixels along one side of a patch."""
-    merge_size: int
-    """Patches along one side that are merged into one visual token."""
-    temporal_patch_size: int
-    min_pixels: int
-    """Smallest picture area the processor makes, in pixels."""
-    max_pixels: int
-    """Largest picture area the processor lets through, in pixels."""
-    hidden_size: int
-    depth: int
+    kind: CacheKind
+    count: int
+    kv_heads: int = 0
+    """FULL and SLIDING; heads of `key_size` and `value_size` elements."""
+    key_size: int = 0
+    value_size: int = 0
+    latent_size: int = 0
+    """LATENT: elements that one token leaves in one layer."""
+    window_tokens: int | None = None
+    state_bytes: int = 0
+    """STATE: what one layer keeps of one sequence, whatever its length."""
+
+
+@dataclass(frozen=True)
+class Experts:
+    """The feed-forward part of a mixture of experts."""
+
+    count: int
+    per_token: int
     intermediate_size: int
-    video_max_pixels: int | None = None
-    """Largest area of a whole clip, frames times picture; None if the model takes no clips."""
+    weights_bytes: int
+    """Of all routed experts together, resident."""
 
 
 @dataclass(frozen=True)
@@ -62,5 +86,7 @@ class Model:
     videos_per_prompt: int = 0
     unknown_vision: bool = False
     """It has a vision part of an architecture whose visual tokens vedette cannot count: only text is served."""
+    cache_layers: tuple[CacheLayers, ...] = ()
+    experts: Experts | None = None
     assumed: bool = False
     """From the catalogue, before its files are here; False once they have been read."""

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
-from vedette.models.config import Shape, parse_config, parse_vision
+from vedette.models.config import Shape, parse_config
 from vedette.models.facts import Model
 from vedette.models.tensors import Tensor, read_tensors, resident_bytes
+from vedette.models.vision import parse_vision
 
 MOST_JSON_BYTES = 32_000_000
 VISION_PARTS = {"visual", "vision_tower", "vision_model", "vision_encoder", "multi_modal_projector", "mm_projector"}

@@ -2,7 +2,7 @@
 
 import math
 
-from vedette.models.facts import Vision
+from vedette.models.vision import Vision
 
 PICTURE_MARKERS = 2
 """`<|vision_start|>` and `<|vision_end|>` around the visual tokens of one picture."""
