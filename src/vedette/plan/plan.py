@@ -1,5 +1,6 @@
 """A plan: how one model runs on one device, with a reason for every number. Values only; no files, no clocks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -19,6 +20,19 @@ class Backend(Enum):
     CUDA = "cuda"
 
 
+class Workload(Enum):
+    """What the model will mostly be asked: it decides what is given up first when memory is short."""
+
+    LIVE = "live"
+    """One picture after another with a short question and a short answer."""
+    CLIP = "clip"
+    """Short clips with a question."""
+    CHAT = "chat"
+    """Conversations, with pictures now and then."""
+    API = "api"
+    """Other programs' requests: as long a context as fits."""
+
+
 class Graphs(Enum):
     """How the engine launches a decode step."""
 
@@ -32,6 +46,8 @@ class Graphs(Enum):
 class Wish:
     """What the person wants of the model; `None` lets the plan choose."""
 
+    workload: Workload | None = None
+    """None: a live page and conversations beside each other."""
     image_max_pixels: int | None = None
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
@@ -125,6 +141,13 @@ class EngineSettings:
     """Frames taken of a clip; 0 where clips are off."""
     processor_cache_bytes: int
     reasoning_parser: str | None
+    prefix_caching: bool = True
+    attention_backend: str | None = None
+    """None leaves the choice to the engine."""
+    processor_arguments: Mapping[str, object] = field(default_factory=dict)
+    """What the model's own picture processor is told (`--mm-processor-kwargs`)."""
+    hf_overrides: Mapping[str, object] = field(default_factory=dict)
+    """Values of config.json that the engine is to take as said here."""
 
 
 @dataclass(frozen=True)
