@@ -172,7 +172,7 @@ def test_kv_bytes_and_position_cache_of_a_real_shape() -> None:
     assert plan.memory.weights_bytes == 4_255_065_088 + 268_435_456
     assert plan.settings.graphs is Graphs.GRAPHS
     assert plan.settings.capture_sizes == (1, 2, 4)
-    assert plan.decode_tokens_per_s_ceiling == pytest.approx(59.5, abs=0.1)
+    assert plan.speed.decode_tokens_per_s_ceiling == pytest.approx(59.5, abs=0.1)
 
 
 def test_what_is_given_up_first() -> None:

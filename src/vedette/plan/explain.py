@@ -41,8 +41,8 @@ def explain_plan(plan: Plan) -> str:
     for name, reason in zip(names, plan.reasons, strict=True):
         mark = "" if reason.basis.value == "computed" else f" ({reason.basis.value})"
         lines.append(f"  {name:<{wide}}  {reason.value:>{value_wide}}  {reason.why}{mark}")
-    if plan.decode_tokens_per_s_ceiling is not None:
-        lines += ["", f"At most {plan.decode_tokens_per_s_ceiling:.0f} tokens/s: the memory's bandwidth sets that."]
+    if plan.speed.decode_tokens_per_s_ceiling is not None:
+        lines += ["", f"At most {plan.speed.decode_tokens_per_s_ceiling:.0f} tokens/s: the memory's bandwidth sets that."]
     return "\n".join(lines)
 
 
@@ -81,7 +81,7 @@ def plan_json(plan: Plan, device: Device, engine: Mapping[str, Any]) -> dict[str
             "image_max_pixels": context.image_max_pixels,
             "concurrency": context.concurrency,
         },
-        "speed": {"decode_tokens_per_s_ceiling": plan.decode_tokens_per_s_ceiling},
+        "speed": {"decode_tokens_per_s_ceiling": plan.speed.decode_tokens_per_s_ceiling},
         "reasons": [
             {"subject": reason.subject, "value": reason.value, "why": reason.why, "basis": reason.basis.value}
             for reason in plan.reasons

@@ -5,7 +5,7 @@ from vedette.errors import BadInputError
 from vedette.models.facts import Model
 from vedette.plan import memory as parts
 from vedette.plan.ladder import CLIP_FRAMES, Rung, rungs
-from vedette.plan.plan import Backend, Context, EngineSettings, Graphs, Memory, Plan, Wish
+from vedette.plan.plan import Backend, Context, EngineSettings, Graphs, Memory, Plan, Speed, Wish
 from vedette.plan.reasons import plan_reasons
 
 
@@ -34,7 +34,7 @@ def make_plan(device: Device, model: Model, wish: Wish, backend: Backend | None 
         memory=need,
         context=_context(rung),
         settings=settings,
-        decode_tokens_per_s_ceiling=_decode_ceiling(device, model, backend),
+        speed=Speed(decode_tokens_per_s_ceiling=_decode_ceiling(device, model, backend)),
         reasons=plan_reasons(device, model, wish, settings, need, (asked[0], rung, needs[0])),
     )
 

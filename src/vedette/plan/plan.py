@@ -161,6 +161,29 @@ class Reason:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """What the hardware allows; None where a figure of the device is not known."""
+
+    decode_tokens_per_s_ceiling: float | None = None
+    """Of one request: the memory's bandwidth over the bytes read for each token."""
+    decode_tokens_per_s: float | None = None
+    """The ceiling times the share of it that a measured start on this device reached."""
+    first_token_ms_floor: float | None = None
+    """Of a request with one largest picture (or, for a text model, a prompt of full length): arithmetic alone."""
+
+
+@dataclass(frozen=True)
+class Concession:
+    """A wish that does not fit, and what is planned instead."""
+
+    wished: str
+    """In words: `4 requests of 8,192 tokens`."""
+    planned: str
+    missing_bytes: int
+    """How much more memory the wish would need."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """The whole answer to "does this model run here, and how?"."""
 
@@ -170,8 +193,12 @@ class Plan:
     memory: Memory
     context: Context
     settings: EngineSettings
-    decode_tokens_per_s_ceiling: float | None
+    speed: Speed
     reasons: tuple[Reason, ...] = field(default_factory=tuple)
+    concession: Concession | None = None
+    """Set where the wish could not be granted and the plan is the best that fits."""
+    unsupported: str | None = None
+    """Why this device cannot run this model whatever the memory, as a sentence; then `fits` is False."""
 
     @property
     def shortfall_bytes(self) -> int:
