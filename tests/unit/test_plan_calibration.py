@@ -1,0 +1,129 @@
+"""How a measured start corrects the next plan."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vedette.plan.calibration import (
+    OUT_OF_MEMORY_MARGIN_BYTES,
+    ROUNDING_BYTES,
+    Calibration,
+    Conditions,
+    Key,
+    Reported,
+    affordable_bytes,
+    corrected,
+    put_right,
+)
+from vedette.plan.plan import Backend, Graphs, Memory
+
+MIB = 1024**2
+GIB = 1024**3
+KEY = Key("Jetson Orin Nano 8GB", 8 * GIB, "0.26.0", "a/model", 3 * GIB, Backend.CUDA, Graphs.GRAPHS, None, True, True)
+CONDITIONS = Conditions(2048, 2, 1024, 512 * MIB, 2, 1, 262_144, 2_097_152, 8, (1, 2))
+COMPUTED = Memory(
+    weights_bytes=4 * GIB,
+    kv_cache_bytes=512 * MIB,
+    activation_bytes=150 * MIB,
+    vision_activation_bytes=50 * MIB,
+    cuda_graph_bytes=80 * MIB,
+    runtime_bytes=850 * MIB,
+    host_bytes=1780 * MIB,
+    reserve_bytes=256 * MIB,
+    available_bytes=16 * GIB,
+)
+BYTES = st.integers(0, 1 << 40)
+
+
+def calibration(**measured: int | None) -> Calibration:
+    names = {field.name for field in dataclasses.fields(Reported)}
+    reported = Reported(**{name: value for name, value in measured.items() if name in names})  # type: ignore[arg-type]
+    beside = {name: value for name, value in measured.items() if name not in names}
+    return dataclasses.replace(Calibration(KEY, CONDITIONS), reported=reported, **beside)  # type: ignore[arg-type]
+
+
+def test_a_record_that_holds_nothing_corrects_nothing() -> None:
+    assert corrected(COMPUTED, COMPUTED, calibration()) == (COMPUTED, frozenset())
+
+
+def test_under_the_same_conditions_the_measured_figures_replace_the_computed_ones() -> None:
+    found, parts = corrected(
+        COMPUTED,
+        COMPUTED,
+        calibration(
+            model_weights_bytes=int(4.25 * GIB),
+            cuda_graph_bytes=20 * MIB,
+            peak_activation_bytes=400 * MIB,
+            host_bytes=1500 * MIB,
+        ),
+    )
+    assert found.weights_bytes == int(4.25 * GIB)
+    assert found.cuda_graph_bytes == 20 * MIB
+    assert (found.activation_bytes, found.vision_activation_bytes) == (300 * MIB, 100 * MIB)
+    assert found.host_bytes == 1500 * MIB
+    assert found.kv_cache_bytes == COMPUTED.kv_cache_bytes
+    assert "runtime_bytes" not in parts
+    assert {"weights_bytes", "cuda_graph_bytes", "activation_bytes", "host_bytes"} <= parts
+
+
+def test_a_figure_within_the_reports_rounding_confirms_the_computed_one() -> None:
+    found, parts = corrected(COMPUTED, COMPUTED, calibration(model_weights_bytes=4 * GIB - ROUNDING_BYTES))
+    assert found.weights_bytes == COMPUTED.weights_bytes
+    assert parts == {"weights_bytes"}
+
+
+@pytest.mark.parametrize(
+    ("outside_mib", "runtime_mib"),
+    [
+        (600, 600),  # less than was assumed
+        (900, 850),  # as assumed, with activations that the allocator keeps
+        (1300, 1100),  # more, even if all 200 MiB of activations are in it
+    ],
+)
+def test_what_the_device_holds_outside_the_account_is_the_runtimes(outside_mib: int, runtime_mib: int) -> None:
+    weights, graphs = 4 * GIB, 80 * MIB
+    device = weights + graphs + CONDITIONS.kv_cache_bytes + outside_mib * MIB
+    measured = calibration(model_weights_bytes=weights, cuda_graph_bytes=graphs, device_bytes=device)
+    assert corrected(COMPUTED, COMPUTED, measured)[0].runtime_bytes == runtime_mib * MIB
+
+
+def test_on_a_cpu_the_weights_are_in_the_processes_memory() -> None:
+    measured = dataclasses.replace(
+        calibration(host_bytes=4 * GIB + 1500 * MIB), key=dataclasses.replace(KEY, backend=Backend.CPU)
+    )
+    assert corrected(COMPUTED, COMPUTED, measured)[0].host_bytes == 1500 * MIB
+
+
+def test_newer_versions_count_the_graphs_estimate_as_activation() -> None:
+    assert (
+        calibration(
+            consumed_bytes=5 * GIB, peak_activation_bytes=300 * MIB, cuda_graph_estimate_bytes=100 * MIB
+        ).reported.activation_bytes
+        == 200 * MIB
+    )
+
+
+@given(now=BYTES, then=BYTES, measured=BYTES)
+def test_larger_conditions_never_get_less_than_was_measured(now: int, then: int, measured: int) -> None:
+    found = put_right(now, then, measured)
+    assert found >= 0
+    assert put_right(then, then, measured) == pytest.approx(measured, abs=ROUNDING_BYTES)
+    if now >= then:
+        assert found >= measured - ROUNDING_BYTES
+
+
+@given(a=BYTES, b=BYTES, then=BYTES, measured=BYTES)
+def test_asking_for_more_never_takes_less(a: int, b: int, then: int, measured: int) -> None:
+    less, more = sorted((a, b))
+    assert put_right(less, then, measured) <= put_right(more, then, measured)
+
+
+def test_after_a_kill_less_is_affordable_than_what_was_killed() -> None:
+    assert affordable_bytes(8 * GIB, None) == 8 * GIB
+    assert affordable_bytes(8 * GIB, calibration()) == 8 * GIB
+    killed = calibration(out_of_memory_at_bytes=6 * GIB)
+    assert affordable_bytes(8 * GIB, killed) == 6 * GIB - int(6 * GIB * 0.05)
+    assert affordable_bytes(4 * GIB, killed) == 4 * GIB
+    assert affordable_bytes(8 * GIB, calibration(out_of_memory_at_bytes=OUT_OF_MEMORY_MARGIN_BYTES // 2)) == 0
