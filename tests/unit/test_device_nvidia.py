@@ -24,6 +24,7 @@ def driver(**answers: Any) -> SimpleNamespace:
     functions: dict[str, Any] = {
         "NVMLError": NVMLError,
         "NVML_CLOCK_MEM": 2,
+        "NVML_CLOCK_SM": 1,
         "nvmlInit": lambda: None,
         "nvmlShutdown": lambda: None,
         "nvmlDeviceGetCount": lambda: 1,
@@ -34,7 +35,8 @@ def driver(**answers: Any) -> SimpleNamespace:
         "nvmlDeviceGetName": lambda handle: f"NVIDIA H100 {handle}",
         "nvmlSystemGetDriverVersion": lambda: b"580.95.05",
         "nvmlDeviceGetMemoryBusWidth": lambda _: 5120,
-        "nvmlDeviceGetMaxClockInfo": lambda *_: 2619,
+        "nvmlDeviceGetMaxClockInfo": lambda _, clock: {1: 1980, 2: 2619}[clock],
+        "nvmlDeviceGetNumGpuCores": lambda _: 132 * 128,
     }
     return SimpleNamespace(**(functions | answers))
 
@@ -46,6 +48,7 @@ def test_a_whole_driver() -> None:
         memory_total_bytes=80 * GIB,
         memory_free_bytes=79 * GIB,
         memory_bandwidth_bytes_per_s=3_352_320_000_000,
+        peak_flops_per_s=132 * 128 * 1980e6 * 32,
         driver_version="580.95.05",
     )
 

@@ -24,6 +24,7 @@ class Board:
     memory_nominal_gib: int
     memory_total_mib: int
     memory_bandwidth_gb_per_s: float
+    tensor_tflops: float
     compute_capability: tuple[int, int]
     cpu_count: int
     jetpack: str
@@ -66,6 +67,7 @@ def _as_device(board: Board) -> Device:
         cpu_count=board.cpu_count,
         compute_capability=board.compute_capability,
         memory_bandwidth_bytes_per_s=round(board.memory_bandwidth_gb_per_s * 1e9),
+        peak_flops_per_s=board.tensor_tflops * 1e12,
         jetpack_version=board.jetpack,
         assumed=True,
     )

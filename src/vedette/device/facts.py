@@ -31,6 +31,10 @@ class Device:
     compute_capability: tuple[int, int] | None = None
     """(8, 7) for sm_87; None without an NVIDIA GPU or where it is unknown."""
     memory_bandwidth_bytes_per_s: int | None = None
+    peak_flops_per_s: float | None = None
+    """Multiplications and additions of 16-bit numbers on the GPU's matrix units, without sparsity."""
+    memory_limited: bool = False
+    """The total is a memory cgroup's limit: nobody outside the cgroup takes of it."""
     l4t_version: str | None = None
     jetpack_version: str | None = None
     driver_version: str | None = None

@@ -17,6 +17,7 @@ class Gpu:
     memory_total_bytes: int | None
     memory_free_bytes: int | None
     memory_bandwidth_bytes_per_s: int | None
+    peak_flops_per_s: float | None
     driver_version: str | None
 
 
@@ -76,6 +77,11 @@ def _describe(nvml: Any, handle: Any) -> Gpu:
             ask("nvmlDeviceGetMemoryBusWidth", handle),
             ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_MEM),
         ),
+        peak_flops_per_s=_peak_flops(
+            capability,
+            ask("nvmlDeviceGetNumGpuCores", handle),
+            ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM),
+        ),
         driver_version=_text(driver),
     )
 
@@ -85,6 +91,18 @@ def _bandwidth(bus_bits: int | None, clock_mhz: int | None) -> int | None:
     if not bus_bits or not clock_mhz:
         return None
     return bus_bits // 8 * clock_mhz * 1_000_000 * 2
+
+
+FLOPS_PER_CORE_AND_CLOCK = {
+    (7, 5): 16, (8, 0): 32, (8, 6): 8, (8, 9): 8, (9, 0): 32, (10, 0): 64, (10, 3): 64, (12, 0): 8, (12, 1): 8,
+}  # fmt: skip
+"""16-bit operations of the matrix units, dense, over the CUDA cores of a multiprocessor (CUDA C++ Programming
+Guide, arithmetic throughput; A100: 6,912 cores at 1.41 GHz are 312 TFLOPS)."""
+
+
+def _peak_flops(capability: tuple[int, int] | None, cores: int | None, clock_mhz: int | None) -> float | None:
+    each = FLOPS_PER_CORE_AND_CLOCK.get((capability[0], capability[1])) if capability else None
+    return cores * clock_mhz * 1e6 * each if each and cores and clock_mhz else None
 
 
 def _text(value: Any) -> str | None:

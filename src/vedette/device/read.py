@@ -36,6 +36,7 @@ def read_device(root: Path = Path("/"), storage: Path | None = None) -> Device:
         memory_total_bytes=ram.total_bytes,
         memory_available_bytes=ram.available_bytes,
         unified_memory=True,
+        memory_limited=ram.total_bytes < machine_ram.total_bytes,
         cpu_count=cpu_count,
         disk_free_bytes=disk_free_bytes,
     )
@@ -53,6 +54,7 @@ def _jetson_device(jetson: Jetson, ram: Ram, cpu_count: int, disk_free_bytes: in
         gpu_name=f"{jetson.board.title} GPU" if jetson.board else None,
         compute_capability=jetson.compute_capability,
         memory_bandwidth_bytes_per_s=jetson.memory_bandwidth_bytes_per_s,
+        peak_flops_per_s=jetson.board.tensor_tflops * 1e12 if jetson.board else None,
         l4t_version=jetson.l4t_version,
         jetpack_version=jetson.jetpack_version,
         disk_free_bytes=disk_free_bytes,
@@ -74,6 +76,7 @@ def _gpu_device(gpu: Gpu, ram: Ram, cpu_count: int, disk_free_bytes: int | None)
         gpu_name=gpu.name,
         compute_capability=gpu.compute_capability,
         memory_bandwidth_bytes_per_s=gpu.memory_bandwidth_bytes_per_s,
+        peak_flops_per_s=gpu.peak_flops_per_s,
         driver_version=gpu.driver_version,
         host_memory_available_bytes=None if unified else ram.available_bytes,
         disk_free_bytes=disk_free_bytes,
