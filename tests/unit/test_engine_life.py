@@ -53,3 +53,18 @@ async def test_a_watcher_sees_the_present_and_every_change_once() -> None:
     life.progress(Phase.FETCHING, "weights", 2, 2)
     assert life.status.since == began
     await watcher.aclose()
+
+
+def test_a_start_knows_how_long_each_phase_took() -> None:
+    life = Life()
+    life.enter(State.PREPARING, Phase.DETECTING)
+    life.enter(State.STARTING, Phase.LAUNCHING)
+    life.progress(Phase.LOADING, None, 1, 2)
+    life.progress(Phase.LOADING, None, 2, 2)
+    life.progress(Phase.PROFILING)
+    life.enter(State.READY)
+    assert set(life.phase_s) == {Phase.LAUNCHING, Phase.LOADING, Phase.PROFILING}
+    assert min(life.phase_s.values()) >= 0
+    life.enter(State.FAILED)
+    life.enter(State.STARTING, Phase.LAUNCHING)
+    assert life.phase_s == {}

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import io
 import socket
+import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
@@ -13,10 +14,11 @@ from PIL import Image
 
 from vedette.engine.causes import find_cause
 from vedette.engine.client import EngineClient
-from vedette.engine.log import parse_line
+from vedette.engine.log import parse_line, with_line
 from vedette.engine.process import Command, EngineProcess
 from vedette.engine.state import Cause, Life, Phase
 from vedette.errors import EngineFailedError, VedetteError
+from vedette.plan.calibration import Reported
 from vedette.plan.plan import Context
 
 _T = TypeVar("_T")
@@ -44,6 +46,10 @@ class Engine:
     def __init__(self, process: EngineProcess, client: EngineClient, life: Life) -> None:
         self.client = client
         self.pid = process.pid
+        self.reported = Reported()
+        """What it has said of itself so far."""
+        self.decode_tokens_per_s: float | None = None
+        """Speed of the first answer; None before it, or if it was too short to tell."""
         self._process = process
         self._life = life
         self._ended = asyncio.create_task(process.listen(self._read))
@@ -61,7 +67,7 @@ class Engine:
         await self._unless_ended(self._wait_until_healthy())
         self._life.progress(Phase.WARMING)
         try:
-            await self._unless_ended(_ask_once(self.client, context))
+            self.decode_tokens_per_s = await self._unless_ended(_ask_once(self.client, context))
         except EngineFailedError:
             raise
         except VedetteError as error:
@@ -78,6 +84,7 @@ class Engine:
         await self._ended
 
     def _read(self, line: str) -> None:
+        self.reported = with_line(self.reported, line)
         fact = parse_line(line)
         if fact is not None:
             self._life.progress(fact.phase, fact.detail, fact.done, fact.total)
@@ -110,18 +117,25 @@ def free_port() -> int:
         return port
 
 
-async def _ask_once(client: EngineClient, context: Context) -> None:
+async def _ask_once(client: EngineClient, context: Context) -> float | None:
+    """Asks a real question and returns how many tokens/s the answer came with after its first token."""
     content: list[dict[str, object]] = [{"type": "text", "text": "What do you see?"}]
     if context.image_max_pixels is not None:
         picture = await asyncio.to_thread(_test_picture, context.image_max_pixels)
         content.insert(0, {"type": "image_url", "image_url": {"url": picture}})
     body = {"messages": [{"role": "user", "content": content}], "max_tokens": min(8, context.answer_tokens)}
     tokens = 0
+    times: list[float] = []
     async for delta in client.stream_chat(body):
         if delta.usage is not None:
             tokens = delta.usage.completion_tokens
+        elif delta.content or delta.reasoning:
+            times.append(time.monotonic())
     if tokens == 0:
         raise EngineFailedError("The engine answered a test request with nothing.", "See `vedette logs`.")
+    if len(times) < max(3, tokens - 1) or times[-1] == times[0]:  # the token that ends an answer has no text
+        return None
+    return (len(times) - 1) / (times[-1] - times[0])
 
 
 def _test_picture(max_pixels: int) -> str:

@@ -4,9 +4,10 @@ The lines are vLLM's (0.11 to 0.32) and change between versions; a line that is 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vedette.engine.state import Phase
+from vedette.plan.calibration import Reported
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,50 @@ def parse_line(line: str) -> LogFact | None:
         if mark in line:
             return LogFact(phase)
     return None
+
+
+_GIB = 1024**3
+_LONGEST_LINE = 2000
+"""Characters looked at: what is meant is shorter, and a search for numbers in endless ones would take long."""
+_NUMBER = r"(-?[\d.,]+)"
+# What a line says, by field of `Reported`; the field's name tells the unit. Read in vLLM 0.26 and 0.32 (gpu_worker.py,
+# gpu_model_runner.py, cpu_worker.py, kv_cache_utils.py), and in logs of 0.11.
+_FIGURES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (name, re.compile(text.replace("#", _NUMBER)))
+    for name, text in (
+        ("model_weights_bytes", r"Model loading took # GiB"),
+        ("consumed_bytes", r"Actual usage is # GiB for consumed memory"),
+        ("peak_activation_bytes", r"# GiB for peak activation"),
+        ("non_torch_bytes", r"# GiB for non-torch memory"),
+        ("cuda_graph_estimate_bytes", r"Estimated CUDA graph memory: # GiB"),
+        ("cuda_graph_bytes", r"Graph capturing finished in .* secs, took # GiB"),
+        ("kv_cache_bytes", r"Available KV cache memory: # GiB"),
+        ("kv_cache_bytes", r"reserved # GiB memory for KV Cache"),
+        ("kv_cache_bytes", r"(?:Explicitly|Auto) set \(#/.* GiB for KV cache"),
+        ("kv_cache_tokens", r"[A-Z]+ KV cache size: # tokens"),
+        ("encoder_budget_tokens", r"Encoder cache will be initialized with a budget of # tokens"),
+        ("loading_s", r"Loading weights took # seconds"),
+        ("compile_s", r"torch\.compile (?:takes|took) # s in total"),
+        ("graph_capture_s", r"Graph capturing finished in # secs"),
+    )
+)
+
+
+def with_line(reported: Reported, line: str) -> Reported:
+    """`reported` with what one more line says. Figures in GiB become bytes, never less than 0."""
+    found: dict[str, int | float] = {}
+    for name, pattern in _FIGURES:
+        match = pattern.search(line, 0, _LONGEST_LINE)
+        if match:
+            value = _number(match[1])
+            if value is not None:
+                found[name] = value if name.endswith("_s") else int(value * (_GIB if name.endswith("_bytes") else 1))
+    return replace(reported, **found) if found else reported  # type: ignore[arg-type]
+
+
+def _number(text: str) -> float | None:
+    """`451,744` or `0.67`; a sum that comes out below nothing is nothing."""
+    try:
+        return max(0.0, float(text.replace(",", "")))
+    except ValueError:
+        return None

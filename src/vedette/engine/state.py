@@ -82,12 +82,16 @@ class Life:
 
     def __init__(self) -> None:
         self.status = Status(State.STOPPED)
+        self.phase_s: dict[Phase, float] = {}
+        """Seconds that each phase of the present or last start took."""
         self._watchers: set[asyncio.Queue[Status]] = set()
 
     def enter(self, state: State, phase: Phase | None = None, cause: Cause | None = None) -> None:
         """Moves on to `state`. Raises RuntimeError for a step that the life does not have: that is a bug."""
         if state is not self.status.state and state not in _NEXT[self.status.state]:
             raise RuntimeError(f"no way from {self.status.state.value} to {state.value}")
+        if state is State.STARTING is not self.status.state:
+            self.phase_s.clear()
         self._publish(Status(state, phase, cause=cause))
 
     def progress(
@@ -114,6 +118,9 @@ class Life:
     def _publish(self, status: Status) -> None:
         if status == self.status:
             return
+        phase = self.status.phase
+        if self.status.state is State.STARTING and phase is not None and phase is not status.phase:
+            self.phase_s[phase] = self.phase_s.get(phase, 0.0) + max(0.0, status.since - self.status.since)
         self.status = status
         for queue in self._watchers:
             queue.put_nowait(status)
