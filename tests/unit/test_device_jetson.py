@@ -58,6 +58,7 @@ def test_orin_nano_developer_kit_with_everything_in_place(tmp_path: Path) -> Non
         gpu_name="Jetson Orin Nano 8GB GPU",
         compute_capability=(8, 7),
         memory_bandwidth_bytes_per_s=102_400_000_000,
+        peak_flops_per_s=16.7e12,
         l4t_version="36.4.3",
         jetpack_version="6.2",
         power_mode="MAXN_SUPER",

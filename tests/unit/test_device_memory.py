@@ -34,6 +34,7 @@ def memory_of(root: Path) -> tuple[int, int]:
 def test_without_cgroups_the_kernel_decides(machine: Path) -> None:
     assert memory_of(machine) == (16 * GIB, 12 * GIB)
     device = read_device(machine)
+    assert not device.memory_limited
     assert (device.family, device.cpu_count, device.name, device.unified_memory) == (
         Family.CPU,
         5,
@@ -175,3 +176,15 @@ def test_free_disk_of_a_directory_that_is_yet_to_be_made(machine: Path) -> None:
     free = read_device(machine, storage=machine / "not" / "yet").disk_free_bytes
     assert free is not None
     assert free > 0
+
+
+def test_a_limited_machine_says_so(machine: Path) -> None:
+    write(
+        machine,
+        {
+            "proc/self/cgroup": "0::/box\n",
+            "sys/fs/cgroup/box/memory.max": f"{2 * GIB}\n",
+            "sys/fs/cgroup/box/memory.current": "0\n",
+        },
+    )
+    assert read_device(machine).memory_limited

@@ -85,4 +85,4 @@ def test_a_driver_that_answers_nothing_but_its_presence() -> None:
     )
     silent.nvmlDeviceGetCount = lambda: 1
     silent.nvmlDeviceGetHandleByIndex = lambda index: index
-    assert read_gpu_with(silent, visible=None) == Gpu("NVIDIA GPU", None, None, None, None, None)
+    assert read_gpu_with(silent, visible=None) == Gpu("NVIDIA GPU", None, None, None, None, None, None)
