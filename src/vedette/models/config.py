@@ -1,18 +1,25 @@
-"""The shape of a model from its config.json and processor files. Pure; all of it is hostile input."""
+"""The language part of a model from its config.json. Pure; all of it is hostile input."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vedette.errors import ModelCorruptError
+from vedette.models.defaults import HABITS, SIZES, TEXT_MODEL_TYPES
+from vedette.models.facts import CacheLayers, Rotary
+from vedette.models.layers import DTYPE_BYTES, parse_cache_layers
+from vedette.models.quantization import parse_quantization
 from vedette.models.reader import HINT, ConfigReader
+from vedette.models.rotary import has_multimodal_rotary, parse_rotary
 
-DTYPES = {"bfloat16", "float16", "float32"}
+TEXT_SECTIONS = ("text_config", "llm_config", "language_config")
+EXPERT_COUNTS = ("num_experts", "n_routed_experts", "moe_num_experts", "num_local_experts")
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "moe_k", "moe_topk")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The language model's sizes."""
+    """The language model's sizes and habits."""
 
     architecture: str
     layers: int
@@ -28,6 +35,14 @@ class Shape:
     tied_embeddings: bool
     multimodal_rotary: bool
     has_vision: bool
+    cache_layers: tuple[CacheLayers, ...]
+    rotary: tuple[Rotary, ...]
+    experts: int
+    """Routed experts in one layer; 0 for a dense model."""
+    experts_per_token: int
+    expert_intermediate_size: int
+    text_section: str | None
+    assumed_parts: tuple[str, ...]
 
 
 def parse_config(config: Mapping[str, Any], where: str) -> Shape:
@@ -39,27 +54,67 @@ def parse_config(config: Mapping[str, Any], where: str) -> Shape:
     architectures = config.get("architectures")
     if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
         raise ModelCorruptError(f"{where} names no architecture.", HINT)
-    text = whole.section("text_config") or whole
+    text, model_type = _text_part(whole)
     heads = text.size("num_attention_heads")
     hidden_size = text.size("hidden_size")
-    rope = text.section("rope_parameters") or text.section("rope_scaling")
-    tied = config.get("tie_word_embeddings", text.values.get("tie_word_embeddings", False))
+    kv_heads = text.size("num_key_value_heads", default=heads)
+    head_size = text.size("head_dim", default=max(1, hidden_size // heads))
+    intermediate_size = text.size("intermediate_size", default=4 * hidden_size)
+    dtype = _dtype(whole, text)
+    cache_layers, assumed = parse_cache_layers(text, model_type, kv_heads, head_size, dtype)
+    has_vision = whole.section("vision_config") is not None
+    experts = _first(text, EXPERT_COUNTS)
     return Shape(
         architecture=architectures[0],
         layers=text.size("num_hidden_layers"),
         hidden_size=hidden_size,
-        intermediate_size=text.size("intermediate_size", default=4 * hidden_size),
+        intermediate_size=intermediate_size,
         attention_heads=heads,
-        kv_heads=text.size("num_key_value_heads", default=heads),
-        head_size=text.size("head_dim", default=max(1, hidden_size // heads)),
+        kv_heads=kv_heads,
+        head_size=head_size,
         vocabulary_size=text.size("vocab_size"),
         max_position_embeddings=text.size("max_position_embeddings"),
-        dtype=_dtype(whole, text),
-        quantization=_quantization(whole),
-        tied_embeddings=tied is True,
-        multimodal_rotary=rope is not None and "mrope_section" in rope.values,
-        has_vision=whole.section("vision_config") is not None,
+        dtype=dtype,
+        quantization=parse_quantization(whole),
+        tied_embeddings=_tied(whole, text),
+        multimodal_rotary=has_multimodal_rotary(text),
+        has_vision=has_vision,
+        cache_layers=cache_layers,
+        rotary=parse_rotary(text, model_type, head_size, DTYPE_BYTES[dtype]),
+        experts=experts,
+        experts_per_token=min(experts, _first(text, EXPERTS_PER_TOKEN) or 1),
+        expert_intermediate_size=text.size("moe_intermediate_size", default=intermediate_size) if experts else 0,
+        text_section="text_config" if has_vision else None,
+        assumed_parts=assumed,
     )
+
+
+def _text_part(whole: ConfigReader) -> tuple[ConfigReader, str]:
+    """The language part's values with what files leave out filled in, and its model type."""
+    section = next((found for name in TEXT_SECTIONS if (found := whole.section(name)) is not None), None)
+    outer = whole.text("model_type") or "unknown"
+    text = whole if section is None else section
+    named = text.text("model_type") or outer
+    model_type = TEXT_MODEL_TYPES.get(named, named)
+    filled = {
+        **(SIZES.get(model_type, {}) if section is not None else {}),
+        **HABITS.get(model_type, {}),
+        **text.values,
+    }
+    return ConfigReader(filled, text.where), model_type
+
+
+def _first(text: ConfigReader, names: tuple[str, ...]) -> int:
+    """The first of these sizes that the file gives; 0 if it gives none, or says 0."""
+    for name in names:
+        if text.values.get(name):
+            return text.size(name)
+    return 0
+
+
+def _tied(whole: ConfigReader, text: ConfigReader) -> bool:
+    """Whether the output head is the input embeddings: what the whole model says counts before its language part."""
+    return whole.values.get("tie_word_embeddings", text.values.get("tie_word_embeddings", False)) is True
 
 
 def _dtype(whole: ConfigReader, text: ConfigReader) -> str:
@@ -68,10 +123,5 @@ def _dtype(whole: ConfigReader, text: ConfigReader) -> str:
         for name in ("dtype", "torch_dtype"):
             value = reader.text(name)
             if value is not None:
-                return value if value in DTYPES else "bfloat16"
+                return value if value in DTYPE_BYTES else "bfloat16"
     return "bfloat16"
-
-
-def _quantization(whole: ConfigReader) -> str | None:
-    section = whole.section("quantization_config") or whole.section("compression_config")
-    return None if section is None else section.text("quant_method") or "unknown"

@@ -49,6 +49,21 @@ class Experts:
 
 
 @dataclass(frozen=True)
+class Rotary:
+    """One table of cosines and sines that vLLM keeps on the device for every position it may be asked for."""
+
+    positions: int
+    elements_per_position: int
+    element_bytes: int
+    follows_context: bool
+    """Overriding the model's `max_position_embeddings` shortens it in proportion, and changes no answer."""
+
+    @property
+    def table_bytes(self) -> int:
+        return self.positions * self.elements_per_position * self.element_bytes
+
+
+@dataclass(frozen=True)
 class Model:
     """Facts of one model; sizes in bytes as they will be resident, unless a name says otherwise."""
 
@@ -64,7 +79,7 @@ class Model:
     """Part of `weights_bytes` that belongs to the vision tower; 0 for a text model."""
     decode_weights_bytes: int
     """Part of `weights_bytes` read for every token: without the vision tower, and without input embeddings
-    that the output head has a copy of."""
+    that the output head has a copy of. All experts included: `experts` says how many of them one token reads."""
     layers: int
     hidden_size: int
     intermediate_size: int
@@ -76,6 +91,7 @@ class Model:
     dtype: str
     """Activation type: `bfloat16`, `float16`, `float32`."""
     quantization: str | None = None
+    """`fp8`, `awq`, `gptq`, `w4a16`, `w8a16`, `w8a8-int8`, `w8a8-fp8`, `nvfp4`, or the name that the file gives."""
     vision: Vision | None = None
     thinks: bool = False
     """The chat template knows `<think>`: reasoning comes apart from the answer."""
@@ -88,5 +104,12 @@ class Model:
     """It has a vision part of an architecture whose visual tokens vedette cannot count: only text is served."""
     cache_layers: tuple[CacheLayers, ...] = ()
     experts: Experts | None = None
+    rotary: tuple[Rotary, ...] = ()
+    """None known for a model from the catalogue."""
+    text_section: str | None = None
+    """Section of the engine's configuration that holds the language part's values (`text_config`); None if they
+    stand at the top."""
+    assumed_parts: tuple[str, ...] = ()
+    """One phrase for each part that vedette does not know of this architecture, and what it takes instead."""
     assumed: bool = False
     """From the catalogue, before its files are here; False once they have been read."""

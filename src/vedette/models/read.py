@@ -6,13 +6,13 @@ from typing import Any
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.config import Shape, parse_config
-from vedette.models.facts import Model
+from vedette.models.facts import Experts, Model
+from vedette.models.layers import DTYPE_BYTES
 from vedette.models.tensors import Tensor, read_tensors, resident_bytes
 from vedette.models.vision import parse_vision
 
 MOST_JSON_BYTES = 32_000_000
 VISION_PARTS = {"visual", "vision_tower", "vision_model", "vision_encoder", "multi_modal_projector", "mm_projector"}
-DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
 """Any of these holds a tokenizer; without one the engine dies half a minute into its start."""
 HINT = "Fetch the model again or name another one."
@@ -64,7 +64,20 @@ def read_model(directory: Path, name: str | None = None) -> Model:
         images_per_prompt=2 if vision else 0,
         videos_per_prompt=1 if vision and vision.video_max_pixels else 0,
         unknown_vision=shape.has_vision and vision is None,
+        cache_layers=shape.cache_layers,
+        experts=_experts(weights, shape),
+        rotary=shape.rotary,
+        text_section=shape.text_section,
+        assumed_parts=shape.assumed_parts,
     )
+
+
+def _experts(weights: dict[str, int], shape: Shape) -> Experts | None:
+    """The routed experts, whose tensors stand below a part called `experts`; None for a dense model."""
+    routed = sum(size for tensor, size in weights.items() if "experts" in tensor.split("."))
+    if not shape.experts or not routed:
+        return None
+    return Experts(shape.experts, shape.experts_per_token, shape.expert_intermediate_size, routed)
 
 
 def _weights_bytes(tensors: dict[str, Tensor], shape: Shape) -> dict[str, int]:

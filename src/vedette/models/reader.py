@@ -36,6 +36,15 @@ class ConfigReader:
             raise ModelCorruptError(f"{name} in {self.where} is {_shown(value)}, not a positive whole number.", HINT)
         return value
 
+    def number(self, name: str, default: float | None = None, most: float = MOST) -> float:
+        """A positive number of at most `most`; `default` where the file leaves it out."""
+        value = self.values.get(name)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
+            raise ModelCorruptError(f"{name} in {self.where} is {_shown(value)}, not a positive number.", HINT)
+        return float(value)
+
     def text(self, name: str) -> str | None:
         value = self.values.get(name)
         if value is not None and not isinstance(value, str):

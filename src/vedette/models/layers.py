@@ -1,0 +1,94 @@
+"""What the layers of a language model keep of the tokens they have seen. Pure.
+
+As vLLM 0.26 to 0.32 build them: model_executor/models/*.py of each architecture, `Attention.get_kv_cache_spec`,
+`MLAAttention.get_kv_cache_spec`, `MambaStateShapeCalculator.gated_delta_net_state_shape`.
+"""
+
+from collections import Counter
+
+from vedette.errors import ModelCorruptError
+from vedette.models.defaults import DELTA_NET, INTERLEAVED, LATENT, PLAIN
+from vedette.models.facts import CacheKind, CacheLayers
+from vedette.models.reader import HINT, ConfigReader
+
+DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+KINDS = {
+    "full_attention": CacheKind.FULL,
+    "sliding_attention": CacheKind.SLIDING,
+    "linear_attention": CacheKind.STATE,
+}
+"""Names that `layer_types` uses."""
+
+
+def parse_cache_layers(
+    text: ConfigReader, model_type: str, kv_heads: int, head_size: int, dtype: str
+) -> tuple[tuple[CacheLayers, ...], tuple[str, ...]]:
+    """The layers by kind, and a phrase for each thing that had to be assumed.
+
+    text: the language part's values, gaps filled. Raises ModelCorruptError for impossible values.
+    """
+    layers = text.size("num_hidden_layers")
+    attention = {"kv_heads": kv_heads, "key_size": head_size, "value_size": head_size}
+    if model_type in LATENT and text.values.get("kv_lora_rank") is not None:
+        latent = text.size("kv_lora_rank") + text.size("qk_rope_head_dim")
+        return (CacheLayers(CacheKind.LATENT, layers, latent_size=latent),), ()
+    if model_type in DELTA_NET:
+        kinds = _kinds(text, layers, text.size("full_attention_interval"), CacheKind.STATE)
+        state = _delta_net_state_bytes(text, model_type, dtype)
+        made = (
+            CacheLayers(CacheKind.FULL, kinds[CacheKind.FULL], **attention),
+            CacheLayers(CacheKind.STATE, kinds[CacheKind.STATE], state_bytes=state),
+        )
+        return tuple(cache for cache in made if cache.count), ()
+    window = _window(text)
+    known = model_type in PLAIN | INTERLEAVED | LATENT
+    if known and window is not None and (model_type in INTERLEAVED or text.values.get("layer_types")):
+        kinds = _kinds(text, layers, _pattern(text), CacheKind.SLIDING)
+        made = (
+            CacheLayers(CacheKind.FULL, kinds[CacheKind.FULL], **attention),
+            CacheLayers(CacheKind.SLIDING, kinds[CacheKind.SLIDING], **attention, window_tokens=window),
+        )
+        return tuple(cache for cache in made if cache.count), ()
+    assumed = () if known else (f"{model_type} keeps keys and values of every token in every layer",)
+    if window is not None and known:
+        return (CacheLayers(CacheKind.SLIDING, layers, **attention, window_tokens=window),), ()
+    return (CacheLayers(CacheKind.FULL, layers, **attention),), assumed
+
+
+def _window(text: ConfigReader) -> int | None:
+    """Tokens that a sliding layer looks back; None if the model slides nowhere. Some files say so with 0."""
+    if not text.values.get("sliding_window") or text.values.get("use_sliding_window") is False:
+        return None
+    return text.size("sliding_window")
+
+
+def _pattern(text: ConfigReader) -> int:
+    """Every how many layers one has full attention; transformers saves the name with an underscore."""
+    return text.size("_sliding_window_pattern", default=text.size("sliding_window_pattern", default=1))
+
+
+def _kinds(text: ConfigReader, layers: int, every: int, others: CacheKind) -> Counter[CacheKind]:
+    """How many layers are of which kind: as `layer_types` lists them, else every so many one of full attention."""
+    listed = text.values.get("layer_types")
+    if listed is None:
+        full = layers // every
+        return Counter({CacheKind.FULL: full, others: layers - full})
+    if not isinstance(listed, list) or len(listed) != layers:
+        raise ModelCorruptError(f"layer_types in {text.where} does not name {layers} layers.", HINT)
+    kinds = Counter(KINDS.get(name) if isinstance(name, str) else None for name in listed)
+    if not set(kinds) <= {CacheKind.FULL, others}:
+        raise ModelCorruptError(f"layer_types in {text.where} names kinds that the model cannot have.", HINT)
+    return Counter({kind: count for kind, count in kinds.items() if kind is not None})
+
+
+def _delta_net_state_bytes(text: ConfigReader, model_type: str, dtype: str) -> int:
+    """Convolution and recurrent state of one layer of gated-delta linear attention."""
+    key_heads, value_heads = text.size("linear_num_key_heads"), text.size("linear_num_value_heads")
+    key_size, value_size = text.size("linear_key_head_dim"), text.size("linear_value_head_dim")
+    channels = 2 * key_heads * key_size + value_heads * value_size
+    convolution = channels * (text.size("linear_conv_kernel_dim") - 1)
+    # Qwen3.5 names the type of its recurrent state, and vLLM follows; Qwen3-Next's is the model's own.
+    named = None if model_type == "qwen3_next" else text.text("mamba_ssm_dtype")
+    return convolution * DTYPE_BYTES[dtype] + value_heads * value_size * key_size * DTYPE_BYTES.get(
+        named or dtype, DTYPE_BYTES[dtype]
+    )

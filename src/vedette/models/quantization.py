@@ -1,0 +1,38 @@
+"""What a checkpoint's weights are stored as, by one name, from the ways in which configurations say it. Pure."""
+
+from vedette.models.reader import ConfigReader
+
+
+def parse_quantization(whole: ConfigReader) -> str | None:
+    """`fp8`, `awq`, `gptq`, `w4a16`, `w8a16`, `w8a8-int8`, `w8a8-fp8`, `nvfp4`, the file's own name for others, or
+    None for plain weights.
+    """
+    section = whole.section("quantization_config") or whole.section("compression_config")
+    if section is None:
+        text = whole.section("text_config")
+        section = text.section("quantization_config") if text is not None else None
+    if section is None:
+        return None
+    method = section.text("quant_method") or "unknown"
+    if method in {"compressed-tensors", "compressed_tensors"}:
+        return _compressed(section)
+    if method.startswith("modelopt") or section.values.get("quant_algo") is not None:
+        algorithm = (section.text("quant_algo") or method).lower()
+        return "nvfp4" if "fp4" in algorithm else "fp8" if "fp8" in algorithm else algorithm
+    return "awq" if method.startswith("awq") else "gptq" if method.startswith("gptq") else method
+
+
+def _compressed(section: ConfigReader) -> str:
+    """The scheme of a compressed-tensors file: that of its first group of layers."""
+    groups = section.section("config_groups")
+    first = next(iter(groups.values.values()), None) if groups is not None else None
+    group = ConfigReader(first, section.where) if isinstance(first, dict) else ConfigReader({}, section.where)
+    weights = group.section("weights")
+    if weights is None:
+        return "compressed-tensors"
+    bits, kind = weights.size("num_bits", default=8), weights.text("type") or "int"
+    if kind == "float" and bits == 4:
+        return "nvfp4"
+    if group.section("input_activations") is None:
+        return f"w{bits}a16"
+    return f"w{bits}a8-{'fp8' if kind == 'float' else 'int8'}"
