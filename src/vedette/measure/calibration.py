@@ -1,0 +1,172 @@
+"""Calibration records: what a running engine takes, measured, kept as files and found again.
+
+One JSON file for each key, in a directory that belongs to vedette. A file that cannot be used is passed over.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import importlib
+import logging
+import math
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from vedette.plan.calibration import Calibration, Conditions, Key
+
+MOST_RECORDS = 64
+"""The oldest go: a machine serves a few models with a few settings."""
+_MOST_FILE_BYTES = 64 * 1024
+_MOST = 1 << 50
+"""No figure in a record is as large as this."""
+_MOST_NAME = 60
+
+log = logging.getLogger(__name__)
+
+
+def read_calibration(directory: Path, key: Key) -> Calibration | None:
+    """The record of exactly this key; None if there is none, or none that can be used (which is logged)."""
+    path = _path(directory, key)
+    try:
+        found = parse_calibration(_read_small(path))
+        if found.key != key:
+            raise ValueError("it is of something else")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("The calibration record %s is passed over: %s.", path, error)
+        return None
+    return found
+
+
+def parse_calibration(raw: bytes) -> Calibration:
+    """A record's bytes as a record. Raises ValueError for anything else."""
+    try:
+        found = msgspec.json.decode(raw, type=Calibration)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not all(0 <= number < _MOST for number in _numbers(msgspec.to_builtins(found))):
+        raise ValueError("a figure in it cannot be")
+    return found
+
+
+def record_start(directory: Path, calibration: Calibration) -> None:
+    """Keeps what a start taught, in place of what an earlier one did; that one was killed stays known.
+
+    Raises OSError when it cannot be written.
+    """
+    before = read_calibration(directory, calibration.key)
+    killed_at = before.out_of_memory_at_bytes if before else None
+    _write(directory, replace(calibration, out_of_memory_at_bytes=killed_at))
+
+
+def record_out_of_memory(directory: Path, key: Key, conditions: Conditions, total_bytes: int) -> None:
+    """Keeps that an engine planned at `total_bytes` ran out of memory, beside what is known already.
+
+    Raises OSError when it cannot be written.
+    """
+    known = read_calibration(directory, key) or Calibration(key, conditions)
+    lowest = min(total_bytes, known.out_of_memory_at_bytes or total_bytes)
+    _write(directory, replace(known, out_of_memory_at_bytes=lowest))
+
+
+def host_bytes(processes: Iterable[psutil.Process]) -> int | None:
+    """RAM of these processes, a page that several share counted once (proportional set size); None if unreadable."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            total += process.memory_full_info().pss
+    return total or None
+
+
+def device_bytes(pids: Collection[int]) -> int | None:
+    """Memory that these processes hold on NVIDIA GPUs, CUDA's context included.
+
+    None where the driver cannot tell: no GPU, a Jetson's, or processes of another container.
+    """
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return None
+    return device_bytes_with(importlib.import_module("pynvml"), pids)
+
+
+def device_bytes_with(nvml: Any, pids: Collection[int]) -> int | None:
+    """Asks `nvml` (the module pynvml, or a stand-in with its functions)."""
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return None
+    held: list[int] = []
+    try:
+        for index in range(nvml.nvmlDeviceGetCount()):
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                if process.pid in pids and process.usedGpuMemory is not None:
+                    held.append(int(process.usedGpuMemory))
+    except nvml.NVMLError:
+        return None
+    finally:
+        with contextlib.suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
+    return sum(held) if held else None
+
+
+def _path(directory: Path, key: Key) -> Path:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", key.model_name)[:_MOST_NAME].strip(".-")
+    return directory / f"{name}-{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:16]}.json"
+
+
+def _read_small(path: Path) -> bytes:
+    """A plain file's bytes. Raises OSError, or ValueError for what is no plain file or too large for a record."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no plain file")
+        raw = file.read(_MOST_FILE_BYTES + 1)
+    if len(raw) > _MOST_FILE_BYTES:
+        raise ValueError("it is too large")
+    return raw
+
+
+def _numbers(value: object) -> Iterable[float]:
+    if isinstance(value, (int, float)):
+        yield value if math.isfinite(value) else -1
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _numbers(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _numbers(inner)
+
+
+def _write(directory: Path, calibration: Calibration) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=directory, suffix=".tmp")  # for the owner's eyes alone
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(calibration), indent=1))
+        Path(name).replace(_path(directory, calibration.key))
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _drop_oldest(directory)
+
+
+def _drop_oldest(directory: Path) -> None:
+    """Leaves the newest records; what a killed writer left counts as one."""
+    ages: list[tuple[float, Path]] = []
+    for path in directory.iterdir():
+        with contextlib.suppress(OSError):
+            ages.append((path.lstat().st_mtime, path))
+    for _, path in sorted(ages, reverse=True)[MOST_RECORDS:]:
+        with contextlib.suppress(OSError):
+            path.unlink()
