@@ -152,7 +152,7 @@ def test_processor_settings_in_one_file(model: Path) -> None:
 
 
 def test_a_vision_part_of_another_kind_is_said_to_be_unknown(model: Path) -> None:
-    rewrite(model / "config.json", model_type="idefics3", architectures=["Idefics3ForConditionalGeneration"])
+    rewrite(model / "config.json", model_type="internvl", architectures=["InternVLForConditionalGeneration"])
     found = read_model(model)
     assert found.vision is None
     assert found.unknown_vision

@@ -12,7 +12,7 @@ from vedette.device.facts import Device, Family
 from vedette.errors import BadInputError, DoesNotFitError
 from vedette.models.facts import Model
 from vedette.models.store import candidates, find_model, read_source
-from vedette.models.vision import Vision
+from vedette.models.vision import PixelBudget
 from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Graphs, Wish
@@ -35,7 +35,7 @@ TINY = Model(
     vocabulary_size=1280,
     max_position_embeddings=4096,
     dtype="bfloat16",
-    vision=Vision(16, 2, 2, 50_176, 81_920, 256, 6, 1024, 327_680),
+    vision=PixelBudget(16, 2, 2, 50_176, 81_920, 256, 6, 1024, 327_680),
     thinks=True,
     multimodal_rotary=True,
     images_per_prompt=2,

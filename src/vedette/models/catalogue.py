@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from vedette.models.facts import Model
-from vedette.models.vision import Vision
+from vedette.models.vision import PixelBudget
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class AssumedShape:
     dtype: str = "bfloat16"
     quantization: str | None = None
     multimodal_rotary: bool = False
-    vision: Vision | None = None
+    vision: PixelBudget | None = None
 
 
 @dataclass(frozen=True)

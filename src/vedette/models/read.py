@@ -34,7 +34,8 @@ def read_model(directory: Path, name: str | None = None) -> Model:
         )
     shape = parse_config(config, str(config_path))
     image, video = _read_processors(directory)
-    vision = parse_vision(config, image, video, str(config_path))
+    tokenizer = _read_tokenizer(directory) if shape.has_vision else b""
+    vision = parse_vision(config, image, video, str(config_path), tokenizer)
     tensors = read_tensors(directory)
     if not any((directory / tokenizer).is_file() for tokenizer in TOKENIZERS):
         raise ModelCorruptError(f"There is no tokenizer in {directory} ({', '.join(TOKENIZERS)}).", HINT)
@@ -96,6 +97,15 @@ def _read_processors(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | 
     image = _read_object(directory / "preprocessor_config.json") or _section(both, "image_processor")
     video = _read_object(directory / "video_preprocessor_config.json") or _section(both, "video_processor")
     return image or {}, video
+
+
+def _read_tokenizer(directory: Path) -> bytes:
+    """The text of tokenizer.json; empty if there is none, or one too large to be looked through."""
+    try:
+        path = directory / "tokenizer.json"
+        return path.read_bytes() if path.stat().st_size <= 2 * MOST_JSON_BYTES else b""
+    except OSError:
+        return b""
 
 
 def _section(values: dict[str, Any], name: str) -> dict[str, Any] | None:

@@ -1,57 +1,131 @@
-"""Visual tokens of the Qwen-VL family, exactly as the processor that will run counts them."""
+"""Visual tokens of pictures and clips, exactly as vLLM 0.32 counts them with the model's own processor. Pure.
 
-import math
+Limits in pixels: `max_pixels` of a picture is its area; that of a clip is in the terms of `Vision.video_max_pixels`
+(`clip_max_pixels` translates). Functions that count one picture or clip raise ValueError for sizes that the
+processor refuses.
+"""
 
-from vedette.models.vision import Vision
+from typing import Any
 
-PICTURE_MARKERS = 2
-"""`<|vision_start|>` and `<|vision_end|>` around the visual tokens of one picture."""
-MAX_ASPECT_RATIO = 200
+from vedette.models import budget, tiles
+from vedette.models.vision import Grid, PixelBudget, Square, Tiles, Vision
+
 PLANNED_ASPECT_RATIO = 4
-
-
-def fitted_size(width: int, height: int, vision: Vision, max_pixels: int | None = None) -> tuple[int, int]:
-    """Width and height to which the processor resizes a picture: multiples of patch x merge, within the budget.
-
-    max_pixels: a tighter limit than the model's own.
-    Raises ValueError for pictures without area or more than 200 times as long as wide, which the processor
-    refuses too. Source: `smart_resize` of transformers 5.19, models/qwen2_vl/image_processing_qwen2_vl.py
-    (Python's round to even included).
-    """
-    if width <= 0 or height <= 0:
-        raise ValueError(f"a picture of {width}x{height} pixels has no area")
-    if max(width, height) / min(width, height) > MAX_ASPECT_RATIO:
-        raise ValueError(f"a picture of {width}x{height} pixels is over {MAX_ASPECT_RATIO} times as long as wide")
-    factor = vision.patch_size * vision.merge_size
-    most = min(vision.max_pixels, max_pixels) if max_pixels is not None else vision.max_pixels
-    fitted_width, fitted_height = round(width / factor) * factor, round(height / factor) * factor
-    if fitted_width * fitted_height > most:
-        shrink = math.sqrt(width * height / most)
-        fitted_width = max(factor, math.floor(width / shrink / factor) * factor)
-        fitted_height = max(factor, math.floor(height / shrink / factor) * factor)
-    elif fitted_width * fitted_height < vision.min_pixels:
-        grow = math.sqrt(vision.min_pixels / (width * height))
-        fitted_width = math.ceil(width * grow / factor) * factor
-        fitted_height = math.ceil(height * grow / factor) * factor
-    return fitted_width, fitted_height
+"""How many times as long as wide the pictures are that are planned for."""
+FRAMES_PER_SECOND = 2.0
+"""Of clips, unless said otherwise; only the length of the times in words depends on it."""
+PICTURE_AREAS = (1920 * 1080, 1280 * 720, 640 * 480, 512**2, 448**2, 384**2, 320**2, 256**2)
+"""Limits worth planning with, besides the model's own, where any area can be set."""
 
 
 def picture_tokens(width: int, height: int, vision: Vision, max_pixels: int | None = None) -> int:
-    """Tokens that one picture takes from the context: visual tokens and the two markers."""
-    fitted_width, fitted_height = fitted_size(width, height, vision, max_pixels)
-    factor = vision.patch_size * vision.merge_size
-    return fitted_width * fitted_height // factor**2 + PICTURE_MARKERS
+    """Tokens that one picture takes from the context, markers included."""
+    match vision:
+        case PixelBudget():
+            return budget.picture_tokens(width, height, vision, max_pixels)
+        case Tiles():
+            return tiles.tiles_tokens(width, height, vision, max_pixels)
+        case Square():
+            return vision.picture_tokens
+        case Grid():
+            return tiles.grid_tokens(width, height, vision)
+    raise TypeError(f"{type(vision).__name__} does not say how pictures become tokens")
 
 
-def most_picture_tokens(vision: Vision, max_pixels: int | None = None) -> int:
-    """An upper bound of `picture_tokens` for every picture at most four times as long as wide.
+def most_picture_tokens(
+    vision: Vision, max_pixels: int | None = None, aspect_ratio: float = PLANNED_ASPECT_RATIO
+) -> int:
+    """An upper bound of `picture_tokens` for every picture at most `aspect_ratio` times as long as wide."""
+    match vision:
+        case PixelBudget():
+            return budget.most_picture_tokens(vision, max_pixels, aspect_ratio)
+        case Tiles():
+            return tiles.most_tiles_tokens(vision, max_pixels)
+        case Square():
+            return vision.picture_tokens
+        case Grid():
+            return tiles.most_grid_tokens(vision)
+    raise TypeError(f"{type(vision).__name__} does not say how pictures become tokens")
 
-    Thinner ones can take more than their pixels say: no side gets shorter than one token.
-    """
-    factor = vision.patch_size * vision.merge_size
-    most = min(vision.max_pixels, max_pixels) if max_pixels is not None else vision.max_pixels
-    # A small picture is grown to min_pixels and both sides then rounded up: (a + 1)(b + 1) for a*b = least.
-    least = vision.min_pixels / factor**2
-    ratio = math.sqrt(PLANNED_ASPECT_RATIO)
-    grown = math.floor(least + math.sqrt(least) * (ratio + 1 / ratio) + 1)
-    return max(1, most // factor**2, grown) + PICTURE_MARKERS
+
+def most_tokens_of_any_picture(vision: Vision, max_pixels: int | None = None) -> int:
+    """An upper bound for every picture that the processor accepts, however thin."""
+    return most_picture_tokens(vision, max_pixels, budget.MAX_ASPECT_RATIO)
+
+
+def clip_tokens(
+    frames: int,
+    width: int,
+    height: int,
+    vision: Vision,
+    max_pixels: int | None = None,
+    frames_per_second: float = FRAMES_PER_SECOND,
+) -> int:
+    """Tokens that a clip of so many frames takes from the context, markers and times in words included."""
+    if not isinstance(vision, PixelBudget):
+        raise ValueError("this model takes no clips")
+    return budget.clip_tokens(frames, width, height, vision, max_pixels, frames_per_second)
+
+
+def most_clip_tokens(
+    vision: Vision,
+    frames: int,
+    max_pixels: int | None = None,
+    aspect_ratio: float = PLANNED_ASPECT_RATIO,
+    frames_per_second: float = FRAMES_PER_SECOND,
+) -> int:
+    """An upper bound of `clip_tokens` for every clip whose frames are at most `aspect_ratio` times as long as wide."""
+    if not isinstance(vision, PixelBudget):
+        raise ValueError("this model takes no clips")
+    return budget.most_clip_tokens(vision, frames, max_pixels, aspect_ratio, frames_per_second)
+
+
+def encoder_patches(vision: Vision, max_pixels: int | None = None) -> int:
+    """Patches that the vision encoder computes for the largest picture up to 4:1."""
+    match vision:
+        case PixelBudget():
+            visual = most_picture_tokens(vision, max_pixels) - budget.MARKERS
+            return visual * vision.merge_size**2
+        case Tiles():
+            rows, columns = tiles.most_tiles(vision, max_pixels)
+            return (rows * columns + 1) * (vision.image_size // vision.patch_size) ** 2
+        case Square():
+            return (vision.image_size // vision.patch_size) ** 2
+        case Grid():
+            squares = (height * width // vision.image_size**2 for height, width in vision.pinpoints)
+            return (max(squares) + 1) * (vision.image_size // vision.patch_size) ** 2
+    raise TypeError(f"{type(vision).__name__} does not say how pictures become tokens")
+
+
+def pixel_limits(vision: Vision) -> tuple[int, ...]:
+    """Limits of a picture's area worth planning with, largest first; () if every picture gets the same size."""
+    match vision:
+        case PixelBudget():
+            smaller = (area for area in PICTURE_AREAS if vision.min_pixels <= area < vision.max_pixels)
+            return (vision.max_pixels, *smaller)
+        case Tiles():
+            edges = range(vision.tile_edge * (vision.longest_edge // vision.tile_edge), 0, -vision.tile_edge)
+            return tuple(dict.fromkeys((vision.longest_edge**2, *(edge**2 for edge in edges))))
+    return ()
+
+
+def clip_max_pixels(vision: Vision, frames: int, frame_pixels: int) -> int | None:
+    """The limit to set for clips so that each of `frames` frames gets up to `frame_pixels`; None without clips."""
+    if not isinstance(vision, PixelBudget) or vision.video_max_pixels is None:
+        return None
+    return min(vision.video_max_pixels, frame_pixels * frames if vision.whole_clip else frame_pixels)
+
+
+def processor_arguments(
+    vision: Vision, image_max_pixels: int | None, video_max_pixels: int | None
+) -> dict[str, dict[str, Any]]:
+    """What `--mm-processor-kwargs` has to say so that these limits hold; {} if nothing."""
+    match vision:
+        case PixelBudget():
+            # The limits stand apart: a plain `max_pixels` would be taken for a whole clip as well.
+            limits = {"images_kwargs": image_max_pixels, "videos_kwargs": video_max_pixels}
+            return {scope: {"max_pixels": limit} for scope, limit in limits.items() if limit is not None}
+        case Tiles() if image_max_pixels is not None:
+            # In no scope: vLLM counts the tiles by what stands outside of any.
+            return {"size": {"longest_edge": tiles.tiles_edge(vision, image_max_pixels)}}
+    return {}
