@@ -173,11 +173,13 @@ class Deployment:
         self._model = await asyncio.to_thread(_read_fetched, source)
         plan = self._make_plan(device, self._model)
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
-        arguments = serve_arguments(plan.settings, target)
+        arguments = serve_arguments(plan.settings, target, environment.CPU_RECIPE.version)
         self.plan_json = plan_json(plan, device, _engine_json(device, plan, target, self._home.cache))
         self._tell({"event": "plan", "plan": self.plan_json})
         self.life.enter(State.STARTING, Phase.LAUNCHING)
-        environ = inherited_environment(os.environ) | serve_environment(self._home.cache)
+        environ = inherited_environment(os.environ) | serve_environment(
+            self._home.cache, plan.settings, environment.CPU_RECIPE.version
+        )
         command = Command((*made.program, *arguments), environ, workplace(self._home))
         client = EngineClient(f"http://127.0.0.1:{target.port}", source.name)
         self._engine = await Engine.launch(command, self._home.engine_log, client, self.life)
@@ -249,8 +251,8 @@ def _engine_json(device: Device, plan: Plan, target: Target, cache: Path) -> dic
     return {
         "kind": "environment" if device.family is Family.CPU else "container",
         "version": environment.CPU_RECIPE.version,
-        "argv": ["vllm", *serve_arguments(plan.settings, target)],
-        "env": serve_environment(cache),
+        "argv": ["vllm", *serve_arguments(plan.settings, target, environment.CPU_RECIPE.version)],
+        "env": serve_environment(cache, plan.settings, environment.CPU_RECIPE.version),
     }
 
 
