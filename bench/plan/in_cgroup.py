@@ -28,6 +28,7 @@ from PIL import Image
 
 from vedette.device.facts import Device
 from vedette.device.read import read_device
+from vedette.engine.environment import CPU_RECIPE
 from vedette.engine.flags import Target, serve_arguments, serve_environment
 from vedette.models.read import read_model
 from vedette.plan.explain import explain_plan
@@ -156,14 +157,15 @@ def main() -> None:
     options = parser.parse_args()
     plan = make_plan(machine_with(options.limit_mib), read_model(options.model), Wish())
     print(explain_plan(plan))
-    arguments = serve_arguments(plan.settings, Target(options.model, "bench", PORT, cpu=True))
+    arguments = serve_arguments(plan.settings, Target(options.model, "bench", PORT, cpu=True), CPU_RECIPE.version)
     limit_mib = options.cgroup_mib or options.limit_mib
     cgroup = Cgroup(limit_mib * MIB if limit_mib else None)
     with tempfile.TemporaryDirectory() as scratch, Path(scratch, "log").open("wb") as log:
         program = [str(options.python), str(options.python.parent / "vllm")]
         process = subprocess.Popen(
             [*program, *arguments, *shlex.split(options.arguments)],
-            env=serve_environment(Path(scratch)) | {"PATH": os.environ["PATH"], "HOME": scratch},
+            env=serve_environment(Path(scratch), plan.settings, CPU_RECIPE.version)
+            | {"PATH": os.environ["PATH"], "HOME": scratch},
             stdout=log,
             stderr=log,
             preexec_fn=cgroup.join,
