@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "engine": {"plan"},
     "measure": {"engine", "plan"},
     "instance": {"config", "engine"},
-    "deploy": {"config", "device", "models", "plan", "engine", "instance"},
+    "deploy": {"config", "device", "models", "plan", "engine", "instance", "measure"},
     "serve": {"engine", "measure", "plan", "scene"},
     "terminal": set(),
     "run": {"config", "instance", "deploy", "engine", "serve", "terminal"},
