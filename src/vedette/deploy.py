@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from vedette.engine import environment
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, EngineDiedError, free_port
 from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment
-from vedette.engine.process import Command
+from vedette.engine.process import Command, find_processes
 from vedette.engine.state import Cause, Life, Phase, State
-from vedette.errors import DoesNotFitError, EngineFailedError, EngineInstallError, ModelNotFoundError
+from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, EngineInstallError, ModelNotFoundError
 from vedette.instance import workplace
+from vedette.measure.calibration import measured_start, record_out_of_memory, record_start
 from vedette.models.facts import Model
 from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, candidates, find_model, read_source
+from vedette.plan.calibration import Key, calibration_key, conditions_of
 from vedette.plan.choose import choose_model
 from vedette.plan.explain import plan_json
 from vedette.plan.make import make_plan
@@ -36,6 +39,8 @@ Tell = Callable[[Mapping[str, Any]], None]
 _RESTARTS = 3
 """Starts that may fail in a row, once the engine has served, before it is given up."""
 _BACKOFF_S = 2.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Deployment:
         self._model: Model | None = None
         self._plan: Plan | None = None
         self._engine: Engine | None = None
+        self._learning: asyncio.Future[None] | None = None
 
     # What `serve` sees (serve/backend.py)
 
@@ -188,8 +194,11 @@ class Deployment:
         except EngineDiedError as error:
             if error.cause.code == "engine_broken":
                 environment.mark_broken(made)
+            elif error.cause.code == "out_of_memory":
+                self._learn_of_death(device, plan)
             raise
         self.life.enter(State.READY)
+        self._learning = asyncio.ensure_future(asyncio.to_thread(self._learn, device, plan, self._engine))
 
     async def _keep_up(self, source: Source, made: environment.Environment) -> None:
         """Waits for the engine to die and brings it back. Raises EngineFailedError when that fails too often."""
@@ -210,6 +219,28 @@ class Deployment:
                 return
         raise EngineFailedError(f"The engine died and did not come back: {cause.sentence}", cause.hint)
 
+    def _learn(self, device: Device, plan: Plan, engine: Engine) -> None:
+        """Keeps what this start took, for the next plan; never fails. Runs in a thread."""
+        try:
+            taken = device.memory_available_bytes - read_device().memory_available_bytes
+            processes = find_processes(workplace(self._home))
+            measured = measured_start(self._key(device, plan), plan, engine, self.life.phase_s, processes, taken)
+            if self._engine is engine:  # else it ended meanwhile, and some of it was not there to be measured
+                record_start(_calibrations(self._home), measured)
+        except (OSError, DeviceError) as error:
+            log.warning("What this start took is not kept: %s.", error)
+
+    def _learn_of_death(self, device: Device, plan: Plan) -> None:
+        conditions, total_bytes = conditions_of(plan.settings), plan.memory.total_bytes
+        try:
+            record_out_of_memory(_calibrations(self._home), self._key(device, plan), conditions, total_bytes)
+        except OSError as error:
+            log.warning("That the engine ran out of memory is not kept: %s.", error)
+
+    def _key(self, device: Device, plan: Plan) -> Key:
+        assert self._model is not None  # noqa: S101 - there is a plan for it
+        return calibration_key(device, self._model, plan.settings, environment.CPU_RECIPE.version)
+
     async def _stop_engine(self) -> None:
         if self._engine is not None:
             engine, self._engine = self._engine, None
@@ -229,6 +260,11 @@ def _choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Mod
         return choose_model(device, candidates(home.models), _wish(settings))
     source = find_model(settings.model, home.models)
     return source, read_source(source)
+
+
+def _calibrations(home: Home) -> Path:
+    """Where the calibration records of a home are."""
+    return home.state / "calibrations"
 
 
 def _read_fetched(source: Source) -> Model:

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ from typing import Any
 import msgspec
 import psutil
 
-from vedette.plan.calibration import Calibration, Conditions, Key
+from vedette.engine.engine import Engine
+from vedette.engine.state import Phase
+from vedette.plan.calibration import Calibration, Conditions, Key, conditions_of
+from vedette.plan.plan import Backend, Plan
 
 MOST_RECORDS = 64
 """The oldest go: a machine serves a few models with a few settings."""
@@ -57,6 +60,37 @@ def parse_calibration(raw: bytes) -> Calibration:
     if not all(0 <= number < _MOST for number in _numbers(msgspec.to_builtins(found))):
         raise ValueError("a figure in it cannot be")
     return found
+
+
+def measured_start(
+    key: Key,
+    plan: Plan,
+    engine: Engine,
+    phase_s: Mapping[Phase, float],
+    processes: Sequence[psutil.Process],
+    taken_bytes: int,
+) -> Calibration:
+    """What the start of this plan took, now that it is ready.
+
+    taken_bytes: by how much the device's available memory has shrunk since the plan; used where the driver does not
+    tell what processes hold.
+    """
+    host = host_bytes(processes)
+    device = device_bytes({process.pid for process in processes})
+    if device is None and key.backend is Backend.CUDA and host is not None:
+        unified = plan.memory.host_available_bytes is None
+        device = max(0, taken_bytes - (host if unified else 0))
+    reached, ceiling = engine.decode_tokens_per_s, plan.speed.decode_tokens_per_s_ceiling
+    return Calibration(
+        key=key,
+        conditions=conditions_of(plan.settings),
+        reported=engine.reported,
+        device_bytes=device,
+        host_bytes=host,
+        phase_s={phase.value: round(seconds, 3) for phase, seconds in phase_s.items()},
+        decode_tokens_per_s=reached,
+        decode_share=reached / ceiling if reached and ceiling else None,
+    )
 
 
 def record_start(directory: Path, calibration: Calibration) -> None:
