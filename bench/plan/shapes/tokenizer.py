@@ -50,6 +50,7 @@ LLAMA_3 = Tokens(
 GEMMA_3 = Tokens(
     {
         "<pad>": 0, "<eos>": 1, "<bos>": 2, "<start_of_turn>": 105, "<end_of_turn>": 106,
+        **{"\n" * lines: 106 + lines for lines in range(1, 5)},  # vLLM's Gemma 3 looks these up
         "<start_of_image>": 255999, "<end_of_image>": 256000, "<image_soft_token>": 262144,
     },
     "<end_of_turn>", "<pad>", "<start_of_turn>{role}\n", "<start_of_image>",
@@ -103,7 +104,7 @@ def write_tokenizer(tokens: Tokens, processor: str | None, context_tokens: int, 
     """Writes tokenizer.json, tokenizer_config.json and chat_template.jinja for a `processor`'s class, if any."""
     vocabulary = {letter: FIRST_BYTE + byte for byte, letter in enumerate(_byte_letters())} | tokens.special
     added = [
-        {"id": number, "content": text, "special": True}
+        {"id": number, "content": text, "special": text.startswith("<")}
         | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
         for text, number in sorted(tokens.special.items(), key=lambda item: item[1])
     ]
