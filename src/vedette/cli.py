@@ -8,20 +8,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from vedette import __version__, instance
 from vedette.config import Home, read_home, read_settings
 from vedette.errors import NotRunningError, VedetteError
+from vedette.plan_command import json_flag, plan, wish_options
 from vedette.terminal import Screen, describe_device, make_screen
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def main() -> None:
@@ -65,14 +62,7 @@ def vedette() -> None:
     """
 
 
-def _wish_options(command: _F) -> _F:
-    for option in (
-        click.option("--context", type=int, metavar="TOKENS", help="Context length (picture, prompt and answer)."),
-        click.option("--answer-tokens", type=int, metavar="TOKENS", help="Longest answer that must be possible."),
-        click.option("--concurrency", type=int, metavar="N", help="Requests served at the same time."),
-    ):
-        command = option(command)
-    return command
+vedette.add_command(plan)
 
 
 @vedette.command()
@@ -80,7 +70,7 @@ def _wish_options(command: _F) -> _F:
 @click.option("--detach", is_flag=True, help="Return once it serves; stop it later with `vedette down`.")
 @click.option("--port", type=int, help="Port of page and API (8090 if nothing else is set).")
 @click.option("--host", help="Address to listen on (127.0.0.1; 0.0.0.0 lets the network in).")
-@_wish_options
+@wish_options
 @json_flag
 def up(model: str | None, detach: bool, as_json: bool, **flags: Any) -> None:
     """Bring a model up and keep it up.
@@ -197,28 +187,6 @@ def device(as_json: bool) -> None:
 
     facts = device_json(read_device(storage=read_home().data))
     click.echo(json.dumps(facts) if as_json else _describe_facts(facts))
-
-
-@vedette.command()
-@click.argument("model", required=False)
-@click.option("--device", "device_name", metavar="NAME", help="Plan for a board of the catalogue, not this machine.")
-@_wish_options
-@json_flag
-def plan(model: str | None, device_name: str | None, as_json: bool, **flags: Any) -> None:
-    """Show what `up` would run, with a reason for every number. Exit code 1 when it does not fit.
-
-    \b
-    Examples:
-      vedette plan
-      vedette plan Qwen/Qwen3-VL-2B-Instruct --device orin-nano-8gb
-      vedette plan --json | jq .memory
-    """
-    from vedette.deploy import propose
-    from vedette.plan.explain import explain_plan
-
-    proposal = propose(read_settings({"model": model, **flags}), read_home(), device_name)
-    click.echo(json.dumps(proposal.as_json(), ensure_ascii=False) if as_json else explain_plan(proposal.plan))
-    sys.exit(0 if proposal.plan.fits else 1)
 
 
 def _describe_status(found: Mapping[str, Any]) -> str:

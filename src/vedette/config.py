@@ -1,11 +1,12 @@
 """Settings in layers: defaults < configuration file < environment < command line, each value with its origin."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +20,10 @@ else:
 DEFAULT_PORT = 8090
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+MOST_PICTURE_SIDE = 65_535
+"""Pixels; no JPEG is wider or higher."""
+
+WorkloadName = Literal["live", "clip", "chat", "api"]
 
 
 class Layer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -30,6 +35,10 @@ class Layer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     context: int | None = None
     answer_tokens: int | None = None
     concurrency: int | None = None
+    workload: WorkloadName | None = None
+    picture: str | None = None
+    images: int | None = None
+    prompt_tokens: int | None = None
     torch_index: str | None = None
 
 
@@ -44,6 +53,12 @@ class Settings:
     context: int | None
     answer_tokens: int | None
     concurrency: int | None
+    workload: WorkloadName | None
+    picture: tuple[int, int] | None
+    """Width and height in pixels up to which pictures are to be seen."""
+    images: int | None
+    """Pictures in one request; 0 for text alone."""
+    prompt_tokens: int | None
     torch_index: str
     """Where PyTorch's CPU wheels are looked for, besides the package index that pip is set up with."""
     origins: Mapping[str, str]
@@ -178,6 +193,10 @@ def join_layers(layers: Mapping[str, Layer]) -> Settings:
         "context": None,
         "answer_tokens": None,
         "concurrency": None,
+        "workload": None,
+        "picture": None,
+        "images": None,
+        "prompt_tokens": None,
         "torch_index": DEFAULT_TORCH_INDEX,
     }
     origins = dict.fromkeys(values, "default")
@@ -186,9 +205,23 @@ def join_layers(layers: Mapping[str, Layer]) -> Settings:
             value = getattr(layer, name)
             if value is not None:
                 values[name], origins[name] = value, origin
+    if values["picture"] is not None:
+        values["picture"] = _parse_size(values["picture"], origins["picture"])
     settings = Settings(**values, origins=origins)
     _check_ranges(settings)
     return settings
+
+
+def _parse_size(written: str, origin: str) -> tuple[int, int]:
+    """`640x480` as (640, 480). Raises ConfigError for what is no size of a picture."""
+    found = re.fullmatch(r"\s*(\d{1,9})\s*[x×X*]\s*(\d{1,9})\s*", written)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (1 <= width <= MOST_PICTURE_SIDE and 1 <= height <= MOST_PICTURE_SIDE):
+        raise ConfigError(
+            f"picture is {written!r} (from {origin}), which is no size of a picture.",
+            f"Write width and height in pixels, like 640x480 (each from 1 to {MOST_PICTURE_SIDE:,}).",
+        )
+    return width, height
 
 
 def _layer(raw: Mapping[str, Any], origin: str, strict: bool = True) -> Layer:
@@ -200,8 +233,15 @@ def _layer(raw: Mapping[str, Any], origin: str, strict: bool = True) -> Layer:
 
 
 def _check_ranges(settings: Settings) -> None:
-    lowest = {"port": 1, "context": 64, "answer_tokens": 1, "concurrency": 1}
-    highest = {"port": 65_535, "context": 10_000_000, "answer_tokens": 1_000_000, "concurrency": 1024}
+    lowest = {"port": 1, "context": 64, "answer_tokens": 1, "concurrency": 1, "images": 0, "prompt_tokens": 1}
+    highest = {
+        "port": 65_535,
+        "context": 10_000_000,
+        "answer_tokens": 1_000_000,
+        "concurrency": 1024,
+        "images": 64,
+        "prompt_tokens": 1_000_000,
+    }
     for name in (field.name for field in fields(settings) if field.name in lowest):
         value = getattr(settings, name)
         if value is not None and not lowest[name] <= value <= highest[name]:

@@ -29,9 +29,9 @@ from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, candidates, find_model, read_source
 from vedette.plan.calibration import Key, calibration_key, conditions_of
 from vedette.plan.choose import choose_model
-from vedette.plan.explain import plan_json
+from vedette.plan.document import plan_json
 from vedette.plan.make import make_plan
-from vedette.plan.plan import Context, Plan, Wish
+from vedette.plan.plan import Context, Plan, Wish, Workload
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""
@@ -50,13 +50,26 @@ class Proposal:
     device: Device
     source: Source
     model: Model
+    wish: Wish
     plan: Plan
     cache: Path
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The engine's command as one would type it."""
+        return ("vllm", *serve_arguments(self.plan.settings, self._target, environment.CPU_RECIPE.version))
+
+    def replan(self, wish: Wish) -> Plan:
+        """The plan of the same model on the same device for another wish."""
+        return make_plan(self.device, self.model, wish)
+
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `vedette plan --json`."""
-        target = Target(self.source.path, self.source.name, 0, self.device.family is Family.CPU)
-        return plan_json(self.plan, self.device, _engine_json(self.device, self.plan, target, self.cache))
+        return plan_json(self.plan, self.device, _engine_json(self.device, self.plan, self._target, self.cache))
+
+    @property
+    def _target(self) -> Target:
+        return Target(self.source.path, self.source.name, 0, self.device.family is Family.CPU)
 
 
 def propose(settings: Settings, home: Home, device_name: str | None = None) -> Proposal:
@@ -71,7 +84,8 @@ def propose(settings: Settings, home: Home, device_name: str | None = None) -> P
             f"Nothing is known of {source.name} before its files are here.",
             f"Fetch them with `vedette up {source.name}`.",
         )
-    return Proposal(device, source, model, make_plan(device, model, _wish(settings)), home.cache)
+    wish = _wish(settings)
+    return Proposal(device, source, model, wish, make_plan(device, model, wish), home.cache)
 
 
 def device_json(device: Device) -> dict[str, Any]:
@@ -293,8 +307,13 @@ def _engine_json(device: Device, plan: Plan, target: Target, cache: Path) -> dic
 
 
 def _wish(settings: Settings) -> Wish:
+    width, height = settings.picture or (0, 0)
     return Wish(
+        workload=Workload(settings.workload) if settings.workload else None,
+        image_max_pixels=width * height or None,
+        prompt_tokens=settings.prompt_tokens,
         answer_tokens=settings.answer_tokens,
+        images_per_request=settings.images,
         concurrency=settings.concurrency,
         max_model_len=settings.context,
     )

@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "serve": {"engine", "measure", "plan", "scene"},
     "terminal": set(),
     "run": {"config", "instance", "deploy", "engine", "serve", "terminal"},
-    "cli": {"config", "instance", "deploy", "device", "plan", "run", "terminal"},
+    "plan_command": {"config", "deploy", "plan"},
+    "cli": {"config", "instance", "deploy", "device", "plan_command", "run", "terminal"},
     "__main__": {"cli"},
 }
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "core", "helpers", "manager", "misc"}

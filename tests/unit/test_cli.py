@@ -61,6 +61,14 @@ def test_a_taken_port_is_refused_with_another(tmp_path: Path) -> None:
         (("up", "--port", "70000"), "out of range"),
         (("plan", "--device", "orin-nanno-8gb"), "orin-nano-8gb"),
         (("plan", "--context", "-5"), "out of range"),
+        (("plan", "--images", "-1"), "out of range"),
+        (("plan", "--prompt-tokens", "0"), "out of range"),
+        (("plan", "--picture", "640"), "no size of a picture"),
+        (("plan", "--picture", "0x480"), "no size of a picture"),
+        (("plan", "--picture", "640x999999"), "no size of a picture"),
+        (("plan", "vedette-tiny", "--picture", "1x1"), "too small"),
+        (("plan", "vedette-tiny", "--context", "9000000"), "positions"),
+        (("plan", "--explain", "max-modl-len"), "--max-model-len"),
         (("down",), "not running"),
         (("logs",), "no log yet"),
     ],
@@ -100,6 +108,38 @@ def test_a_plan_for_a_board_is_the_same_wherever_it_is_made(tmp_path: Path) -> N
     assert plans[0]["device"]["assumed"]
     assert plans[0]["memory"]["total_bytes"] <= plans[0]["memory"]["available_bytes"]
     assert all(reason["why"] and reason["basis"] for reason in plans[0]["reasons"])
+
+
+def test_wishes_of_a_plan_are_planned_for(tmp_path: Path) -> None:
+    wishes = (
+        "--for",
+        "live",
+        "--picture",
+        "320x240",
+        "--images",
+        "1",
+        "--prompt-tokens",
+        "90",
+        "--answer-tokens",
+        "70",
+    )
+    result = run_vedette(tmp_path, "plan", "vedette-tiny", "--device", "orin-nano-8gb", *wishes, "--json")
+    context = json.loads(result.stdout)["context"]
+    assert context["image_max_pixels"] == 320 * 240
+    assert (context["images_per_request"], context["prompt_tokens"], context["answer_tokens"]) == (1, 90, 70)
+    by_environment = run_vedette(
+        tmp_path, "plan", "vedette-tiny", "--json", VEDETTE_PICTURE="320x240", VEDETTE_WORKLOAD="live"
+    )
+    assert json.loads(by_environment.stdout)["context"]["image_max_pixels"] == 320 * 240
+
+
+def test_the_story_of_a_flag_also_as_json(tmp_path: Path) -> None:
+    asked = ("plan", "vedette-tiny", "--device", "orin-nano-8gb", "--explain", "max_model_len")
+    story = json.loads(run_vedette(tmp_path, *asked, "--json").stdout)
+    assert (story["flag"], story["given"]) == ("--max-model-len", True)
+    text = run_vedette(tmp_path, *asked).stdout
+    assert text.startswith(f"--max-model-len {story['value']}\n")
+    assert "\x1b" not in text
 
 
 def test_what_does_not_fit_is_said_with_what_is_missing(tmp_path: Path) -> None:

@@ -40,6 +40,22 @@ def test_the_environment_is_checked_too() -> None:
         parse_environment({"VEDETTE_PORT": "many"})
 
 
+@pytest.mark.parametrize(("written", "size"), [("640x480", (640, 480)), (" 1 × 65535 ", (1, 65535)), ("8X8", (8, 8))])
+def test_a_picture_has_a_width_and_a_height(written: str, size: tuple[int, int]) -> None:
+    assert join_layers({"environment": parse_environment({"VEDETTE_PICTURE": written})}).picture == size
+
+
+@pytest.mark.parametrize("written", ["640", "640x", "x", "0x1", "-1x5", "1.5x2", "65536x1", "9" * 40 + "x1", "vga"])
+def test_what_is_no_size_of_a_picture_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match="640x480"):
+        join_layers({"environment": parse_environment({"VEDETTE_PICTURE": written})})
+
+
+def test_an_unknown_workload_is_refused() -> None:
+    with pytest.raises(ConfigError, match="workload"):
+        parse_file('workload = "dance"', FILE)
+
+
 @pytest.mark.parametrize("port", [0, -1, 65_536])
 def test_a_port_out_of_range_is_refused(port: int) -> None:
     with pytest.raises(ConfigError, match="out of range"):

@@ -1,68 +1,126 @@
-"""A plan in words and as JSON."""
+"""A plan in words: what a person must be able to read off it."""
 
+import dataclasses
 import json
+import re
+import subprocess
 from pathlib import Path
 
-from vedette.device.catalogue import device_named
-from vedette.models.store import find_model, read_source
-from vedette.plan.explain import explain_plan, plan_json
-from vedette.plan.make import make_plan
-from vedette.plan.plan import Plan, Wish
+import click
+import pytest
 
-MEMORY = {
-    "weights_bytes",
-    "kv_cache_bytes",
-    "activation_bytes",
-    "vision_activation_bytes",
-    "cuda_graph_bytes",
-    "runtime_bytes",
-    "host_bytes",
-    "reserve_bytes",
-    "total_bytes",
-    "available_bytes",
-}
+from vedette.config import Home, read_settings
+from vedette.deploy import Proposal, propose
+from vedette.plan.bars import Paper
+from vedette.plan.explain import explain_plan, signed_gib
+from vedette.plan.plan import Basis, Concession, Speed
+
+CASES = [
+    ("cosmos-reason2-2b", "orin-nx-16gb"),
+    ("cosmos-reason2-2b", "orin-nano-8gb"),
+    ("vedette-tiny", "orin-nano-4gb"),
+    ("Qwen2-7B-Instruct", "agx-orin-64gb"),
+]
 
 
-def cosmos_on(board: str) -> Plan:
-    model = read_source(find_model("cosmos-reason2-2b", Path("/nowhere")))
-    assert model is not None
-    return make_plan(device_named(board), model, Wish())
+def proposal_of(model: str, device: str, **wishes: object) -> Proposal:
+    nowhere = Path("/nowhere")
+    settings = read_settings({"model": model, **wishes}, {"HOME": "/nowhere"})
+    return propose(settings, Home(nowhere, nowhere, nowhere), device)
 
 
-def test_json_has_the_fields_that_others_rely_on() -> None:
-    engine = {"kind": "container", "version": "0.32.0", "argv": ["vllm", "serve"], "env": {}}
-    found = json.loads(json.dumps(plan_json(cosmos_on("orin-nx-16gb"), device_named("orin-nx-16gb"), engine)))
-    assert set(found) == {"model", "device", "engine", "fits", "memory", "context", "speed", "reasons"}
-    assert found["model"] == "nvidia/Cosmos-Reason2-2B"
-    assert found["engine"] == engine
-    assert found["device"]["assumed"] is True
-    assert set(found["memory"]) == MEMORY
-    parts = sum(found["memory"][name] for name in MEMORY - {"total_bytes", "available_bytes"})
-    assert parts == found["memory"]["total_bytes"] <= found["memory"]["available_bytes"]
-    assert set(found["context"]) == {
-        "max_model_len", "visual_tokens", "prompt_tokens", "answer_tokens", "image_max_pixels", "concurrency",
-    }  # fmt: skip
-    assert all(set(reason) == {"subject", "value", "why", "basis"} for reason in found["reasons"])
-    assert {reason["basis"] for reason in found["reasons"]} <= {"computed", "assumed", "calibrated"}
+def page(proposal: Proposal, columns: int = 80) -> str:
+    return click.unstyle(explain_plan(proposal.plan, proposal.arguments, Paper(columns)))
 
 
-def test_json_of_a_plan_that_does_not_fit_says_what_is_missing() -> None:
-    plan = cosmos_on("orin-nano-8gb")
-    found = plan_json(plan, device_named("orin-nano-8gb"), {})
-    assert found["fits"] is False
-    assert found["shortfall_bytes"] == plan.shortfall_bytes > 0
+@pytest.mark.parametrize(("model", "device"), CASES)
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_page_keeps_to_its_width(model: str, device: str, columns: int) -> None:
+    proposal = proposal_of(model, device)
+    for line in page(proposal, columns).splitlines():
+        assert len(line) <= columns or str(proposal.source.path) in line or proposal.source.name in line, line
 
 
-def test_every_number_has_a_reason() -> None:
-    subjects = {reason.subject for reason in cosmos_on("orin-nx-16gb").reasons}
-    numbers = {name.removesuffix("_bytes") for name in MEMORY - {"total_bytes"}}
-    numbers |= {"max_model_len", "visual_tokens", "prompt_tokens", "answer_tokens", "image_max_pixels", "concurrency"}
-    assert numbers <= subjects
+def test_it_begins_with_whether_it_fits_and_what_is_left_or_missing() -> None:
+    roomy, tight = proposal_of("cosmos-reason2-2b", "orin-nx-16gb"), proposal_of("Qwen2-7B-Instruct", "orin-nano-8gb")
+    memory = roomy.plan.memory
+    left = (memory.available_bytes - memory.total_bytes) / 1024**3
+    assert page(roomy).splitlines()[0].endswith(f"on Jetson Orin NX 16GB: fits, {left:.2f} GiB left")
+    missing = f"does not fit, needs {tight.plan.shortfall_bytes / 1024**3:.2f} GiB more"
+    assert page(tight).splitlines()[0].endswith(missing)
+    assert "available up to here ^" in page(tight)
 
 
-def test_the_table_for_people() -> None:
-    text = explain_plan(cosmos_on("orin-nano-8gb"))
-    assert text.startswith("nvidia/Cosmos-Reason2-2B on Jetson Orin Nano 8GB: does not fit, needs ")
-    assert "GiB more" in text
-    assert "0.25 GiB of position cache" in text
-    assert max(map(len, text.splitlines())) < 140
+@pytest.mark.parametrize(("model", "device"), CASES)
+def test_the_command_can_be_taken_as_it_is_typed(model: str, device: str) -> None:
+    """Without the numbers in the margin, a shell reads exactly the engine's arguments, JSON spacing apart."""
+    proposal = proposal_of(model, device)
+    section = page(proposal).split("\nFlags ")[1].split("\n\n")[0].splitlines()[1:]
+    command = 'printf "%s\\0" ' + "\n".join(line[6:] for line in section)
+    typed = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+
+    def meaning(word: str) -> object:
+        return json.loads(word) if word.startswith("{") else word
+
+    assert [meaning(word) for word in typed] == [meaning(word) for word in proposal.arguments]
+
+
+def test_each_flag_has_the_number_of_a_reason_that_is_told_below() -> None:
+    text = page(proposal_of("cosmos-reason2-2b", "orin-nx-16gb"))
+    flags, why = text.split("\nFlags ")[1].split("\nWhy ")
+    reasons = {match[1]: match[2] for match in re.finditer(r"^ {1,3}(\d+)  (.+)$", why, re.MULTILINE)}
+    numbers = {flag: number for number, flag in re.findall(r"^ +(\d+)    (--[a-z-]+)", flags, re.MULTILINE)}
+    assert len(numbers) == len(re.findall(r"^ +\d*    --", flags, re.MULTILINE)), "a flag without a reason"
+    by_flag = {flag: reasons[number] for flag, number in numbers.items()}
+    assert "context" in by_flag["--max-model-len"]
+    assert "fetch addresses" in why
+    assert by_flag["--allowed-media-domains"].startswith("--allowed-media-domains")
+
+
+def test_each_figure_is_marked_with_its_basis() -> None:
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
+    first, *others = proposal.plan.reasons
+    reasons = (dataclasses.replace(first, basis=Basis.CALIBRATED), *others)
+    text = page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, reasons=reasons)))
+    assert re.search(rf"^   1  weights +\* +{re.escape(first.value)}", text, re.MULTILINE)
+    assert re.search(r"^ +\d+  reserve +~ ", text, re.MULTILINE)
+    assert "= computed   ~ assumed   * calibrated" in text
+
+
+def test_speed_says_what_is_known_and_that_nothing_is() -> None:
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
+    known = dataclasses.replace(proposal.plan, speed=Speed(29.6, 24.2, 310.0))
+    text = page(dataclasses.replace(proposal, plan=known))
+    assert "at most 30 tokens/s" in text
+    assert "about 24 tokens/s expected" in text
+    assert "after 310 ms at the earliest" in " ".join(text.split())
+    assert "not known" in page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, speed=Speed())))
+
+
+def test_a_wish_that_was_not_granted_is_said_with_what_is_missing() -> None:
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
+    given_up = Concession("640×480 and 150-token answers", "480×352", 118_111_600)
+    text = page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, concession=given_up)))
+    assert "640×480 and 150-token answers need 0.11 GiB more; planned instead: 480×352." in " ".join(text.split())
+
+
+def test_what_the_device_cannot_run_is_said_instead_of_a_number() -> None:
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
+    plan = dataclasses.replace(proposal.plan, fits=False, unsupported="FP8 needs a GPU of sm_89 or later.")
+    first = page(dataclasses.replace(proposal, plan=plan)).splitlines()[0]
+    assert first.endswith("cannot run. FP8 needs a GPU of sm_89 or later.")
+
+
+def test_the_context_is_shown_as_one_budget() -> None:
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
+    context = proposal.plan.context
+    text = page(proposal)
+    assert f"{context.max_model_len:,} tokens for each of" in text
+    assert f"P prompt {context.prompt_tokens:,}" in text
+    assert f"{context.visual_tokens:,}" in text
+
+
+def test_differences_are_said_with_their_direction() -> None:
+    assert signed_gib(3 * 1024**3) == "3.00 GiB more"
+    assert signed_gib(-(1024**3) // 2) == "0.50 GiB less"
+    assert signed_gib(1000) == "no more memory"

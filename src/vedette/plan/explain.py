@@ -1,92 +1,251 @@
-"""A plan for people (a table with a reason for every number) and for programs (the JSON of docs/design.md)."""
+"""A plan for people: what goes where, what is left, how it is typed, and a numbered reason for each choice."""
 
-from collections.abc import Mapping
+import re
+import shlex
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vedette.device.facts import Device
-from vedette.plan.plan import Plan
+import click
+
+from vedette.plan.bars import Paper, Part, bar
+from vedette.plan.flagstory import Flag, NumberedReason, numbered_reasons, reason_behind, split_arguments
+from vedette.plan.plan import Backend, Basis, Concession, Plan
 from vedette.plan.reasons import gib
 
-BAR_WIDTH = 60
-PARTS = (
-    ("weights", "weights"),
-    ("kv_cache", "KV cache"),
-    ("activation", "activation"),
-    ("vision_activation", "vision"),
-    ("cuda_graph", "graphs"),
-    ("runtime", "CUDA"),
-    ("host", "processes"),
-    ("reserve", "reserve"),
+MEMORY_LEGEND = (
+    ("weights", "weights", "W", 33),
+    ("kv_cache", "KV cache", "K", 208),
+    ("activation", "activation", "A", 70),
+    ("vision_activation", "vision", "V", 134),
+    ("cuda_graph", "graphs", "G", 220),
+    ("runtime", "CUDA", "C", 44),
+    ("host", "processes", "P", 168),
+    ("reserve", "reserve", "R", 245),
 )
-LABELS = dict(PARTS) | {
+"""Part of `plan.Memory`, its label, its letter, its colour."""
+LABELS = {name: label for name, label, _, _ in MEMORY_LEGEND} | {
     "available": "available",
     "max_model_len": "context",
     "concurrency": "requests at once",
+    "images_per_request": "pictures",
     "image_max_pixels": "picture pixels",
     "visual_tokens": "visual tokens",
     "prompt_tokens": "prompt tokens",
     "answer_tokens": "answer tokens",
     "gpu_memory_utilization": "start-up gate",
     "reasoning_parser": "reasoning",
+    "max_num_batched_tokens": "tokens a step",
+    "kv_cache_dtype": "KV cache type",
+    "prefix_caching": "prefix cache",
+    "attention_backend": "attention",
+    "hf_overrides": "config.json",
+    "processor_cache": "picture cache",
 }
+MARKS = {Basis.COMPUTED: "=", Basis.ASSUMED: "~", Basis.CALIBRATED: "*", None: " "}
+MOST_VALUE_COLUMNS = 12
+MARKS_SAID = "= computed   ~ assumed   * calibrated"
 
 
-def explain_plan(plan: Plan) -> str:
-    """Lines for a terminal: does it fit, what goes where, and why."""
-    verdict = "fits" if plan.fits else f"does not fit, needs {gib(plan.shortfall_bytes)} more"
-    total = f"{gib(plan.memory.total_bytes)} of {gib(plan.memory.available_bytes)} available"
-    lines = [f"{plan.model_name} on {plan.device_name}: {verdict}", "", f"memory  {total}", _bar(plan), ""]
-    names = [LABELS.get(reason.subject, reason.subject) for reason in plan.reasons]
-    wide, value_wide = max(map(len, names)), max(len(reason.value) for reason in plan.reasons)
-    for name, reason in zip(names, plan.reasons, strict=True):
-        mark = "" if reason.basis.value == "computed" else f" ({reason.basis.value})"
-        lines.append(f"  {name:<{wide}}  {reason.value:>{value_wide}}  {reason.why}{mark}")
-    if plan.speed.decode_tokens_per_s_ceiling is not None:
-        lines += ["", f"At most {plan.speed.decode_tokens_per_s_ceiling:.0f} tokens/s: the memory's bandwidth sets that."]
+def explain_plan(plan: Plan, arguments: Sequence[str], paper: Paper) -> str:
+    """The whole plan. arguments: as the engine will be started, `vllm serve MODEL --flag value …`."""
+    head, flags = split_arguments(arguments)
+    reasons = numbered_reasons(plan, flags)
+    sections = [
+        [verdict(plan), *concession_lines(plan.concession, paper)],
+        [_heading("Memory", memory_sentence(plan)), *bar(memory_parts(plan), plan.memory.available_bytes, paper)],
+        [_heading("Context", _context_sentence(plan)), *bar(context_parts(plan), plan.context.max_model_len, paper)],
+        [_heading("Speed", ""), *_hanging(speed_sentences(plan), paper)],
+        [_heading("Flags", "as typed, with the number of the reason"), *flag_lines(head, flags, reasons, paper)],
+        [_heading("Why", MARKS_SAID), *reason_lines(reasons, paper)],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections)
+
+
+def verdict(plan: Plan) -> str:
+    """One line: does it fit?"""
+    what = f"{plan.model_name} on {plan.device_name}"
+    if plan.unsupported is not None:
+        return click.style("✗ ", fg="red") + f"{what}: cannot run. {plan.unsupported}"
+    if not plan.fits:
+        return click.style("✗ ", fg="red") + f"{what}: does not fit, needs {gib(plan.shortfall_bytes)} more"
+    left = plan.memory.available_bytes - plan.memory.total_bytes
+    return click.style("✓ ", fg="green") + f"{what}: fits, {gib(left)} left"
+
+
+def concession_sentence(concession: Concession) -> str:
+    """What the wish would have needed, and what is planned instead."""
+    return f"{concession.wished} need {gib(concession.missing_bytes)} more; planned instead: {concession.planned}"
+
+
+def concession_lines(concession: Concession | None, paper: Paper) -> list[str]:
+    """The concession within the paper; nothing if all wishes were granted."""
+    if concession is None:
+        return []
+    text = f"Not all that you asked for fits: {concession_sentence(concession)}."
+    lines = textwrap.wrap(text, paper.columns - 4)
+    return [f"  {click.style(line, fg='yellow')}" for line in lines]
+
+
+def memory_sentence(plan: Plan) -> str:
+    """Total and available; beside a discrete GPU, the RAM as well."""
+    memory = plan.memory
+    text = f"{gib(memory.total_bytes)} of the {gib(memory.available_bytes)} available"
+    if memory.host_available_bytes is not None:
+        text += f"; {gib(memory.host_bytes)} of {gib(memory.host_available_bytes)} RAM beside the GPU"
+    return text
+
+
+def memory_parts(plan: Plan) -> list[Part]:
+    """The parts of the memory that the model lies in."""
+    shared = plan.memory.host_available_bytes is None
+    return [
+        Part(label, letter, hue, size, gib(size))
+        for name, label, letter, hue in MEMORY_LEGEND
+        for size in [getattr(plan.memory, f"{name}_bytes")]
+        if shared or name != "host"
+    ]
+
+
+def context_parts(plan: Plan) -> list[Part]:
+    """The context as a budget, in tokens: what pictures (or a clip) may take, prompt and answer."""
+    context = plan.context
+    pictures = context.images_per_request * context.visual_tokens
+    rest = context.max_model_len - context.prompt_tokens - context.answer_tokens - pictures
+    said = f"{pictures:,}"
+    if context.images_per_request > 1:
+        said = f"{context.images_per_request} × {context.visual_tokens:,} = {pictures:,}"
+    return [
+        Part("pictures" if context.images_per_request > 1 else "picture", "V", 134, pictures, said),
+        Part("prompt", "P", 33, context.prompt_tokens, f"{context.prompt_tokens:,}"),
+        Part("reasoning and answer" if plan.settings.reasoning_parser else "answer", "A", 70, context.answer_tokens,
+             f"{context.answer_tokens:,}"),
+        Part("kept for a clip" if plan.settings.videos_per_prompt else "spare", "S", 245, rest, f"{rest:,}"),
+    ]  # fmt: skip
+
+
+def speed_sentences(plan: Plan) -> list[str]:
+    """What the hardware allows, and what is expected of the engine."""
+    speed, found = plan.speed, []
+    if speed.decode_tokens_per_s_ceiling is not None:
+        found.append(f"at most {_rate(speed.decode_tokens_per_s_ceiling)} for one request: memory bandwidth sets that")
+    if speed.decode_tokens_per_s is not None:
+        found.append(f"about {_rate(speed.decode_tokens_per_s)} expected, by what this device reached before")
+    if speed.first_token_ms_floor is not None:
+        what = "one largest picture" if plan.context.visual_tokens else "a prompt of full length"
+        found.append(f"first token of a request with {what} after {speed.first_token_ms_floor:,.0f} ms at the earliest")
+    if not found:
+        cpu = plan.settings.backend is Backend.CPU
+        found.append("not known: " + ("no CPU says its memory's bandwidth" if cpu else "this GPU's bandwidth is not"))
+    return found
+
+
+def flag_lines(
+    head: Sequence[str], flags: Sequence[Flag], reasons: Sequence[NumberedReason], paper: Paper
+) -> list[str]:
+    """The command as one types it, a flag a line, the number of its reason in the margin."""
+    lines = [f"      {shlex.join(head)}" + (" \\" if flags else "")]
+    for flag in flags:
+        reason = reason_behind(flag, reasons)
+        margin = click.style(f"{reason.number if reason else '':>4}", dim=True)
+        typed = _typed(flag, paper.columns - 10)
+        end = "" if flag is flags[-1] else " \\"
+        lines += [f"{margin}    {typed[0]}", *(f"          {line}" for line in typed[1:])]
+        lines[-1] += end
+    return lines
+
+
+def _typed(flag: Flag, columns: int) -> list[str]:
+    """A flag as a shell takes it; JSON that is too long goes on in the next line, which JSON allows between members."""
+    lines: list[str] = []
+    for piece in re.split(r'(?<=,) (?=")', shlex.join((flag.name, *flag.values))):
+        if lines and len(lines[-1]) + 1 + len(piece) <= columns:
+            lines[-1] += f" {piece}"
+        else:
+            lines.append(f"  {piece}" if lines else piece)
+    return lines
+
+
+def reason_lines(reasons: Sequence[NumberedReason], paper: Paper) -> list[str]:
+    """A table: number, what, on what basis, how much, why."""
+    names = [LABELS.get(reason.subject, reason.subject.replace("_", " ")) for reason in reasons]
+    figures = [(name, reason.value) for name, reason in zip(names, reasons, strict=True) if reason.basis]
+    wide = max((len(name) for name, _ in figures), default=0)
+    value_wide = max((len(value) for _, value in figures if len(value) <= MOST_VALUE_COLUMNS), default=0)
+    lines = []
+    for name, reason in zip(names, reasons, strict=True):
+        told = f"{name:<{wide}} {MARKS[reason.basis]} {reason.value:>{value_wide}}" if reason.basis else name
+        lines += _numbered(reason.number, told, reason.why, wide + value_wide + 11, paper)
+    return lines
+
+
+def _numbered(number: int, told: str, why: str, indent: int, paper: Paper) -> list[str]:
+    first, rest = f"{number:>4}  {told}  ", " " * indent
+    lines = textwrap.wrap(why, paper.columns, initial_indent=first.ljust(indent), subsequent_indent=rest) or [first]
+    return [click.style(lines[0][:4], dim=True) + lines[0][4:], *lines[1:]]
+
+
+def explain_flag(story: Mapping[str, Any], paper: Paper) -> str:
+    """One flag's story (`flagstory.story_json`) in words."""
+    title = _typed(Flag(story["flag"], (story["value"],) if story["value"] else ()), paper.columns)
+    why = story["why"] or "it follows from the others"
+    if not story["given"]:
+        why = "this plan does not give it: vLLM's own default holds"
+    elif story["reason"]:
+        basis = f", {story['basis']}" if story["basis"] else ""
+        why += f" (reason {story['reason']} of `vedette plan`{basis})"
+    lines = [
+        click.style(title[0], bold=True),
+        *title[1:],
+        "",
+        *_told("does", story["does"], paper),
+        *_told("why", why, paper),
+    ]
+    if story["neighbours"]:
+        label = LABELS.get(story["moved_by"], story["moved_by"].replace("_", " "))
+        costs = [_cost(label, neighbour) for neighbour in story["neighbours"]]
+    else:
+        costs = ["no wish moves it by itself"] if story["given"] else []
+    for subject, cost in zip(["to change it", *[""] * len(costs)], costs, strict=False):
+        lines += _told(subject, cost, paper)
     return "\n".join(lines)
 
 
-def _bar(plan: Plan) -> str:
-    """The memory as one bar: a letter for each part, a dot for what is left."""
-    shared = plan.memory.host_available_bytes is None
-    sizes = {label: getattr(plan.memory, f"{name}_bytes") for name, label in PARTS if shared or name != "host"}
-    scale = BAR_WIDTH / max(1, plan.memory.available_bytes, plan.memory.total_bytes)
-    bar, done = "", 0
-    for label, size in sizes.items():
-        done += size
-        bar += label[0].upper() * max(0, round(done * scale) - len(bar))
-    return "        " + bar.ljust(round(plan.memory.available_bytes * scale), ".")
+def _cost(label: str, neighbour: Mapping[str, Any]) -> str:
+    difference = neighbour["memory_difference_bytes"]
+    cost = f"{signed_gib(difference)}; " if difference is not None else ""
+    return f"{label} {neighbour['value']:,}: {cost}{neighbour['said']}"
 
 
-def plan_json(plan: Plan, device: Device, engine: Mapping[str, Any]) -> dict[str, Any]:
-    """The plan as other tools may rely on it; bytes throughout. engine: kind, version, argv and env."""
-    memory, context = plan.memory, plan.context
-    found: dict[str, Any] = {
-        "model": plan.model_name,
-        "device": {
-            "name": device.name,
-            "memory_total_bytes": device.memory_total_bytes,
-            "memory_available_bytes": device.memory_available_bytes,
-            "assumed": device.assumed,
-        },
-        "engine": dict(engine),
-        "fits": plan.fits,
-        "memory": {f"{name}_bytes": getattr(memory, f"{name}_bytes") for name, _ in PARTS}
-        | {"total_bytes": memory.total_bytes, "available_bytes": memory.available_bytes},
-        "context": {
-            "max_model_len": context.max_model_len,
-            "visual_tokens": context.visual_tokens,
-            "prompt_tokens": context.prompt_tokens,
-            "answer_tokens": context.answer_tokens,
-            "image_max_pixels": context.image_max_pixels,
-            "concurrency": context.concurrency,
-        },
-        "speed": {"decode_tokens_per_s_ceiling": plan.speed.decode_tokens_per_s_ceiling},
-        "reasons": [
-            {"subject": reason.subject, "value": reason.value, "why": reason.why, "basis": reason.basis.value}
-            for reason in plan.reasons
-        ],
-    }
-    if not plan.fits:
-        found["shortfall_bytes"] = plan.shortfall_bytes
-    return found
+def signed_gib(difference_bytes: int) -> str:
+    """A difference of memory as a person reads it."""
+    if abs(difference_bytes) < 0.005 * 1024**3:
+        return "no more memory"
+    return f"{gib(abs(difference_bytes))} {'more' if difference_bytes > 0 else 'less'}"
+
+
+def _told(title: str, text: str, paper: Paper) -> list[str]:
+    indent = " " * 15
+    return textwrap.wrap(text, paper.columns, initial_indent=f"  {title:<13}", subsequent_indent=indent)
+
+
+def _context_sentence(plan: Plan) -> str:
+    count = plan.context.concurrency
+    requests = f"{count} requests at once" if count > 1 else "one request at a time"
+    return f"{plan.context.max_model_len:,} tokens for {'each of ' if count > 1 else ''}{requests}"
+
+
+def _rate(tokens_per_s: float) -> str:
+    return f"{tokens_per_s:,.0f} tokens/s" if tokens_per_s >= 10 else f"{tokens_per_s:.1f} tokens/s"
+
+
+def _heading(title: str, said: str) -> str:
+    return f"{click.style(f'{title:<8}', bold=True)} {said}".rstrip()
+
+
+def _hanging(sentences: Sequence[str], paper: Paper) -> list[str]:
+    return [
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(sentence, paper.columns - 2, initial_indent="  ", subsequent_indent="    ")
+    ]
