@@ -8,7 +8,7 @@ from vedette.errors import ModelCorruptError
 from vedette.models.defaults import HABITS, SIZES, TEXT_MODEL_TYPES
 from vedette.models.facts import CacheLayers, Rotary
 from vedette.models.layers import DTYPE_BYTES, parse_cache_layers
-from vedette.models.quantization import parse_quantization
+from vedette.models.quantization import parse_dropped_tensors, parse_quantization
 from vedette.models.reader import HINT, ConfigReader
 from vedette.models.rotary import has_multimodal_rotary, parse_rotary
 
@@ -41,6 +41,11 @@ class Shape:
     """Routed experts in one layer; 0 for a dense model."""
     experts_per_token: int
     expert_intermediate_size: int
+    dropped_tensors: frozenset[str]
+    """Last parts of the names of tensors that loading drops, as the checkpoint's format says."""
+    vision_layers: int | None
+    """Layers of the vision tower that are built, where not all are."""
+    deepstack_levels: int
     text_section: str | None
     assumed_parts: tuple[str, ...]
 
@@ -62,7 +67,7 @@ def parse_config(config: Mapping[str, Any], where: str) -> Shape:
     intermediate_size = text.size("intermediate_size", default=4 * hidden_size)
     dtype = _dtype(whole, text)
     cache_layers, assumed = parse_cache_layers(text, model_type, kv_heads, head_size, dtype)
-    has_vision = whole.section("vision_config") is not None
+    vision = whole.section("vision_config")
     experts = _first(text, EXPERT_COUNTS)
     return Shape(
         architecture=architectures[0],
@@ -78,13 +83,16 @@ def parse_config(config: Mapping[str, Any], where: str) -> Shape:
         quantization=parse_quantization(whole),
         tied_embeddings=_tied(whole, text),
         multimodal_rotary=has_multimodal_rotary(text),
-        has_vision=has_vision,
+        has_vision=vision is not None,
         cache_layers=cache_layers,
         rotary=parse_rotary(text, model_type, head_size, DTYPE_BYTES[dtype]),
         experts=experts,
         experts_per_token=min(experts, _first(text, EXPERTS_PER_TOKEN) or 1),
         expert_intermediate_size=text.size("moe_intermediate_size", default=intermediate_size) if experts else 0,
-        text_section="text_config" if has_vision else None,
+        dropped_tensors=parse_dropped_tensors(whole),
+        vision_layers=_vision_layers(whole, vision),
+        deepstack_levels=_deepstack_levels(vision),
+        text_section="text_config" if vision is not None else None,
         assumed_parts=assumed,
     )
 
@@ -102,6 +110,25 @@ def _text_part(whole: ConfigReader) -> tuple[ConfigReader, str]:
         **text.values,
     }
     return ConfigReader(filled, text.where), model_type
+
+
+def _vision_layers(whole: ConfigReader, vision: ConfigReader | None) -> int | None:
+    """How many of its vision tower's layers a model of the LLaVA kind uses; None for all, and for other kinds."""
+    feature_layer = whole.values.get("vision_feature_layer")
+    if vision is None or feature_layer is None or vision.values.get("num_hidden_layers") is None:
+        return None
+    layers = vision.size("num_hidden_layers")
+    wanted = feature_layer if isinstance(feature_layer, list) else [feature_layer]
+    if not wanted or not all(isinstance(layer, int) and -layers - 1 <= layer <= layers for layer in wanted):
+        raise ModelCorruptError(f"vision_feature_layer in {whole.where} names no layer of the vision tower.", HINT)
+    # Layer -1 is the output of the last one, layer 0 the input of the first.
+    return max(layer if layer >= 0 else layers + layer + 1 for layer in wanted)
+
+
+def _deepstack_levels(vision: ConfigReader | None) -> int:
+    """How many layers of the vision tower feed the language model's first layers directly (Qwen3-VL)."""
+    indexes = vision.values.get("deepstack_visual_indexes") if vision is not None else None
+    return len(indexes) if isinstance(indexes, list) else 0
 
 
 def _first(text: ConfigReader, names: tuple[str, ...]) -> int:

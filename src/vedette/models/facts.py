@@ -53,6 +53,8 @@ class Rotary:
     """One table of cosines and sines that vLLM keeps on the device for every position it may be asked for."""
 
     positions: int
+    """Multimodal rotary embedding's are four times what the model knows. vLLM 0.32 leaves that out for Qwen3-VL and
+    Qwen3.5; 0.26 does not."""
     elements_per_position: int
     element_bytes: int
     follows_context: bool
@@ -102,6 +104,11 @@ class Model:
     videos_per_prompt: int = 0
     unknown_vision: bool = False
     """It has a vision part of an architecture whose visual tokens vedette cannot count: only text is served."""
+    weight_only_extra_bytes: int = 0
+    """What `weights_bytes` grows by on a GPU that cannot compute in the weights' format (FP8 before sm_89)."""
+    deepstack_levels: int = 0
+    """Buffers of `hidden_size` for each token of a step that are made with the weights (Qwen3-VL), in the model's
+    type."""
     cache_layers: tuple[CacheLayers, ...] = ()
     experts: Experts | None = None
     rotary: tuple[Rotary, ...] = ()

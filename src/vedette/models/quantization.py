@@ -7,10 +7,7 @@ def parse_quantization(whole: ConfigReader) -> str | None:
     """`fp8`, `awq`, `gptq`, `w4a16`, `w8a16`, `w8a8-int8`, `w8a8-fp8`, `nvfp4`, the file's own name for others, or
     None for plain weights.
     """
-    section = whole.section("quantization_config") or whole.section("compression_config")
-    if section is None:
-        text = whole.section("text_config")
-        section = text.section("quantization_config") if text is not None else None
+    section = _section(whole)
     if section is None:
         return None
     method = section.text("quant_method") or "unknown"
@@ -20,6 +17,28 @@ def parse_quantization(whole: ConfigReader) -> str | None:
         algorithm = (section.text("quant_algo") or method).lower()
         return "nvfp4" if "fp4" in algorithm else "fp8" if "fp8" in algorithm else algorithm
     return "awq" if method.startswith("awq") else "gptq" if method.startswith("gptq") else method
+
+
+def parse_dropped_tensors(whole: ConfigReader) -> frozenset[str]:
+    """Last parts of the names of tensors that are not kept: GPTQ files carry an order and zero points, used or not.
+
+    Source: MarlinLinearKernel.process_weights_after_loading, vllm/model_executor/kernels/linear/mixed_precision.
+    """
+    section = _section(whole)
+    if section is None or parse_quantization(whole) != "gptq":
+        return frozenset()
+    unordered = {"g_idx"} if section.values.get("desc_act") is not True else set()
+    symmetric = {"qzeros"} if section.values.get("sym", True) is True else set()
+    return frozenset(unordered | symmetric)
+
+
+def _section(whole: ConfigReader) -> ConfigReader | None:
+    text = whole.section("text_config") or whole
+    return (
+        whole.section("quantization_config")
+        or whole.section("compression_config")
+        or text.section("quantization_config")
+    )
 
 
 def _compressed(section: ConfigReader) -> str:

@@ -7,12 +7,11 @@ from typing import Any
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.config import Shape, parse_config
 from vedette.models.facts import Experts, Model
-from vedette.models.layers import DTYPE_BYTES
-from vedette.models.tensors import Tensor, read_tensors, resident_bytes
+from vedette.models.tensors import read_tensors
 from vedette.models.vision import parse_vision
+from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, weights_by_tensor
 
 MOST_JSON_BYTES = 32_000_000
-VISION_PARTS = {"visual", "vision_tower", "vision_model", "vision_encoder", "multi_modal_projector", "mm_projector"}
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
 """Any of these holds a tokenizer; without one the engine dies half a minute into its start."""
 HINT = "Fetch the model again or name another one."
@@ -39,8 +38,8 @@ def read_model(directory: Path, name: str | None = None) -> Model:
     tensors = read_tensors(directory)
     if not any((directory / tokenizer).is_file() for tokenizer in TOKENIZERS):
         raise ModelCorruptError(f"There is no tokenizer in {directory} ({', '.join(TOKENIZERS)}).", HINT)
-    weights = _weights_bytes(tensors, shape)
-    seen = sum(size for tensor, size in weights.items() if VISION_PARTS & set(tensor.split(".")))
+    weights = weights_by_tensor(tensors, shape)
+    seen = sum(size for tensor, size in weights.items() if belongs_to_vision(tensor))
     looked_up = sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
     return Model(
         name=name or directory.resolve().name,
@@ -49,6 +48,7 @@ def read_model(directory: Path, name: str | None = None) -> Model:
         weights_bytes=sum(weights.values()),
         vision_weights_bytes=seen,
         decode_weights_bytes=sum(weights.values()) - seen - (0 if shape.tied_embeddings else looked_up),
+        weight_only_extra_bytes=weight_only_extra_bytes(tensors, shape),
         layers=shape.layers,
         hidden_size=shape.hidden_size,
         intermediate_size=shape.intermediate_size,
@@ -69,6 +69,7 @@ def read_model(directory: Path, name: str | None = None) -> Model:
         experts=_experts(weights, shape),
         rotary=shape.rotary,
         text_section=shape.text_section,
+        deepstack_levels=shape.deepstack_levels,
         assumed_parts=shape.assumed_parts,
     )
 
@@ -79,16 +80,6 @@ def _experts(weights: dict[str, int], shape: Shape) -> Experts | None:
     if not shape.experts or not routed:
         return None
     return Experts(shape.experts, shape.experts_per_token, shape.expert_intermediate_size, routed)
-
-
-def _weights_bytes(tensors: dict[str, Tensor], shape: Shape) -> dict[str, int]:
-    """Resident bytes by tensor; an output head that is tied to the embeddings is not loaded a second time."""
-    dtype_bytes = DTYPE_BYTES[shape.dtype]
-    return {
-        name: resident_bytes(tensor, dtype_bytes)
-        for name, tensor in tensors.items()
-        if not (shape.tied_embeddings and name.endswith("lm_head.weight"))
-    }
 
 
 def _read_processors(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:

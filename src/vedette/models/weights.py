@@ -1,0 +1,80 @@
+"""What of a checkpoint vLLM keeps on the device, tensor by tensor. Pure.
+
+As vLLM 0.26 and 0.32 load: the models' own `load_weights`, `VocabParallelEmbedding` (rows padded to 64), and
+`process_weights_after_loading` of model_executor/layers/quantization and model_executor/kernels/linear.
+"""
+
+import re
+from collections.abc import Mapping
+
+from vedette.models.config import Shape
+from vedette.models.layers import DTYPE_BYTES
+from vedette.models.tensors import PLAIN_FLOATS, Tensor, resident_bytes
+
+VISION_PARTS = {
+    *("visual", "vision_tower", "vision_model", "vision_encoder"),
+    *("multi_modal_projector", "mm_projector", "connector"),
+}
+"""Parts of tensor names that switching pictures off keeps from being loaded."""
+VOCABULARY_PADDING = 64
+FLOAT32_SCALES = {"fp8", "w8a8-fp8", "w8a8-int8"}
+"""Formats whose scales vLLM keeps in float32, whatever the file has."""
+MARLIN_GROUP = 128
+"""Rows of a weight that share a scale once FP8 blocks are repacked for GPUs without FP8 arithmetic."""
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+
+
+def weights_by_tensor(tensors: Mapping[str, Tensor], shape: Shape) -> dict[str, int]:
+    """Resident bytes of every tensor that is kept, by name."""
+    return {name: _kept_bytes(name, tensor, shape) for name, tensor in tensors.items() if _is_kept(name, shape)}
+
+
+def belongs_to_vision(name: str) -> bool:
+    """Whether a tensor is part of the vision tower or of what joins it to the language model."""
+    return not VISION_PARTS.isdisjoint(name.split("."))
+
+
+def weight_only_extra_bytes(tensors: Mapping[str, Tensor], shape: Shape) -> int:
+    """What FP8 weights take more on a GPU that cannot compute in FP8.
+
+    Marlin, which takes them there, wants a scale of the model's type for each group of rows of every column, where
+    the file has one for each block (prepare_fp8_layer_for_marlin in marlin_utils_fp8.py).
+    """
+    extra = 0
+    for name, tensor in tensors.items():
+        scales = tensors.get(f"{name}_scale_inv")
+        if scales is not None and tensor.dtype == "F8_E4M3" and _is_kept(name, shape):
+            repeated = tensor.elements // MARLIN_GROUP * DTYPE_BYTES[shape.dtype]
+            extra += max(0, repeated - 4 * scales.elements)
+    return extra
+
+
+def _is_kept(name: str, shape: Shape) -> bool:
+    parts = name.split(".")
+    if shape.tied_embeddings and name.endswith("lm_head.weight"):
+        return False
+    if any(part.startswith("mtp") for part in parts) or "inv_freq" in parts:
+        return False  # heads that guess further tokens, and a buffer that vLLM computes
+    if parts[-1] in shape.dropped_tensors:
+        return False
+    layer = _LAYER.search(name)
+    if not belongs_to_vision(name):
+        return layer is None or int(layer[1]) < shape.layers
+    if shape.vision_layers is None:
+        return True
+    # LLaVA takes its pictures from a layer before the last; what comes after is not built.
+    return "post_layernorm" not in parts and (layer is None or int(layer[1]) < shape.vision_layers)
+
+
+def _kept_bytes(name: str, tensor: Tensor, shape: Shape) -> int:
+    dtype_bytes = DTYPE_BYTES[shape.dtype]
+    if (
+        tensor.dtype in PLAIN_FLOATS
+        and len(tensor.shape) == 2
+        and name.endswith(("embed_tokens.weight", "lm_head.weight"))
+    ):
+        padded = -(-shape.vocabulary_size // VOCABULARY_PADDING) * VOCABULARY_PADDING
+        return max(tensor.shape[0], padded) * tensor.shape[1] * dtype_bytes
+    if shape.quantization in FLOAT32_SCALES and name.endswith(("weight_scale", "weight_scale_inv")):
+        return tensor.elements * 4
+    return resident_bytes(tensor, dtype_bytes)
