@@ -27,9 +27,10 @@ from vedette.measure.calibration import measured_start, record_out_of_memory, re
 from vedette.models.facts import Model
 from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, candidates, find_model, read_source
-from vedette.plan.calibration import Key, calibration_key, conditions_of
+from vedette.plan.calibration import Calibration, Key, calibration_key, conditions_of
 from vedette.plan.choose import choose_model
 from vedette.plan.document import plan_json
+from vedette.plan.explain import concession_sentence
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Context, Plan, Wish, Workload
 
@@ -107,7 +108,7 @@ class Deployment:
         self._model: Model | None = None
         self._plan: Plan | None = None
         self._engine: Engine | None = None
-        self._learning: asyncio.Future[None] | None = None
+        self._learning: asyncio.Future[Calibration | None] | None = None
 
     # What `serve` sees (serve/backend.py)
 
@@ -146,12 +147,27 @@ class Deployment:
 
     async def run(self) -> None:
         """Brings the model up and keeps it up until cancelled. Raises VedetteError when it cannot."""
+        async with self._serving() as (source, made):
+            while True:
+                await self._keep_up(source, made)
+
+    async def try_once(self) -> tuple[Plan, Calibration | None]:
+        """Brings the model up, measures what that took, and stops it; None if it could not be measured.
+
+        Raises VedetteError when it cannot come up.
+        """
+        async with self._serving():
+            assert self._plan is not None and self._learning is not None  # noqa: S101, PT018 - it is ready
+            return self._plan, await self._learning
+
+    @contextlib.asynccontextmanager
+    async def _serving(self) -> AsyncIterator[tuple[Source, environment.Environment]]:
+        """A ready engine inside, none after."""
         try:
             self.life.enter(State.PREPARING, Phase.DETECTING)
             source, made = await self._prepare()
             await self._start(source, made)
-            while True:
-                await self._keep_up(source, made)
+            yield source, made
         finally:
             self.life.enter(State.DRAINING)
             await self._stop_engine()
@@ -196,6 +212,8 @@ class Deployment:
         arguments = serve_arguments(plan.settings, target, environment.CPU_RECIPE.version)
         self.plan_json = plan_json(plan, device, _engine_json(device, plan, target, self._home.cache))
         self._tell({"event": "plan", "plan": self.plan_json})
+        if plan.concession is not None:
+            self._tell({"event": "note", "sentence": concession_sentence(plan.concession)})
         self.life.enter(State.STARTING, Phase.LAUNCHING)
         environ = inherited_environment(os.environ) | serve_environment(
             self._home.cache, plan.settings, environment.CPU_RECIPE.version
@@ -233,16 +251,19 @@ class Deployment:
                 return
         raise EngineFailedError(f"The engine died and did not come back: {cause.sentence}", cause.hint)
 
-    def _learn(self, device: Device, plan: Plan, engine: Engine) -> None:
-        """Keeps what this start took, for the next plan; never fails. Runs in a thread."""
+    def _learn(self, device: Device, plan: Plan, engine: Engine) -> Calibration | None:
+        """What this start took, kept for the next plan; never fails. Runs in a thread."""
         try:
             taken = device.memory_available_bytes - read_device().memory_available_bytes
             processes = find_processes(workplace(self._home))
             measured = measured_start(self._key(device, plan), plan, engine, self.life.phase_s, processes, taken)
-            if self._engine is engine:  # else it ended meanwhile, and some of it was not there to be measured
-                record_start(_calibrations(self._home), measured)
+            if self._engine is not engine:  # it ended meanwhile, and some of it was not there to be measured
+                return None
+            record_start(_calibrations(self._home), measured)
         except (OSError, DeviceError) as error:
             log.warning("What this start took is not kept: %s.", error)
+            return None
+        return measured
 
     def _learn_of_death(self, device: Device, plan: Plan) -> None:
         conditions, total_bytes = conditions_of(plan.settings), plan.memory.total_bytes
@@ -320,7 +341,12 @@ def _wish(settings: Settings) -> Wish:
 
 
 def does_not_fit(plan: Plan) -> DoesNotFitError:
-    """The error of a plan that needs more than there is."""
+    """The error of a plan that needs more than there is, or whose model this device cannot run at all."""
+    if plan.unsupported is not None:
+        return DoesNotFitError(
+            f"{plan.model_name} cannot run on {plan.device_name}. {plan.unsupported}",
+            "Choose a checkpoint in another format, or another model.",
+        )
     missing, available = plan.shortfall_bytes / 1024**3, plan.memory.available_bytes / 1024**3
     return DoesNotFitError(
         f"{plan.model_name} does not fit: it needs {missing:.2f} GiB more than the {available:.2f} GiB available.",

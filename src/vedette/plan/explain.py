@@ -74,16 +74,15 @@ def verdict(plan: Plan) -> str:
 
 
 def concession_sentence(concession: Concession) -> str:
-    """What the wish would have needed, and what is planned instead."""
-    return f"{concession.wished} need {gib(concession.missing_bytes)} more; planned instead: {concession.planned}"
+    """That a wish was not granted: what it would have needed, and what is planned instead."""
+    return f"Not all that you asked for fits: {concession.wished} need {gib(concession.missing_bytes)} more; planned instead: {concession.planned}."
 
 
 def concession_lines(concession: Concession | None, paper: Paper) -> list[str]:
     """The concession within the paper; nothing if all wishes were granted."""
     if concession is None:
         return []
-    text = f"Not all that you asked for fits: {concession_sentence(concession)}."
-    lines = textwrap.wrap(text, paper.columns - 4)
+    lines = textwrap.wrap(concession_sentence(concession), paper.columns - 4)
     return [f"  {click.style(line, fg='yellow')}" for line in lines]
 
 
