@@ -122,7 +122,7 @@ def _vision_layers(whole: ConfigReader, vision: ConfigReader | None) -> int | No
     if not wanted or not all(isinstance(layer, int) and -layers - 1 <= layer <= layers for layer in wanted):
         raise ModelCorruptError(f"vision_feature_layer in {whole.where} names no layer of the vision tower.", HINT)
     # Layer -1 is the output of the last one, layer 0 the input of the first.
-    return max(layer if layer >= 0 else layers + layer + 1 for layer in wanted)
+    return max(int(layer) if layer >= 0 else layers + int(layer) + 1 for layer in wanted)
 
 
 def _deepstack_levels(vision: ConfigReader | None) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from vedette.models.config import Shape
 from vedette.models.layers import DTYPE_BYTES
-from vedette.models.tensors import PLAIN_FLOATS, Tensor, resident_bytes
+from vedette.models.tensors import Tensor, resident_bytes
 
 VISION_PARTS = {
     *("visual", "vision_tower", "vision_model", "vision_encoder"),
@@ -68,13 +68,9 @@ def _is_kept(name: str, shape: Shape) -> bool:
 
 def _kept_bytes(name: str, tensor: Tensor, shape: Shape) -> int:
     dtype_bytes = DTYPE_BYTES[shape.dtype]
-    if (
-        tensor.dtype in PLAIN_FLOATS
-        and len(tensor.shape) == 2
-        and name.endswith(("embed_tokens.weight", "lm_head.weight"))
-    ):
+    if name.endswith(("embed_tokens.weight", "lm_head.weight")) and tensor.shape[:1] == (shape.vocabulary_size,):
         padded = -(-shape.vocabulary_size // VOCABULARY_PADDING) * VOCABULARY_PADDING
-        return max(tensor.shape[0], padded) * tensor.shape[1] * dtype_bytes
+        return resident_bytes(tensor, dtype_bytes) // shape.vocabulary_size * padded
     if shape.quantization in FLOAT32_SCALES and name.endswith(("weight_scale", "weight_scale_inv")):
         return tensor.elements * 4
     return resident_bytes(tensor, dtype_bytes)
