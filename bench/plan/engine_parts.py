@@ -316,7 +316,7 @@ def _dummy(processor: Any, model: Any, modality: str, options: dict[str, int]) -
 
     chosen = (ImageDummyOptions if modality == "image" else VideoDummyOptions)(**options)
     inputs = processor.dummy_inputs.get_dummy_processor_inputs(
-        seq_len=model.max_model_len, mm_counts={modality: 1}, mm_options={modality: chosen}
+        seq_len=1 << 18, mm_counts={modality: 1}, mm_options={modality: chosen}
     )
     made = processor.apply(inputs, timing_ctx=TimingContext(enabled=False))
     return made["mm_kwargs"][modality][0]

@@ -22,7 +22,7 @@ from typing import Any
 from bench.plan import host_memory
 from bench.plan.engine_parts import Parts, environment
 from bench.plan.shapes import SHAPES, make_shape
-from bench.plan.zygote import Zygote, architectures_of, wait
+from bench.plan.zygote import Zygote, architectures_of, mend_transformers, wait
 from vedette.models.read import read_model
 
 MIB = 1024**2
@@ -73,6 +73,7 @@ def arguments_of(directory: Path, variant: str) -> dict[str, Any]:
 
 def one(case: str, directory: Path, go: Path, out: Path) -> None:
     """Measures a case in this process and writes its line."""
+    mend_transformers()
     shape, _, variant = case.partition(":")
     parts = Parts(directory, arguments_of(directory, variant), bool(variant))
     began = time.monotonic()

@@ -53,6 +53,7 @@ class Zygote:
         began = time.monotonic()
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork must find no thread pool
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        mend_transformers()
         for name in MODULES:
             _import(name)
         registry = sys.modules.get("vllm.model_executor.models.registry")
@@ -137,6 +138,16 @@ def run_forked(work: Callable[[], Any]) -> Any:
         if code:
             raise RuntimeError("the forked work failed, see above")
         return pickle.loads(Path(file.name).read_bytes())  # noqa: S301 - written by the child just above
+
+
+def mend_transformers() -> None:
+    """vLLM 0.26's LLaVA imports two names for Pixtral, which it does not use, that transformers 5.17 has renamed."""
+    with contextlib.suppress(ImportError):
+        from transformers.models.pixtral import modeling_pixtral as pixtral
+
+        for name in ("PixtralRotaryEmbedding", "position_ids_in_meshgrid"):
+            if not hasattr(pixtral, name):
+                setattr(pixtral, name, type(name, (), {}))
 
 
 def serve_like_vllm(arguments: tuple[str, ...]) -> None:
