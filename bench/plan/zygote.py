@@ -51,6 +51,7 @@ class Zygote:
 
     def __init__(self, architectures: tuple[str, ...] = ()) -> None:
         began = time.monotonic()
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asking CUDA itself would spoil the forks
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork must find no thread pool
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         mend_transformers()
