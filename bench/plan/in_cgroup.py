@@ -9,6 +9,7 @@ many requests as it allows run at once, each filling its context: pictures, prom
 import argparse
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import io
 import json
@@ -20,7 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -31,12 +35,14 @@ from vedette.device.read import read_device
 from vedette.engine.environment import CPU_RECIPE
 from vedette.engine.flags import Target, serve_arguments, serve_environment
 from vedette.models.read import read_model
-from vedette.plan.explain import explain_plan
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
 
 MIB = 1024**2
 PORT = 8137
+READY_S = 240.0
+"""An engine that has all it wants is ready in 40 to 90 s on two cores."""
+ANSWER_S = 180.0
 
 
 class Cgroup:
@@ -48,18 +54,19 @@ class Cgroup:
         if limit_bytes is not None:
             (self.path / "memory.limit_in_bytes").write_text(str(limit_bytes))
         self.most: dict[str, int] = {}
-        self.now: dict[str, int] = {}
 
     def join(self) -> None:
         (self.path / "cgroup.procs").write_text(str(os.getpid()))
 
     def look(self) -> None:
-        """Notes the largest values so far: anonymous memory, and with it the mapped files that processes run on."""
+        """Notes the largest values so far: anonymous memory, files mapped by processes, and all that is charged."""
         stat = dict(line.split() for line in (self.path / "memory.stat").read_text().splitlines())
-        anonymous, mapped = int(stat["total_rss"]), int(stat["total_mapped_file"])
-        shared = int(stat["total_shmem"]) if "total_shmem" in stat else 0
-        self.now = {"anonymous": anonymous + shared, "with mapped files": anonymous + mapped}
-        for name, value in self.now.items():
+        now = {
+            "anonymous": int(stat["total_rss"]),
+            "mapped": int(stat["total_mapped_file"]),
+            "charged": int((self.path / "memory.usage_in_bytes").read_text()),
+        }
+        for name, value in now.items():
             self.most[name] = max(self.most.get(name, 0), value)
 
     @property
@@ -68,7 +75,11 @@ class Cgroup:
         return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
     def remove(self) -> None:
+        """Ends what is left in it and removes it."""
         for _ in range(50):
+            for pid in (self.path / "cgroup.procs").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
             try:
                 self.path.rmdir()
                 return
@@ -76,13 +87,129 @@ class Cgroup:
                 time.sleep(0.1)
 
 
-def picture(plan: Plan) -> str:
-    """A noisy picture of exactly the plan's pixels as a data URL; each call makes another one."""
-    side = int((plan.context.image_max_pixels or 1) ** 0.5)
-    image = Image.frombytes("RGB", (side, side), random.randbytes(side * side * 3))
-    data = io.BytesIO()
-    image.save(data, "JPEG")
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+@dataclass
+class Seen:
+    """What one start showed; bytes are the most at any time."""
+
+    outcome: str = ""
+    """`answered`, or why not."""
+    ready_s: float | None = None
+    load_s: float | None = None
+    anonymous_bytes: int = 0
+    mapped_bytes: int = 0
+    charged_bytes: int = 0
+    killed: int = 0
+    usages: list[dict[str, Any]] = field(default_factory=list)
+    log_tail: str = ""
+
+
+class _TooSmallError(Exception):
+    """The engine did not do what was planned; says what happened."""
+
+
+def run_plan(
+    plan: Plan,
+    model_directory: Path,
+    engine_python: Path,
+    limit_mib: int | None,
+    more_arguments: Sequence[str] = (),
+    more_environment: Mapping[str, str] = MappingProxyType({}),
+) -> Seen:
+    """Starts the engine as planned in a cgroup of `limit_mib` and asks all that the plan allows, twice: one full
+    request alone, then as many as it allows at once."""
+    version = CPU_RECIPE.version
+    arguments = serve_arguments(plan.settings, Target(model_directory, "bench", PORT, cpu=True), version)
+    forget_files(engine_python.resolve().parent.parent, engine_python.parent.parent, model_directory)
+    seen, cgroup = Seen(), Cgroup(limit_mib * MIB if limit_mib else None)
+    with tempfile.TemporaryDirectory() as scratch, Path(scratch, "log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(engine_python), str(engine_python.parent / "vllm"), *arguments, *more_arguments],
+            env=serve_environment(Path(scratch), plan.settings, version)
+            | {"PATH": os.environ["PATH"], "HOME": scratch, **more_environment},
+            stdout=log,
+            stderr=log,
+            preexec_fn=cgroup.join,
+            start_new_session=True,
+        )
+        try:
+            asyncio.run(_exercise(cgroup, process, plan, seen))
+            seen.outcome = "answered"
+        except _TooSmallError as error:
+            seen.outcome = str(error)
+            seen.log_tail = Path(scratch, "log").read_text(errors="replace")[-3000:]
+        finally:
+            seen.anonymous_bytes, seen.mapped_bytes, seen.charged_bytes = (
+                cgroup.most.get(name, 0) for name in ("anonymous", "mapped", "charged")
+            )
+            seen.killed = cgroup.killed
+            _end(process)
+            cgroup.remove()
+    return seen
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+            return
+
+
+def forget_files(*roots: Path) -> None:
+    """Lets go of the page cache under `roots`, which else stays charged to whoever read the files first."""
+    for root in roots:
+        for directory, _, names in os.walk(root):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    number = os.open(Path(directory, name), os.O_RDONLY)
+                    os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
+                    os.close(number)
+
+
+async def _exercise(cgroup: Cgroup, process: "subprocess.Popen[bytes]", plan: Plan, seen: Seen) -> None:
+    async with aiohttp.ClientSession() as session:
+        seen.ready_s = await _until_ready(session, cgroup, process)
+        for count in (1, plan.context.concurrency):
+            began = time.monotonic()
+            waiting = [asyncio.create_task(full_request(session, plan)) for _ in range(count)]
+            try:
+                while not all(task.done() for task in waiting):
+                    _check(cgroup, process, began, ANSWER_S, "not answered")
+                    await asyncio.sleep(0.1)
+                seen.usages = [task.result() for task in waiting]
+            except (aiohttp.ClientError, OSError, KeyError, ValueError) as error:
+                raise _TooSmallError(f"a request failed: {error!r}") from error
+            finally:
+                for task in waiting:
+                    task.cancel()
+            seen.load_s = time.monotonic() - began
+            refused = [usage for usage in seen.usages if "completion_tokens" not in usage]
+            if refused:
+                raise _TooSmallError(f"a request was refused: {json.dumps(refused[0])[:200]}")
+        _check(cgroup, process, time.monotonic(), ANSWER_S, "")
+
+
+async def _until_ready(session: aiohttp.ClientSession, cgroup: Cgroup, process: "subprocess.Popen[bytes]") -> float:
+    began = time.monotonic()
+    patience = aiohttp.ClientTimeout(5)
+    while True:
+        _check(cgroup, process, began, READY_S, "not ready")
+        with contextlib.suppress(aiohttp.ClientError, asyncio.TimeoutError):
+            async with session.get(f"http://127.0.0.1:{PORT}/health", timeout=patience) as answer:
+                if answer.status == 200:
+                    return time.monotonic() - began
+        await asyncio.sleep(0.2)
+
+
+def _check(cgroup: Cgroup, process: "subprocess.Popen[bytes]", began: float, patience_s: float, what: str) -> None:
+    cgroup.look()
+    if cgroup.killed:
+        raise _TooSmallError("killed by the kernel")
+    if process.poll() is not None:
+        raise _TooSmallError(f"ended with status {process.returncode}")
+    if time.monotonic() - began > patience_s:
+        raise _TooSmallError(f"{what} after {patience_s:.0f} s")
 
 
 async def full_request(session: aiohttp.ClientSession, plan: Plan) -> dict[str, Any]:
@@ -109,41 +236,28 @@ async def full_request(session: aiohttp.ClientSession, plan: Plan) -> dict[str, 
         return found.get("usage") or found
 
 
-async def exercise(cgroup: Cgroup, process: "subprocess.Popen[bytes]", plan: Plan) -> None:
-    began = time.monotonic()
-    async with aiohttp.ClientSession() as session:
-        while True:
-            cgroup.look()
-            if process.poll() is not None:
-                raise SystemExit(f"the engine ended with {process.returncode}; killed by the kernel: {cgroup.killed}")
-            try:
-                async with session.get(f"http://127.0.0.1:{PORT}/health") as answer:
-                    if answer.status == 200:
-                        break
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.2)
-        print(f"ready after {time.monotonic() - began:.1f} s; most: {_shown(cgroup.most)}; now: {_shown(cgroup.now)}")
-        for count in (1, plan.context.concurrency):
-            began = time.monotonic()
-            waiting = [asyncio.create_task(full_request(session, plan)) for _ in range(count)]
-            while not all(task.done() for task in waiting):
-                cgroup.look()
-                await asyncio.sleep(0.1)
-            usages = [task.result() for task in waiting]
-            print(f"{count} full requests in {time.monotonic() - began:.1f} s: {json.dumps(usages[0])[:200]}")
-            answered = sum(usage.get("completion_tokens", 0) for usage in usages)
-            print(f"  {answered / (time.monotonic() - began):.1f} tokens/s, prompts included")
-
-
-def _shown(most: dict[str, int]) -> str:
-    return ", ".join(f"{name} {value / MIB:.0f} MiB" for name, value in most.items())
+def picture(plan: Plan) -> str:
+    """A noisy picture of exactly the plan's pixels as a data URL; each call makes another one."""
+    side = int((plan.context.image_max_pixels or 1) ** 0.5)
+    image = Image.frombytes("RGB", (side, side), random.randbytes(side * side * 3))
+    data = io.BytesIO()
+    image.save(data, "JPEG")
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
 
 
 def machine_with(limit_mib: int | None) -> Device:
+    """This machine, or, with a limit, one like it that has no more memory, all of it available."""
     device = read_device()
     if limit_mib is None:
         return device
     return dataclasses.replace(device, memory_total_bytes=limit_mib * MIB, memory_available_bytes=limit_mib * MIB)
+
+
+def planned_parts(plan: Plan) -> dict[str, int]:
+    """The plan's memory by part, in MiB, without what it leaves free."""
+    values = dataclasses.asdict(plan.memory)
+    free = ("available_bytes", "host_available_bytes", "reserve_bytes")
+    return {name.removesuffix("_bytes"): value // MIB for name, value in values.items() if value and name not in free}
 
 
 def main() -> None:
@@ -154,39 +268,19 @@ def main() -> None:
     parser.add_argument("--limit-mib", type=int, help="the cgroup's limit, and the memory the plan is made for")
     parser.add_argument("--cgroup-mib", type=int, help="a limit of the cgroup other than the planned memory")
     parser.add_argument("--arguments", default="", help="arguments after the plan's own")
+    parser.add_argument("--environment", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args()
     plan = make_plan(machine_with(options.limit_mib), read_model(options.model), Wish())
-    print(explain_plan(plan))
-    arguments = serve_arguments(plan.settings, Target(options.model, "bench", PORT, cpu=True), CPU_RECIPE.version)
-    limit_mib = options.cgroup_mib or options.limit_mib
-    cgroup = Cgroup(limit_mib * MIB if limit_mib else None)
-    with tempfile.TemporaryDirectory() as scratch, Path(scratch, "log").open("wb") as log:
-        program = [str(options.python), str(options.python.parent / "vllm")]
-        process = subprocess.Popen(
-            [*program, *arguments, *shlex.split(options.arguments)],
-            env=serve_environment(Path(scratch), plan.settings, CPU_RECIPE.version)
-            | {"PATH": os.environ["PATH"], "HOME": scratch},
-            stdout=log,
-            stderr=log,
-            preexec_fn=cgroup.join,
-            start_new_session=True,
-        )
-        try:
-            asyncio.run(exercise(cgroup, process, plan))
-            print(f"most: {_shown(cgroup.most)}; killed by the kernel: {cgroup.killed}")
-            planned = plan.memory.total_bytes - plan.memory.reserve_bytes
-            print(f"planned without the reserve: {planned / MIB:.0f} MiB")
-        except BaseException:
-            print(Path(scratch, "log").read_text(errors="replace")[-3000:])
-            raise
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            cgroup.remove()
+    print("fits" if plan.fits else "does not fit", plan.context, planned_parts(plan))
+    seen = run_plan(
+        plan,
+        options.model.absolute(),
+        options.python.absolute(),
+        options.cgroup_mib or options.limit_mib,
+        shlex.split(options.arguments),
+        dict(pair.split("=", 1) for pair in options.environment),
+    )
+    print(json.dumps(dataclasses.asdict(seen) | {"planned_mib": sum(planned_parts(plan).values())}, indent=1))
 
 
 if __name__ == "__main__":
