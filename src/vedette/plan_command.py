@@ -4,13 +4,19 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vedette.config import read_home, read_settings
+from vedette.config import Home, read_home, read_settings
+from vedette.errors import BadInputError, DeviceError, ModelNotFoundError
 from vedette.plan.bars import Paper
+
+if TYPE_CHECKING:
+    from vedette.deploy import Proposal
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -41,8 +47,16 @@ def wish_options(command: _F) -> _F:
 @click.option("--device", "device_name", metavar="NAME", help="Plan for a board of the catalogue, not this machine.")
 @wish_options
 @click.option("--explain", "flag", metavar="FLAG", help="Tell the story of one of vLLM's flags.")
+@click.option("--diff", nargs=2, metavar="A B", help="What differs between two devices, models or saved plans.")
 @json_flag
-def plan(model: str | None, device_name: str | None, flag: str | None, as_json: bool, **wishes: Any) -> None:
+def plan(
+    model: str | None,
+    device_name: str | None,
+    flag: str | None,
+    diff: tuple[str, str] | None,
+    as_json: bool,
+    **wishes: Any,
+) -> None:
     """Show what `up` would run, with a reason for every number. Exit code 1 when it does not fit.
 
     \b
@@ -50,20 +64,78 @@ def plan(model: str | None, device_name: str | None, flag: str | None, as_json: 
       vedette plan
       vedette plan Qwen/Qwen3-VL-2B-Instruct --device orin-nano-8gb --for live
       vedette plan --explain max-model-len
+      vedette plan --diff orin-nano-8gb orin-nx-16gb
       vedette plan --json | jq .memory
     """
-    from vedette.deploy import propose
-    from vedette.plan.explain import explain_flag, explain_plan
-    from vedette.plan.flagstory import find_flag, story_json
+    asked = Asked({"model": model, **wishes}, device_name, read_home())
+    if diff is not None:
+        _compare(asked, diff, as_json)
+    elif flag is not None:
+        _tell_story(asked, flag, as_json)
+    else:
+        _show(asked, as_json)
 
-    name = find_flag(flag) if flag is not None else None
-    proposal = propose(read_settings({"model": model, **wishes}), read_home(), device_name)
-    if name is not None:
-        story = story_json(name, proposal.plan, proposal.arguments, proposal.wish, proposal.replan)
-        _print(story, explain_flag(story, _paper()), as_json)
-        return
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of a plan."""
+
+    flags: Mapping[str, Any]
+    """Values for `config.read_settings`."""
+    device_name: str | None
+    home: Home
+
+    def propose(self) -> "Proposal":
+        from vedette.deploy import propose
+
+        return propose(read_settings(self.flags), self.home, self.device_name)
+
+
+def _show(asked: Asked, as_json: bool) -> None:
+    from vedette.plan.explain import explain_plan
+
+    proposal = asked.propose()
     _print(proposal.as_json(), explain_plan(proposal.plan, proposal.arguments, _paper()), as_json)
     sys.exit(0 if proposal.plan.fits else 1)
+
+
+def _tell_story(asked: Asked, flag: str, as_json: bool) -> None:
+    from vedette.plan.explain import explain_flag
+    from vedette.plan.flagstory import find_flag, story_json
+
+    name = find_flag(flag)
+    proposal = asked.propose()
+    story = story_json(name, proposal.plan, proposal.arguments, proposal.wish, proposal.replan)
+    _print(story, explain_flag(story, _paper()), as_json)
+
+
+def _compare(asked: Asked, names: tuple[str, str], as_json: bool) -> None:
+    from vedette.plan.diff import diff_json, differences, explain_diff
+
+    a, b = (_side(asked, name) for name in names)
+    found = differences(a, b)
+    _print(diff_json(names, found), explain_diff(names, found, _paper()), as_json)
+
+
+def _side(asked: Asked, name: str) -> dict[str, Any]:
+    """The plan that one side of a comparison names: a saved one, that of a device, or that of a model."""
+    from vedette.plan.diff import parse_plan
+
+    path = Path(name)
+    if path.suffix == ".json" or (path.is_file() and not path.is_dir()):
+        try:
+            return parse_plan(path.read_text(encoding="utf-8"), name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInputError(f"The saved plan {name} cannot be read ({error}).", "Name another file.") from error
+    try:
+        return replace(asked, device_name=name).propose().as_json()
+    except DeviceError as no_device:
+        try:
+            return replace(asked, flags={**asked.flags, "model": name}).propose().as_json()
+        except ModelNotFoundError as no_model:
+            raise BadInputError(
+                f"{name!r} is neither a device, nor a model, nor a saved plan.", f"{no_device.hint} {no_model.hint}"
+            ) from no_model
 
 
 def _print(document: Any, text: str, as_json: bool) -> None:

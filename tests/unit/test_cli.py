@@ -69,6 +69,8 @@ def test_a_taken_port_is_refused_with_another(tmp_path: Path) -> None:
         (("plan", "vedette-tiny", "--picture", "1x1"), "too small"),
         (("plan", "vedette-tiny", "--context", "9000000"), "positions"),
         (("plan", "--explain", "max-modl-len"), "--max-model-len"),
+        (("plan", "vedette-tiny", "--diff", "orin-nanno-8gb", "orin-nx-8gb"), "Did you mean orin-nano-8gb?"),
+        (("plan", "vedette-tiny", "--diff", "missing.json", "orin-nx-8gb"), "missing.json"),
         (("down",), "not running"),
         (("logs",), "no log yet"),
     ],
@@ -140,6 +142,19 @@ def test_the_story_of_a_flag_also_as_json(tmp_path: Path) -> None:
     text = run_vedette(tmp_path, *asked).stdout
     assert text.startswith(f"--max-model-len {story['value']}\n")
     assert "\x1b" not in text
+
+
+def test_two_devices_and_a_saved_plan_can_be_compared(tmp_path: Path) -> None:
+    saved = run_vedette(tmp_path, "plan", "vedette-tiny", "--device", "orin-nx-8gb", "--json")
+    (tmp_path / "saved.json").write_text(saved.stdout)
+    sides = (str(tmp_path / "saved.json"), "orin-nx-16gb")
+    found = json.loads(run_vedette(tmp_path, "plan", "vedette-tiny", "--diff", *sides, "--json").stdout)
+    changed = {each["name"]: each["difference"] for each in found["differences"]}
+    assert changed["memory.available_bytes"] == (15388 - 7620) * 1024**2
+    text = run_vedette(
+        tmp_path, "plan", "--device", "orin-nx-16gb", "--diff", "vedette-tiny", "Qwen2-7B-Instruct"
+    ).stdout
+    assert "weights" in text
 
 
 def test_what_does_not_fit_is_said_with_what_is_missing(tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ def verdict(plan: Plan) -> str:
 
 def concession_sentence(concession: Concession) -> str:
     """That a wish was not granted: what it would have needed, and what is planned instead."""
-    return f"Not all that you asked for fits: {concession.wished} need {gib(concession.missing_bytes)} more; planned instead: {concession.planned}."
+    missing = gib(concession.missing_bytes)
+    return f"Not all that you asked for fits: {concession.wished} need {missing} more; planned: {concession.planned}."
 
 
 def concession_lines(concession: Concession | None, paper: Paper) -> list[str]:
