@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from in_cgroup import Seen, machine_with, planned_parts, run_plan
 from vedette.models.facts import Model
 from vedette.models.read import read_model
 from vedette.plan.make import make_plan
-from vedette.plan.plan import Plan, Wish
+from vedette.plan.plan import EngineSettings, Plan, Wish
 
 MIB = 1024**2
 GIB_MIB = 1024
@@ -67,10 +68,13 @@ def find_edge(model: Model) -> int | None:
 def find_changes(model: Model, edge_mib: int) -> list[int]:
     """The edge and every larger budget at which the engine would be started otherwise."""
     changes = [edge_mib]
-    last = plan_for(model, MOST_MIB).settings
-    while (settings := plan_for(model, changes[-1]).settings) != last:
-        changes.append(_least(changes[-1], MOST_MIB, lambda budget, s=settings: plan_for(model, budget).settings != s))
+    while (settings := plan_for(model, changes[-1]).settings) != plan_for(model, MOST_MIB).settings:
+        changes.append(_least(changes[-1], MOST_MIB, partial(_differs, model, settings)))
     return changes
+
+
+def _differs(model: Model, settings: EngineSettings, budget_mib: int) -> bool:
+    return plan_for(model, budget_mib).settings != settings
 
 
 def _least(low: int, high: int, holds: Callable[[int], bool]) -> int:
