@@ -13,6 +13,8 @@ from vedette.models.reader import HINT, ConfigReader
 PIXEL_BUDGET = {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"}
 TILES = {"idefics3", "smolvlm"}
 MOST_PINPOINTS = 256
+MOST_TILES = 64
+"""In a row or column; published models have 4."""
 
 
 @dataclass(frozen=True)
@@ -185,12 +187,18 @@ def _tiles(whole: ConfigReader, section: ConfigReader, pictures: ConfigReader, t
     longest_edge = min(4096, 4 * 364 if size is None else size.size("longest_edge"))
     if pictures.values.get("do_image_splitting") is False:
         longest_edge = tile_edge
+    if longest_edge > MOST_TILES * tile_edge:
+        across = -(-longest_edge // tile_edge)
+        raise ModelCorruptError(f"{pictures.where} cut pictures into {across}x{across} tiles.", HINT)
+    merge_size = whole.size("scale_factor", default=2)
+    if merge_size > image_size // patch_size:
+        raise ModelCorruptError(f"scale_factor in {whole.where} merges more patches than a picture has.", HINT)
     return Tiles(
         patch_size=patch_size,
-        merge_size=whole.size("scale_factor", default=2),
+        merge_size=merge_size,
         temporal_patch_size=1,
         min_pixels=tile_edge**2,
-        max_pixels=longest_edge**2,
+        max_pixels=max(tile_edge, longest_edge) ** 2,
         hidden_size=section.size("hidden_size", default=1152),
         depth=section.size("num_hidden_layers", default=12),
         intermediate_size=section.size("intermediate_size", default=3072),
