@@ -1,5 +1,6 @@
 """`vedette plan`: what `up` would run, told in several ways. Parse, call, print, exit code."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from vedette.config import Home, read_home, read_settings
-from vedette.errors import BadInputError, DeviceError, ModelNotFoundError
+from vedette.errors import BadInputError, DeviceError, EngineFailedError, ModelNotFoundError
 from vedette.plan.bars import Paper
 
 if TYPE_CHECKING:
@@ -48,12 +49,14 @@ def wish_options(command: _F) -> _F:
 @wish_options
 @click.option("--explain", "flag", metavar="FLAG", help="Tell the story of one of vLLM's flags.")
 @click.option("--diff", nargs=2, metavar="A B", help="What differs between two devices, models or saved plans.")
+@click.option("--try", "try_it", is_flag=True, help="Start the engine with it and show what it then took.")
 @json_flag
 def plan(
     model: str | None,
     device_name: str | None,
     flag: str | None,
     diff: tuple[str, str] | None,
+    try_it: bool,
     as_json: bool,
     **wishes: Any,
 ) -> None:
@@ -65,13 +68,18 @@ def plan(
       vedette plan Qwen/Qwen3-VL-2B-Instruct --device orin-nano-8gb --for live
       vedette plan --explain max-model-len
       vedette plan --diff orin-nano-8gb orin-nx-16gb
+      vedette plan --try
       vedette plan --json | jq .memory
     """
+    if (flag is not None) + (diff is not None) + try_it > 1:
+        raise click.UsageError("Choose one of --explain, --diff and --try.")
     asked = Asked({"model": model, **wishes}, device_name, read_home())
     if diff is not None:
         _compare(asked, diff, as_json)
     elif flag is not None:
         _tell_story(asked, flag, as_json)
+    elif try_it:
+        _try(asked, as_json)
     else:
         _show(asked, as_json)
 
@@ -107,6 +115,23 @@ def _tell_story(asked: Asked, flag: str, as_json: bool) -> None:
     proposal = asked.propose()
     story = story_json(name, proposal.plan, proposal.arguments, proposal.wish, proposal.replan)
     _print(story, explain_flag(story, _paper()), as_json)
+
+
+def _try(asked: Asked, as_json: bool) -> None:
+    from vedette.plan.outcome import explain_outcomes, outcomes, outcomes_json
+    from vedette.run import try_plan
+    from vedette.terminal import make_screen
+
+    if asked.device_name is not None:
+        raise BadInputError("A plan can only be tried on this machine.", "Leave out `--device`.")
+    tried = asyncio.run(try_plan(read_settings(asked.flags), asked.home, make_screen(as_json)))
+    if tried is None:
+        sys.exit(130)
+    made, calibration = tried
+    if calibration is None:
+        raise EngineFailedError("The engine started, but what it took could not be measured.", "See `vedette logs`.")
+    found = outcomes(made, calibration)
+    _print({"event": "outcome", "outcomes": outcomes_json(found)}, f"\n{explain_outcomes(found, _paper())}", as_json)
 
 
 def _compare(asked: Asked, names: tuple[str, str], as_json: bool) -> None:

@@ -6,8 +6,8 @@ import errno
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -17,9 +17,12 @@ from vedette.config import Home, Settings
 from vedette.deploy import Deployment
 from vedette.engine.state import State
 from vedette.errors import PortInUseError, VedetteError
+from vedette.plan.calibration import Calibration
+from vedette.plan.plan import Plan
 from vedette.serve.app import create_app
 from vedette.terminal import Screen
 
+_T = TypeVar("_T")
 _TICK_S = 0.2
 
 
@@ -37,8 +40,22 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
         deployment = Deployment(settings, home, url, screen.show)
         async with _serving(create_app(deployment, settings.host), listener):
             screen.show({"event": "listening", "page_url": f"{url}/"})
-            await _until_told(deployment, screen, told, began)
+            showing = _show(deployment, screen, began, serving=True)
+            await _until_told(deployment.run(), showing, told)
     screen.show({"event": "stopped"})
+
+
+async def try_plan(settings: Settings, home: Home, screen: Screen) -> tuple[Plan, Calibration | None] | None:
+    """Brings the engine up with its plan, measures it, and stops it again, serving nobody; None if told to stop.
+
+    Raises VedetteError when it cannot come up.
+    """
+    began = time.monotonic()
+    told = _stop_signals()
+    url = page_url(settings.host, settings.port)
+    with instance.hold(home, url):
+        deployment = Deployment(settings, home, url, screen.show)
+        return await _until_told(deployment.try_once(), _show(deployment, screen, began, serving=False), told)
 
 
 def page_url(host: str, port: int) -> str:
@@ -55,29 +72,28 @@ def _stop_signals() -> asyncio.Event:
     return told
 
 
-async def _until_told(deployment: Deployment, screen: Screen, told: asyncio.Event, began: float) -> None:
-    running = asyncio.create_task(deployment.run())
-    showing = asyncio.create_task(_show(deployment, screen, began))
+async def _until_told(work: Coroutine[Any, Any, _T], show: Coroutine[Any, Any, None], told: asyncio.Event) -> _T | None:
+    """Does `work` while showing it; the result, or None once told to stop."""
+    running = asyncio.create_task(work)
+    showing = asyncio.create_task(show)
     telling = asyncio.create_task(told.wait())
     try:
         await asyncio.wait({running, telling}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         running.cancel()
-        try:
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
-        finally:
-            await asyncio.sleep(0)  # what was last published is still to be shown
-            for task in (showing, telling):
-                task.cancel()
+        await asyncio.wait({running})
+        await asyncio.sleep(0)  # what was last published is still to be shown
+        for task in (showing, telling):
+            task.cancel()
+    return None if running.cancelled() else running.result()
 
 
-async def _show(deployment: Deployment, screen: Screen, began: float) -> None:
+async def _show(deployment: Deployment, screen: Screen, began: float, serving: bool) -> None:
     ticking = asyncio.create_task(_tick(screen))
     try:
         async for status in deployment.life.watch():
             elapsed_ms = round((time.monotonic() - began) * 1000)
-            if status.state is State.READY:
+            if status.state is State.READY and serving:
                 urls = {"page_url": f"{deployment.url}/", "api_url": f"{deployment.url}/v1"}
                 screen.show({"event": "ready", **urls, "elapsed_ms": elapsed_ms})
             elif status.state is not State.STOPPED:

@@ -20,8 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "deploy": {"config", "device", "models", "plan", "engine", "instance", "measure"},
     "serve": {"engine", "measure", "plan", "scene"},
     "terminal": set(),
-    "run": {"config", "instance", "deploy", "engine", "serve", "terminal"},
-    "plan_command": {"config", "deploy", "plan"},
+    "run": {"config", "instance", "deploy", "engine", "plan", "serve", "terminal"},
+    "plan_command": {"config", "deploy", "plan", "run", "terminal"},
     "cli": {"config", "instance", "deploy", "device", "plan_command", "run", "terminal"},
     "__main__": {"cli"},
 }

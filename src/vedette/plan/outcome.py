@@ -1,0 +1,104 @@
+"""What a plan said against what its start then took. Pure."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from vedette.plan.bars import Paper
+from vedette.plan.calibration import Calibration
+from vedette.plan.plan import Backend, Plan
+
+_GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One figure; `unit` is `bytes`, `s` or `tokens/s`. None is what was not predicted, or not measured."""
+
+    name: str
+    unit: str
+    predicted: float | None
+    measured: float | None
+    note: str = ""
+
+
+def outcomes(plan: Plan, calibration: Calibration) -> list[Outcome]:
+    """Predicted against measured, part by part.
+
+    On a CPU vLLM tells the KV cache alone; the rest can only be seen as the memory of its processes.
+    """
+    memory, reported, speed = plan.memory, calibration.reported, plan.speed
+    cpu = plan.settings.backend is Backend.CPU
+    activation = memory.activation_bytes + memory.vision_activation_bytes
+    found = [
+        Outcome("weights", "bytes", memory.weights_bytes, reported.model_weights_bytes),
+        Outcome("KV cache", "bytes", memory.kv_cache_bytes, reported.kv_cache_bytes),
+        Outcome("activation", "bytes", activation, reported.activation_bytes),
+    ]
+    if cpu:
+        held = memory.host_bytes + memory.weights_bytes
+        note = "weights included, of the KV cache what was used"
+        found.append(Outcome("processes", "bytes", held, calibration.host_bytes, note))
+    else:
+        outside = calibration.outside_bytes
+        found += [
+            Outcome("graphs", "bytes", memory.cuda_graph_bytes, reported.cuda_graph_bytes),
+            Outcome("CUDA", "bytes", memory.runtime_bytes, outside, "what the GPU holds beyond the above"),
+            Outcome("processes", "bytes", memory.host_bytes, calibration.host_bytes, "in RAM"),
+        ]
+    return [
+        *found,
+        Outcome("total", "bytes", memory.total_bytes - memory.reserve_bytes, _held(plan, calibration), "at rest"),
+        Outcome("ready after", "s", None, sum(calibration.phase_s.values()) or None),
+        Outcome(
+            "decoding",
+            "tokens/s",
+            speed.decode_tokens_per_s or speed.decode_tokens_per_s_ceiling,
+            calibration.decode_tokens_per_s,
+            "one short answer" + ("" if speed.decode_tokens_per_s else "; predicted is the ceiling"),
+        ),
+    ]
+
+
+def _held(plan: Plan, calibration: Calibration) -> int | None:
+    """All that the start took of the memory that the plan speaks of."""
+    if plan.settings.backend is Backend.CPU:
+        return calibration.host_bytes
+    if plan.memory.host_available_bytes is not None:
+        return calibration.device_bytes
+    if calibration.device_bytes is None or calibration.host_bytes is None:
+        return None
+    return calibration.device_bytes + calibration.host_bytes
+
+
+def outcomes_json(found: list[Outcome]) -> list[dict[str, Any]]:
+    """The outcomes for programs."""
+    return [
+        {"name": each.name, "unit": each.unit, "predicted": each.predicted, "measured": each.measured} for each in found
+    ]
+
+
+def explain_outcomes(found: list[Outcome], paper: Paper) -> str:
+    """The outcomes as a table; a note only where there is room for it."""
+    lines = [click.style(f"{'':<14}{'predicted':>14}{'measured':>14}{'off by':>9}", bold=True)]
+    for each in found:
+        predicted, measured = (_said(value, each.unit) for value in (each.predicted, each.measured))
+        row = f"  {each.name:<12}{predicted:>14}{measured:>14}{_off(each):>9}"
+        note = each.note if each.measured is not None else ""
+        lines.append(row + click.style(f"  {note}" if len(row) + len(note) + 2 <= paper.columns else "", dim=True))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _said(value: float | None, unit: str) -> str:
+    if value is None:
+        return "–"
+    if unit == "bytes":
+        return f"{value / _GIB:.2f} GiB"
+    return f"{value:,.1f} {unit}"
+
+
+def _off(each: Outcome) -> str:
+    if not each.predicted or each.measured is None:
+        return ""
+    return f"{(each.measured - each.predicted) / each.predicted:+.0%}"
