@@ -23,11 +23,11 @@ from vedette.engine.process import Command, find_processes
 from vedette.engine.state import Cause, Life, Phase, State
 from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, EngineInstallError, ModelNotFoundError
 from vedette.instance import workplace
-from vedette.measure.calibration import measured_start, record_out_of_memory, record_start
+from vedette.measure.calibration import measured_start, record_start
 from vedette.models.facts import Model
 from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, candidates, find_model, read_source
-from vedette.plan.calibration import Calibration, Key, calibration_key, conditions_of
+from vedette.plan.calibration import Calibration, calibration_key
 from vedette.plan.choose import choose_model
 from vedette.plan.document import plan_json
 from vedette.plan.explain import concession_sentence
@@ -226,8 +226,6 @@ class Deployment:
         except EngineDiedError as error:
             if error.cause.code == "engine_broken":
                 environment.mark_broken(made)
-            elif error.cause.code == "out_of_memory":
-                self._learn_of_death(device, plan)
             raise
         self.life.enter(State.READY)
         self._learning = asyncio.ensure_future(asyncio.to_thread(self._learn, device, plan, self._engine))
@@ -253,10 +251,12 @@ class Deployment:
 
     def _learn(self, device: Device, plan: Plan, engine: Engine) -> Calibration | None:
         """What this start took, kept for the next plan; never fails. Runs in a thread."""
+        assert self._model is not None  # noqa: S101 - it is what runs
+        key = calibration_key(device, self._model, plan.settings, environment.CPU_RECIPE.version)
         try:
             taken = device.memory_available_bytes - read_device().memory_available_bytes
             processes = find_processes(workplace(self._home))
-            measured = measured_start(self._key(device, plan), plan, engine, self.life.phase_s, processes, taken)
+            measured = measured_start(key, plan, engine, self.life.phase_s, processes, taken)
             if self._engine is not engine:  # it ended meanwhile, and some of it was not there to be measured
                 return None
             record_start(_calibrations(self._home), measured)
@@ -264,17 +264,6 @@ class Deployment:
             log.warning("What this start took is not kept: %s.", error)
             return None
         return measured
-
-    def _learn_of_death(self, device: Device, plan: Plan) -> None:
-        conditions, total_bytes = conditions_of(plan.settings), plan.memory.total_bytes
-        try:
-            record_out_of_memory(_calibrations(self._home), self._key(device, plan), conditions, total_bytes)
-        except OSError as error:
-            log.warning("That the engine ran out of memory is not kept: %s.", error)
-
-    def _key(self, device: Device, plan: Plan) -> Key:
-        assert self._model is not None  # noqa: S101 - there is a plan for it
-        return calibration_key(device, self._model, plan.settings, environment.CPU_RECIPE.version)
 
     async def _stop_engine(self) -> None:
         if self._engine is not None:

@@ -31,7 +31,12 @@ def port_is_free(port: int) -> bool:
 def assert_nothing_left(home: Path, port: int) -> None:
     assert engine_processes(home) == []
     assert port_is_free(port)
-    assert {path.name for path in (home / "run").iterdir()} <= {"calibrations", "engine.log", "engine.log.1", "server.log"}
+    assert {path.name for path in (home / "run").iterdir()} <= {
+        "calibrations",
+        "engine.log",
+        "engine.log.1",
+        "server.log",
+    }
 
 
 def wait_for_state(home: Path, state: str, within_s: float = 180) -> None:
