@@ -18,6 +18,7 @@ from vedette.models.visual import (
     picture_tokens,
     pixel_limits,
     processor_arguments,
+    profiled_clip_tokens,
 )
 
 QWEN3_VL = PixelBudget(16, 2, 2, 65_536, 16_777_216, 1024, 24, 4096, 25_165_824, video_min_pixels=4096)
@@ -218,3 +219,23 @@ def test_the_limit_of_a_clip_is_for_all_frames_or_for_each() -> None:
     assert clip_max_pixels(TINY, 8, 262_144) == 327_680
     assert clip_max_pixels(QWEN2_5_VL, 8, 262_144) == 262_144
     assert clip_max_pixels(GEMMA3, 8, 262_144) is None
+
+
+@pytest.mark.parametrize(
+    ("vision", "clips", "context", "limits", "tokens"),
+    [
+        (QWEN3_VL, 1, 4096, (262_144, 8 * 262_144), 1024),
+        # 251 tokens could only stand in a row, and that is too thin.
+        (QWEN3_VL, 1, 4096, (None, 2 * 251 * 1024), 250),
+        (QWEN2_5_VL, 1, 4096, (262_144, 262_144), 7 * 334),
+        (QWEN2_5_VL, 1, 1024, (262_144, 262_144), 3 * 334),
+        (QWEN2_5_VL, 3, 2048, (262_144, 262_144), 2 * 334),
+        (QWEN2_5_VL, 1, 256, (262_144, 262_144), 334),
+        (QWEN2_5_VL, 0, 4096, (None, None), 0),
+        (GEMMA3, 1, 4096, (None, None), 0),
+    ],
+)
+def test_the_clip_that_the_engine_makes_room_for(
+    vision: Vision, clips: int, context: int, limits: tuple[int | None, int | None], tokens: int
+) -> None:
+    assert profiled_clip_tokens(vision, clips, context, *limits) == tokens

@@ -12,6 +12,7 @@ MARKERS = 2
 """`<|vision_start|>` and `<|vision_end|>`."""
 MAX_ASPECT_RATIO = 200
 """How many times as long as wide a picture may be."""
+MOST_PROFILED_FRAMES = 14
 
 
 def fitted_size(width: int, height: int, vision: PixelBudget, max_pixels: int | None = None) -> tuple[int, int]:
@@ -85,6 +86,38 @@ def most_clip_tokens(
     return _pairs(frames, vision) * _most_tokens(least, most, aspect_ratio) + _clip_markers(
         frames, vision, frames_per_second
     )
+
+
+def profiled_clip_tokens(
+    vision: PixelBudget, clips: int, max_model_len: int, image_max_pixels: int | None, video_max_pixels: int | None
+) -> int:
+    """Visual tokens of the clip that vLLM prepares its encoder for, however short the clips that will come.
+
+    clips: how many one prompt may hold.
+    """
+    pictures = _tighter(vision.max_pixels, image_max_pixels)
+    _, whole = _clip_areas(vision, video_max_pixels)
+    most = whole // vision.temporal_patch_size if vision.whole_clip else pictures
+    width, height = _fullest_size(most, vision)
+    if vision.whole_clip:
+        fitted = fitted_frame_size(vision.temporal_patch_size, width, height, vision, video_max_pixels)
+        return math.prod(fitted) // _token_pixels(vision)
+    # The older ones take what is not said of clips from the picture's limits, and as many frames as the context holds.
+    limits = (vision.min_pixels, vision.max_pixels if video_max_pixels is None else video_max_pixels)
+    pair = math.prod(_fitted(width, height, vision, limits)) // _token_pixels(vision)
+    frames = max(1, vision.temporal_patch_size * (max_model_len // pair))
+    return _pairs(max(1, min(frames // clips, MOST_PROFILED_FRAMES)), vision) * pair
+
+
+def _fullest_size(area: int, vision: PixelBudget) -> tuple[int, int]:
+    """Width and height, in whole tokens, of the picture with the most of them within an area."""
+    tokens = max(1, area // _token_pixels(vision))
+    while True:
+        short = next(side for side in range(math.isqrt(tokens), 0, -1) if tokens % side == 0)
+        if tokens <= MAX_ASPECT_RATIO * short**2:
+            factor = vision.patch_size * vision.merge_size
+            return tokens // short * factor, short * factor
+        tokens -= 1
 
 
 def _fitted(

@@ -80,6 +80,23 @@ def most_clip_tokens(
     return budget.most_clip_tokens(vision, frames, max_pixels, aspect_ratio, frames_per_second)
 
 
+def profiled_clip_tokens(
+    vision: Vision,
+    clips: int,
+    max_model_len: int,
+    image_max_pixels: int | None = None,
+    video_max_pixels: int | None = None,
+) -> int:
+    """Visual tokens of the clip that vLLM makes room for when it starts; 0 if there are to be no clips.
+
+    clips: how many one prompt may hold. It can be longer than any clip that will come: of the models that count
+    each frame by itself, vLLM takes up to 14 frames as far as the context reaches.
+    """
+    if not isinstance(vision, PixelBudget) or vision.video_max_pixels is None or clips == 0:
+        return 0
+    return budget.profiled_clip_tokens(vision, clips, max_model_len, image_max_pixels, video_max_pixels)
+
+
 def encoder_patches(vision: Vision, max_pixels: int | None = None) -> int:
     """Patches that the vision encoder computes for the largest picture up to 4:1."""
     match vision:
