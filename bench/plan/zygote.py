@@ -55,6 +55,7 @@ class Zygote:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork must find no thread pool
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         mend_transformers()
+        _exact_figures()
         for name in MODULES:
             _import(name)
         registry = sys.modules.get("vllm.model_executor.models.registry")
@@ -175,6 +176,16 @@ def _clean() -> bool:
     import torch
 
     return not torch.cuda.is_initialized() and not torch.cuda._is_in_bad_fork()
+
+
+def _exact_figures() -> None:
+    """vLLM logs its memory in hundredths of a GiB, too coarse for half a percent of a small model: six digits here."""
+    try:
+        from vllm.utils import mem_utils
+
+        mem_utils.format_gib = lambda size: f"{size / (1 << 30):.6f}"
+    except ImportError as error:
+        print(f"zygote: {error}")
 
 
 def _import(name: str) -> None:
