@@ -1,13 +1,26 @@
 """What a real start leaves behind for the next plan."""
 
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.processes import Vedette
-from vedette.measure.calibration import parse_calibration
-from vedette.plan.calibration import Calibration
+from vedette.device.catalogue import device_named
+from vedette.engine.client import EngineClient
+from vedette.engine.engine import Engine, free_port
+from vedette.engine.process import Command, find_processes
+from vedette.engine.state import Life, Phase, State
+from vedette.measure.calibration import measured_start, parse_calibration
+from vedette.models.store import find_model, read_source
+from vedette.plan.calibration import Calibration, calibration_key
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Wish
 
 GIB = 1024**3
+FAKE = Path(__file__).with_name("fake_engine.py")
 KEPT_WITHIN_S = 30
 """It is measured in the background once the engine is ready; only a lost record takes longer than this."""
 
@@ -46,3 +59,32 @@ def test_a_start_leaves_a_record_that_agrees_with_its_plan(running_vedette: Vede
     assert 1 < record.decode_tokens_per_s < 10_000
     assert {"launching engine", "loading weights"} <= set(record.phase_s)
     assert 0 < sum(record.phase_s.values()) < 600
+
+
+@pytest.mark.parametrize("unified", [True, False])
+async def test_where_no_driver_tells_the_gpu_holds_what_went_and_is_not_the_processes(
+    tmp_path: Path, unified: bool
+) -> None:
+    device = device_named("agx-orin-32gb")
+    if not unified:
+        device = replace(device, unified_memory=False, host_memory_available_bytes=32 * GIB)
+    model = read_source(find_model("cosmos-reason2-2b", tmp_path))
+    assert model is not None
+    plan = make_plan(device, model, Wish())
+    port, life = free_port(), Life()
+    life.enter(State.PREPARING)
+    life.enter(State.STARTING, Phase.LAUNCHING)
+    command = Command((sys.executable, str(FAKE), str(port)), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine")
+    client = EngineClient(f"http://127.0.0.1:{port}", "model")
+    engine = await Engine.launch(command, tmp_path / "engine.log", client, life)
+    try:
+        await engine.wait_until_ready(plan.context)
+        key = calibration_key(device, model, plan.settings, "0.26.0")
+        processes = find_processes(tmp_path / "engine")
+        measured = measured_start(key, plan, engine, life.phase_s, processes, 5 * GIB)
+    finally:
+        await engine.stop()
+    assert measured.host_bytes is not None
+    assert 0 < measured.host_bytes < GIB
+    assert measured.device_bytes == 5 * GIB - (measured.host_bytes if unified else 0)
+    assert Phase.LOADING.value in measured.phase_s
