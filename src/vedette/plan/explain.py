@@ -33,6 +33,7 @@ LABELS = {name: label for name, label, _, _ in MEMORY_LEGEND} | {
     "visual_tokens": "visual tokens",
     "prompt_tokens": "prompt tokens",
     "answer_tokens": "answer tokens",
+    "graphs": "execution",
     "gpu_memory_utilization": "start-up gate",
     "reasoning_parser": "reasoning",
     "max_num_batched_tokens": "tokens a step",
@@ -55,7 +56,7 @@ def explain_plan(plan: Plan, arguments: Sequence[str], paper: Paper) -> str:
         [verdict(plan), *concession_lines(plan.concession, paper)],
         [_heading("Memory", memory_sentence(plan)), *bar(memory_parts(plan), plan.memory.available_bytes, paper)],
         [_heading("Context", _context_sentence(plan)), *bar(context_parts(plan), plan.context.max_model_len, paper)],
-        [_heading("Speed", ""), *_hanging(speed_sentences(plan), paper)],
+        _speed_lines(plan, paper),
         [_heading("Flags", "as typed, with the number of the reason"), *flag_lines(head, flags, reasons, paper)],
         [_heading("Why", MARKS_SAID), *reason_lines(reasons, paper)],
     ]
@@ -243,9 +244,7 @@ def _heading(title: str, said: str) -> str:
     return f"{click.style(f'{title:<8}', bold=True)} {said}".rstrip()
 
 
-def _hanging(sentences: Sequence[str], paper: Paper) -> list[str]:
-    return [
-        line
-        for sentence in sentences
-        for line in textwrap.wrap(sentence, paper.columns - 2, initial_indent="  ", subsequent_indent="    ")
-    ]
+def _speed_lines(plan: Plan, paper: Paper) -> list[str]:
+    """One sentence after the other beside the heading."""
+    lines = [line for sentence in speed_sentences(plan) for line in textwrap.wrap(sentence, paper.columns - 9)]
+    return [_heading("Speed", lines[0]), *(f"         {line}" for line in lines[1:])]
