@@ -23,7 +23,7 @@ TABLE = Path(__file__).parents[2] / "src" / "vedette" / "engine" / "versions.tom
 
 # Read of every version, wherever it stood then: options, the server's own options, and what their values may be.
 SOURCES = re.compile(
-    r"vllm/(envs|engine/arg_utils|entrypoints/(openai|launchers)/cli_args|config/(cache|compilation|model)"
+    r"vllm/(envs|engine/arg_utils|entrypoints/[a-z]+/cli_args|config/(cache|compilation|model)"
     r"|platforms/interface|(v1/)?attention/backends/registry|v1/worker/cpu_worker|multimodal/processing(/context)?)\.py"
 )
 
@@ -127,7 +127,9 @@ def read_version(root: Path) -> set[str]:
 
 
 def _parse(root: Path, pattern: str) -> ast.Module:
-    path = next(root.rglob(pattern))
+    path = next(root.rglob(pattern), None)
+    if path is None:
+        raise FileNotFoundError(f"{root.name} has no {pattern} where it was looked for: see SOURCES")
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
@@ -176,7 +178,7 @@ def _literal(tree: ast.Module, name: str) -> set[str]:
 
 
 def _attention_backends(root: Path) -> set[str]:
-    trees = [_parse(root, name) for name in ("registry.py", "platforms/interface.py") if any(root.rglob(name))]
+    trees = [_parse(root, name) for name in ("backends/registry.py", "platforms/interface.py") if any(root.rglob(name))]
     return {
         ast.unparse(item.targets[0])
         for tree in trees
