@@ -65,7 +65,7 @@ def explain_plan(plan: Plan, arguments: Sequence[str], paper: Paper) -> str:
 
 def verdict(plan: Plan) -> str:
     """One line: does it fit?"""
-    what = f"{plan.model_name} on {plan.device_name}"
+    what = click.style(plan.model_name, bold=True) + f" on {plan.device_name}"
     if plan.unsupported is not None:
         return click.style("✗ ", fg="red") + f"{what}: cannot run. {plan.unsupported}"
     if not plan.fits:
@@ -91,7 +91,8 @@ def concession_lines(concession: Concession | None, paper: Paper) -> list[str]:
 def memory_sentence(plan: Plan) -> str:
     """Total and available; beside a discrete GPU, the RAM as well."""
     memory = plan.memory
-    text = f"{gib(memory.total_bytes)} of the {gib(memory.available_bytes)} available"
+    than = "of" if memory.total_bytes <= memory.available_bytes else "is more than"
+    text = f"{gib(memory.total_bytes)} {than} the {gib(memory.available_bytes)} available"
     if memory.host_available_bytes is not None:
         text += f"; {gib(memory.host_bytes)} of {gib(memory.host_available_bytes)} RAM beside the GPU"
     return text
