@@ -37,10 +37,13 @@ def test_facts_of_a_catalogue_model_before_its_files_are_here(tmp_path: Path) ->
     assert model.path == tmp_path / "nvidia--Cosmos-Reason2-2B"
 
 
-def test_an_id_outside_the_catalogue_can_be_fetched_but_is_not_known_yet(tmp_path: Path) -> None:
+def test_an_id_outside_the_catalogue_is_only_known_to_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     source = find_model("someone/some-model.v2", tmp_path)
     assert (source.hub_id, source.installed) == ("someone/some-model.v2", False)
-    assert read_source(source) is None
+    with pytest.raises(ModelNotFoundError, match=r"No model hub can be reached at http://127\.0\.0\.1:9"):
+        read_source(source)
 
 
 def test_what_is_fetched_is_installed_and_what_is_half_fetched_is_not(tmp_path: Path) -> None:

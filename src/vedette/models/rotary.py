@@ -12,6 +12,8 @@ from vedette.models.reader import ConfigReader
 
 MULTIMODAL_FACTOR = 4
 """mrope.py makes its table four times as long as the model's positions, for long videos."""
+SPARING = {"qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_5_text", "qwen3_5_moe_text"}
+"""Their positions never exceed their tokens; vLLM 0.32 no longer makes the table longer (`positions_factor=1`)."""
 FIXED_LENGTH = {"yarn", "deepseek_yarn", "deepseek_llama_scaling"}
 """Their tables are as long as the original positions times the factor, whatever the configuration allows."""
 TELLS_BY_LENGTH = {"dynamic", "longrope", "su"}
@@ -26,8 +28,8 @@ def parse_rotary(text: ConfigReader, model_type: str, head_size: int, dtype_byte
     full = text.section("rope_parameters")
     if full is not None and full.section("full_attention") is not None:
         scaling = full.section("full_attention") or scaling
-    tables = _tables(text, scaling, _rotated(text, scaling, head_size), dtype_bytes)
-    local = _tables(text, ConfigReader({}, text.where), _rotated(text, None, head_size), dtype_bytes)
+    tables = _tables(text, model_type, scaling, _rotated(text, scaling, head_size), dtype_bytes)
+    local = _tables(text, model_type, ConfigReader({}, text.where), _rotated(text, None, head_size), dtype_bytes)
     # Gemma 3 turns its sliding layers at another speed; OLMo 3 scales only its full ones.
     if model_type == "gemma3_text" or (model_type == "olmo3" and _kind(scaling) != "default"):
         return tables + local
@@ -58,14 +60,17 @@ def _rotated(text: ConfigReader, scaling: ConfigReader | None, head_size: int) -
     return head_size
 
 
-def _tables(text: ConfigReader, scaling: ConfigReader, rotated: int, dtype_bytes: int) -> tuple[Rotary, ...]:
+def _tables(
+    text: ConfigReader, model_type: str, scaling: ConfigReader, rotated: int, dtype_bytes: int
+) -> tuple[Rotary, ...]:
     known = text.size("max_position_embeddings")
     kind = _kind(scaling)
     factor = scaling.number("factor", default=1.0)
     times = MULTIMODAL_FACTOR if "mrope_section" in scaling.values else 1
+    spare = times if model_type in SPARING else 1
     if kind in FIXED_LENGTH:
         original = scaling.size("original_max_position_embeddings", default=known)
-        return (Rotary(math.ceil(original * factor) * times, rotated, dtype_bytes, False),)
+        return (Rotary(math.ceil(original * factor) * times, rotated, dtype_bytes, False, spare),)
     if kind in {"longrope", "su"}:
         original = text.size(
             "original_max_position_embeddings", default=scaling.size("original_max_position_embeddings", default=known)
@@ -73,4 +78,4 @@ def _tables(text: ConfigReader, scaling: ConfigReader, rotated: int, dtype_bytes
         return (Rotary(original + known, rotated, dtype_bytes, False),)
     if kind == "linear":
         known = math.ceil(known * factor)
-    return (Rotary(known * times, rotated, dtype_bytes, kind not in TELLS_BY_LENGTH),)
+    return (Rotary(known * times, rotated, dtype_bytes, kind not in TELLS_BY_LENGTH, spare),)

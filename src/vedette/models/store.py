@@ -10,6 +10,7 @@ from vedette.errors import ModelNotFoundError, VedetteError
 from vedette.models.catalogue import Entry, assumed_model, catalogue, entry_named, served_name, with_catalogue_facts
 from vedette.models.facts import Model
 from vedette.models.read import read_model
+from vedette.models.remote import read_remote
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 PARTIAL = ".partial"
@@ -55,15 +56,17 @@ def find_model(argument: str, models_dir: Path) -> Source:
 
 
 def read_source(source: Source) -> Model | None:
-    """The facts of a model: from its files if they are here, else the catalogue's (`assumed`), else None.
+    """The facts of a model: from its files if they are here, else the catalogue's (`assumed`), else the hub's.
 
-    Raises what `read_model` raises.
+    None of a catalogue model that the catalogue has no shape of. Raises what `read_model` and `read_remote` raise.
     """
     if source.installed:
         model = read_model(source.path, source.name)
         return with_catalogue_facts(model, source.entry) if source.entry else model
     named = entry_named(source.name)
-    return assumed_model(named[0], source.path) if named else None
+    if named is not None:
+        return assumed_model(named[0], source.path)
+    return read_remote(source.hub_id, source.path) if source.hub_id else None
 
 
 def candidates(models_dir: Path) -> list[tuple[Source, Model]]:
