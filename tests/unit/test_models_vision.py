@@ -1,13 +1,16 @@
 """How config.json and processor files become vision facts, with the values that published files leave out."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vedette
 from vedette.errors import ModelCorruptError
+from vedette.models.read import read_model
 from vedette.models.vision import Grid, PixelBudget, Square, Tiles, parse_vision
 from vedette.models.visual import most_picture_tokens, picture_tokens
 
@@ -69,6 +72,13 @@ def test_qwen3_vl_heeds_only_the_edges_of_a_clip() -> None:
 def test_tokenizers_that_know_what_stands_between_frames(tokenizer: str) -> None:
     assert parse("qwen3_vl", QWEN3_VL, tokenizer=tokenizer).knows_seconds
     assert not parse("qwen3_vl", QWEN3_VL, tokenizer='{"seconds": 1}').knows_seconds
+
+
+def test_the_packaged_models_tokenizer_is_looked_through() -> None:
+    found = read_model(Path(vedette.__file__).parent / "models" / "vedette-tiny").vision
+    assert isinstance(found, PixelBudget)
+    assert found.knows_seconds
+    assert (found.video_min_pixels, found.video_max_pixels, found.outputs) == (163_840, 327_680, 3)
 
 
 def test_smolvlm_leaves_most_of_its_encoder_out() -> None:
