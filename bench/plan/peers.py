@@ -1,7 +1,7 @@
 """Asks one other tool for its estimates, in that tool's own environment: JSON in, JSON out.
 
 `side_by_side.py` runs it as `PYTHON peers.py TOOL HUB < cases`, where HUB is an address that serves the models as the
-Hugging Face hub does. A case is {shape, repository, directory, context, quantized}; an estimate {weights, kv, total,
+Hugging Face hub does. A case is {shape, repository, directory, context, requests, bits}; an answer {weights, kv, total,
 note} in bytes, None where the tool gives none, or {failed}.
 """
 
@@ -19,12 +19,17 @@ GIB = 1024**3
 
 
 def hf_mem(case: Case, hub: str) -> Estimate:
-    """Weights from the headers, keys and values of one request; names no other memory."""
+    """Weights from the headers, keys and values; names no other memory."""
     tool = importlib.import_module("hf_mem.run")
     for name in ("get_json_file", "fetch_safetensors_metadata"):
         if not hasattr(getattr(tool, name), "of_this_hub"):
             setattr(tool, name, _redirected(getattr(tool, name), hub))
-    asked = {"model_id": case["repository"], "experimental": True, "max_model_len": case["context"]}
+    asked = {
+        "model_id": case["repository"],
+        "experimental": True,
+        "max_model_len": case["context"],
+        "batch_size": case["requests"],
+    }
     note = None
     try:
         found = tool.run(**asked)
@@ -51,7 +56,8 @@ def _redirected(fetch: Callable[..., Any], hub: str) -> Callable[..., Any]:
 def modelinfo(case: Case, _: str) -> Estimate:
     """Weights, keys and values, and 600 MiB for CUDA's context, from a local file."""
     tool = importlib.import_module("modelinfo.cli")
-    found = tool.analyze_model(str(Path(case["directory"]) / "model.safetensors"), case["context"])["footprint"]
+    file = str(Path(case["directory"]) / "model.safetensors")
+    found = tool.analyze_model(file, case["context"], batch_size=case["requests"])["footprint"]
     note = None if found["kv_cache_bytes"] else "no KV estimate"
     return {
         "weights": found["base_memory_bytes"],
@@ -80,13 +86,13 @@ def jetfit(case: Case, _: str) -> Estimate:
 
 
 def autoconfig(case: Case, _: str) -> Estimate:
-    """What `make_plan` counts: files, keys and values of one request, and 1.5 and 2.5 GiB for the rest.
+    """What `make_plan` counts: files, keys and values, and 1.5 and 2.5 GiB for the rest.
 
     It plans only for the GPU that torch finds; here torch is a stand-in that finds one of 122 GiB.
     """
     planner = _autoconfig_planner()
     plan = planner.make_plan(case["repository"], case["context"], reserve_gib=2.5, local_files_only=True, cache=False)
-    weights, kv = plan.notes["weights_gib_est"] * GIB, plan.notes["kv_bytes_per_seq_est"]
+    weights, kv = plan.notes["weights_gib_est"] * GIB, plan.notes["kv_bytes_per_seq_est"] * case["requests"]
     rest = (plan.notes["compile_overhead_gib"] + 2.5) * GIB
     return {"weights": weights, "kv": kv, "total": weights + kv + rest, "note": None}
 

@@ -1,10 +1,10 @@
 """Estimates of four other tools beside vedette's plan, on the same models and context lengths.
 
-    python -m bench.plan.side_by_side [--work DIRECTORY] [--only NAME,…] > bench/plan/side_by_side.md
+    python -m bench.plan.side_by_side [--work DIRECTORY] [--measured FILE] [--only NAME,…] > bench/plan/side_by_side.md
 
 Makes an environment for each tool from PyPI (pinned versions) and the models' shapes under DIRECTORY, serves the
-shapes on a loopback address as the Hugging Face hub would, and writes the tables. What a GPU measured is read from
-bench/plan/on_gpu.json beside this file if that is there.
+shapes on a loopback address as the Hugging Face hub would, and writes the tables. The cases are those that on_gpu.py
+measured, if its on_gpu.jsonl lies beside this file; else every shape with two context lengths, and nothing measured.
 """
 
 import argparse
@@ -49,10 +49,13 @@ REFERENCED = {
 
 @dataclass(frozen=True)
 class Case:
-    """One model that is to serve one request of `context` tokens."""
+    """One model that is to serve requests of `context` tokens, so many at once."""
 
     shape: str
     context: int
+    requests: int = 1
+    board: int | None = None
+    """GB of the board whose memory the GPU was cut to."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,10 @@ def longest_context(shape: str) -> int:
     return longest
 
 
-def all_cases(only: set[str]) -> list[Case]:
+def all_cases() -> list[Case]:
     """Every shape at every context length, the last one cut to what the model allows."""
-    shapes = [shape for shape in SHAPES if not only or shape in only]
     return list(
-        dict.fromkeys(Case(shape, min(tokens, longest_context(shape))) for shape in shapes for tokens in CONTEXTS)
+        dict.fromkeys(Case(shape, min(tokens, longest_context(shape))) for shape in SHAPES for tokens in CONTEXTS)
     )
 
 
@@ -182,6 +184,7 @@ def ask(tool: str, cases: list[Case], work: Path, hub: str) -> dict[Case, Estima
             "repository": SHAPES[case.shape].repository,
             "directory": str(work / "shapes" / case.shape),
             "context": case.context,
+            "requests": case.requests,
             "bits": weight_bits(case.shape),
         }
         for case in cases
@@ -199,25 +202,46 @@ def ask(tool: str, cases: list[Case], work: Path, hub: str) -> dict[Case, Estima
 def plan(case: Case, work: Path) -> Estimate:
     """vedette's plan of a case, without the operating system's reserve and the engine's host processes."""
     command = [sys.executable, "-m", "vedette", "plan", str(work / "shapes" / case.shape), "--device", DEVICE]
-    command += ["--for", "chat", "--context", str(case.context), "--concurrency", "1", "--json"]
+    command += ["--for", "chat", "--context", str(case.context), "--concurrency", str(case.requests), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         found: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         return Estimate(note=done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"rc {done.returncode}")
-    parts = found["memory"]
     served = found["context"]["max_model_len"]
-    return Estimate(
-        weights=parts["weights_bytes"],
-        kv=parts["kv_cache_bytes"],
-        total=parts["total_bytes"] - parts["host_bytes"] - parts["reserve_bytes"],
-        note=None if served == case.context else f"planned with {served} tokens",
-    )
+    return planned(found["memory"], None if served == case.context else f"planned with {served} tokens")
 
 
-def read_measured(cases: list[Case]) -> dict[Case, Estimate]:
-    """What a GPU took, by case, from on_gpu.json; nothing where there is no such file."""
-    return {}
+def planned(memory: dict[str, int], note: str | None = None) -> Estimate:
+    """The parts of a plan that lie on a GPU: neither the engine's host processes nor the system's reserve."""
+    on_gpu = ("weights", "kv_cache", "activation", "vision_activation", "cuda_graph", "runtime")
+    total = sum(memory[f"{part}_bytes"] for part in on_gpu)
+    return Estimate(memory["weights_bytes"], memory["kv_cache_bytes"], total, note)
+
+
+def read_measured(path: Path) -> dict[Case, tuple[Estimate, Estimate]]:
+    """What a GPU took and what vedette had planned, of each case that served its full context; {} without a file.
+
+    Total is the most that was in use at any time, CUDA's context and everything else included; weights what vLLM
+    reports; keys and values the part of its pool that these requests can fill, by the tokens it says the pool holds.
+    """
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    found = {}
+    for line in lines:
+        first = line.get("first")
+        if first is None or not first["ok"]:
+            continue
+        flags = first["arguments"]
+        requests = int(flags[flags.index("--max-num-seqs") + 1])
+        fits = first["reported"].get("kv_cache_tokens")
+        took = Estimate(
+            weights=first["reported"].get("model_weights_bytes"),
+            kv=fits and first["kv_cache_bytes"] * requests * line["max_model_len"] / fits,
+            total=first["free_before"] - first["least_free"],
+        )
+        case = Case(line["shape"], line["max_model_len"], requests, line["board"])
+        found[case] = (took, planned(line["memory"]))
+    return found
 
 
 def in_gib(value: float | None, measured: float | None) -> str:
@@ -228,17 +252,31 @@ def in_gib(value: float | None, measured: float | None) -> str:
     return f"{value / GIB:.2f}{error}"
 
 
+def off(part: str, measured: dict[Case, Estimate], estimates: dict[Case, Estimate]) -> str:
+    """How far a tool's estimates of one part are off, over the cases that it has an estimate for."""
+    pairs = [
+        (getattr(estimates[case], part), getattr(took, part)) for case, took in measured.items() if case in estimates
+    ]
+    errors = [said / took - 1 for said, took in pairs if said and took]
+    return f"{sum(map(abs, errors)) / len(errors):.1%}, {min(0, *errors):+.1%} ({len(errors)})" if errors else "–"
+
+
 def table(part: str, cases: list[Case], measured: dict[Case, Estimate], said: Said, notes: list[Note]) -> str:
     """One part of memory (weights, kv, total): a row for each case, a column for each tool; [n] is a remark."""
-    rows = [["model", "tokens", "measured", *said], ["---", *["---:"] * (2 + len(said))]]
+    rows = [["model", "board", "tokens", "measured", *said], ["---", *["---:"] * (3 + len(said))]]
     for case in cases:
         truth = getattr(measured[case], part) if case in measured else None
-        row = [case.shape, f"{case.context:,}", in_gib(truth, None)]
+        board = "–" if case.board is None else f"{case.board} GB"
+        row = [case.shape, board, f"{case.requests} × {case.context:,}", in_gib(truth, None)]
         for tool, estimates in said.items():
             note = estimates[case].note
             mark = f" [{notes.index((tool, note)) + 1}]" if note else ""
             row.append(in_gib(getattr(estimates[case], part), truth) + mark)
         rows.append(row)
+    if measured:
+        rows.append(
+            ["mean error, largest under-estimate", *[""] * 3, *(off(part, measured, said[tool]) for tool in said)]
+        )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -251,21 +289,24 @@ def remarks(said: Said) -> list[Note]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "vedette-side-by-side")
+    parser.add_argument("--measured", type=Path, default=HERE / "on_gpu.jsonl", help="results of on_gpu.py")
     parser.add_argument("--only", default="", help="names of shapes, separated by commas")
     arguments = parser.parse_args()
     work = arguments.work.absolute()
-    cases = all_cases(set(filter(None, arguments.only.split(","))))
+    seen = read_measured(arguments.measured)
+    only = set(filter(None, arguments.only.split(",")))
+    cases = [case for case in (seen or all_cases()) if not only or case.shape in only]
     make_shapes(cases, work)
     with serving(work / "shapes") as hub, ThreadPoolExecutor(2) as pool:
-        said = {"vedette": dict(zip(cases, pool.map(lambda case: plan(case, work), cases), strict=True))}
+        plans = pool.map(lambda case: seen[case][1] if seen else plan(case, work), cases)
+        said = {"vedette": dict(zip(cases, plans, strict=True))}
         said |= {tool: ask(tool, cases, work, hub) for tool in TOOLS}
-    measured = read_measured(cases)
-    once = list({case.shape: case for case in reversed(cases)}.values())[::-1]
+    measured = {case: took for case, (took, _) in seen.items()}
     print(INTRODUCTION.format(versions=", ".join(f"{tool} {version}" for tool, (version, *_) in TOOLS.items())))
     notes = remarks(said)
     for title, part, rows in (
-        ("Memory to serve one request, GiB", "total", cases),
-        ("Of it weights", "weights", once),
+        ("Memory to serve, GiB", "total", cases),
+        ("Of it weights", "weights", cases),
         ("Of it keys and values", "kv", cases),
     ):
         print(f"\n## {title}\n\n{table(part, rows, measured, said, notes)}")
@@ -279,12 +320,12 @@ INTRODUCTION = """\
 
 Made by `python -m bench.plan.side_by_side > bench/plan/side_by_side.md`, with {versions}.
 
-The same models (bench/plan/shapes: published configurations and tensor headers), one request of the given length.
-Sizes are GiB, errors are against what vLLM took on a GPU (bench/plan/on_gpu.json), – where there is no number.
-*vedette* is the plan's total without the reserve for the operating system and the engine's host processes, which a
-GPU with memory of its own does not hold and which the other tools leave out. *hf-mem* and *modelinfo-cli* see the
-published files; *vllm-speculative-autoconfig* plans only where torch finds a GPU and is shown one of 122 GiB;
-*jetfit* knows a list of models by name, 4,096 tokens and llama.cpp's formats."""
+The same models (bench/plan/shapes: published configurations and tensor headers), so many requests of so many tokens at
+once. Sizes are GiB, errors are against what vLLM took on a GPU that was cut to a board's memory (bench/plan/on_gpu.py),
+– where there is no number, [n] a remark below. *vedette* is the plan without the reserve for the operating system and
+the engine's host processes, which lie beside a GPU with memory of its own and which the other tools leave out. *hf-mem*
+and *modelinfo-cli* see the published files; *vllm-speculative-autoconfig* plans only where torch finds a GPU and is
+shown one of 122 GiB; *jetfit* knows a list of models by name, one request of 4,096 tokens and llama.cpp's formats."""
 
 
 if __name__ == "__main__":

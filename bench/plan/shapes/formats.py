@@ -17,7 +17,8 @@ def stored_parts(parts: Iterator[Part], quantization: dict[str, Any] | None) -> 
     store = FORMATS[quantization.get("format", quantization["quant_method"])]
     for part in parts:
         if part.linear:
-            yield from store(part.name.removesuffix(".weight"), *part.shape, quantization)
+            rows, columns = part.shape
+            yield from store(part.name.removesuffix(".weight"), rows, columns, quantization)
         elif quantization["quant_method"] != "gptq" or not part.name.endswith("_proj.bias"):
             yield part
 
