@@ -101,7 +101,7 @@ def test_a_wish_that_was_not_granted_is_said_with_what_is_missing() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
     given_up = Concession("640×480 and 150-token answers", "480×352", 118_111_600)
     text = page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, concession=given_up)))
-    assert "640×480 and 150-token answers need 0.11 GiB more; planned: 480×352." in " ".join(text.split())
+    assert "640×480 and 150-token answers would take 0.11 GiB more; planned: 480×352." in " ".join(text.split())
 
 
 def test_what_the_device_cannot_run_is_said_instead_of_a_number() -> None:

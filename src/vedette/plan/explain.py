@@ -76,8 +76,8 @@ def verdict(plan: Plan) -> str:
 
 def concession_sentence(concession: Concession) -> str:
     """That a wish was not granted: what it would have needed, and what is planned instead."""
-    missing = gib(concession.missing_bytes)
-    return f"Not all that you asked for fits: {concession.wished} need {missing} more; planned: {concession.planned}."
+    missing = f"{concession.wished} would take {gib(concession.missing_bytes)} more"
+    return f"Not all that you asked for fits: {missing}; planned: {concession.planned}."
 
 
 def concession_lines(concession: Concession | None, paper: Paper) -> list[str]:
