@@ -1,11 +1,14 @@
 """The story of each flag."""
 
+import inspect
+import re
 from pathlib import Path
 
 import click
 import pytest
 
 from tests.unit.test_plan_explain import CASES, proposal_of
+from vedette.engine import flags
 from vedette.errors import BadInputError
 from vedette.plan.bars import Paper
 from vedette.plan.explain import explain_flag
@@ -15,21 +18,16 @@ from vedette.plan.flagstory import STORIES, find_flag, numbered_reasons, reason_
 @pytest.mark.parametrize(("model", "device"), CASES)
 def test_every_flag_that_is_given_has_a_story_and_a_reason(model: str, device: str) -> None:
     proposal = proposal_of(model, device)
-    _, flags = split_arguments(proposal.arguments)
-    reasons = numbered_reasons(proposal.plan, flags)
-    assert len(flags) > 10
-    assert [flag.name for flag in flags if flag.name not in STORIES] == []
-    assert [flag.name for flag in flags if reason_behind(flag, reasons) is None] == []
+    _, given = split_arguments(proposal.arguments)
+    reasons = numbered_reasons(proposal.plan, given)
+    assert len(given) > 10
+    assert [flag.name for flag in given if flag.name not in STORIES] == []
+    assert [flag.name for flag in given if reason_behind(flag, reasons) is None] == []
 
 
 def test_every_flag_that_could_be_given_has_a_story() -> None:
     """Whatever literal option the engine's vocabulary holds."""
-    import re
-
-    import vedette.engine.flags as vocabulary
-
-    assert vocabulary.__file__ is not None
-    source = Path(vocabulary.__file__).read_text(encoding="utf-8")
+    source = Path(inspect.getsourcefile(flags) or "").read_text(encoding="utf-8")
     literal = set(re.findall(r'"(--[a-z-]+)"', source))
     assert len(literal) > 10
     assert literal - set(STORIES) == set()
