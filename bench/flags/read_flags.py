@@ -88,23 +88,31 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
 
-def fetch_sources(directory: Path) -> None:
-    """Puts the sources of every release since OLDEST_MINOR under `directory/VERSION/`."""
+def released() -> dict[str, tuple[str, int]]:
+    """Address and size of one wheel of every release since OLDEST_MINOR."""
     accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
     with urllib.request.urlopen(urllib.request.Request(INDEX, headers=accept), timeout=120) as answer:
         files = json.load(answer)["files"]
+    found = {}
     for file in files:
-        found = re.fullmatch(r"vllm-(0\.(\d+)\.\d+)-.*aarch64\.whl", file["filename"])
-        if not found or int(found[2]) < OLDEST_MINOR or file.get("yanked") or (directory / found[1]).exists():
+        name = re.fullmatch(r"vllm-(0\.(\d+)\.\d+)-.*aarch64\.whl", file["filename"])
+        if name and int(name[2]) >= OLDEST_MINOR and not file.get("yanked"):
+            found[name[1]] = (file["url"], file["size"])
+    return found
+
+
+def fetch_sources(directory: Path) -> None:
+    """Puts the sources of every release since OLDEST_MINOR under `directory/VERSION/`."""
+    for version, (url, size) in released().items():
+        if (directory / version).exists():
             continue
-        remote = io.BufferedReader(RemoteFile(file["url"], file["size"]), 1 << 20)
-        with zipfile.ZipFile(remote) as wheel:
+        with zipfile.ZipFile(io.BufferedReader(RemoteFile(url, size), 1 << 20)) as wheel:
             texts = {name: wheel.read(name) for name in wheel.namelist() if SOURCES.fullmatch(name)}
         for name, text in texts.items():
-            path = directory / found[1] / name.removeprefix("vllm/")
+            path = directory / version / name.removeprefix("vllm/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text)
-        print(found[1], len(texts), "files")
+        print(version, len(texts), "files")
 
 
 def read_version(root: Path) -> set[str]:
