@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from vedette.models.facts import Model
+from vedette.models.facts import CacheKind, CacheLayers, Model, Rotary
+from vedette.models.layers import DTYPE_BYTES
 from vedette.models.vision import PixelBudget
 
 
@@ -79,7 +80,17 @@ def assumed_model(name: str, path: Path) -> Model | None:
     if shape is None:
         return None
     sizes = {field.name: getattr(shape, field.name) for field in fields(shape)}
-    model = Model(name=served_name(name), path=path, assumed=True, **sizes)
+    head, spare = shape.head_size, 4 if shape.multimodal_rotary else 1
+    model = Model(
+        name=served_name(name),
+        path=path,
+        assumed=True,
+        cache_layers=(CacheLayers(CacheKind.FULL, shape.layers, shape.kv_heads, head, head),),
+        rotary=(Rotary(spare * shape.max_position_embeddings, head, DTYPE_BYTES[shape.dtype], True, spare),),
+        text_section="text_config" if shape.vision else None,
+        deepstack_levels=shape.vision.outputs - 1 if shape.vision else 0,
+        **sizes,
+    )
     return with_catalogue_facts(model, entry)
 
 

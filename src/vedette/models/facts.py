@@ -107,6 +107,12 @@ class Model:
     """It has a vision part of an architecture whose visual tokens vedette cannot count: only text is served."""
     weight_only_extra_bytes: int = 0
     """What `weights_bytes` grows by on a GPU that cannot compute in the weights' format (FP8 before sm_89)."""
+    allocator_slack_bytes: int = 0
+    """What torch's allocator on a GPU takes beyond `weights_bytes`, rounding tensor by tensor."""
+    text_allocator_slack_bytes: int = 0
+    """The same where the vision tower is not loaded."""
+    zero_points_bytes: int = 0
+    """Packed zero points of AWQ and GPTQ weights, as in the file."""
     deepstack_levels: int = 0
     """Buffers of `hidden_size` for each token of a step that are made with the weights (Qwen3-VL), in the model's
     type."""

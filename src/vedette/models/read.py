@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
+from vedette.models.allocator import allocator_slack_bytes
 from vedette.models.config import Shape, parse_config
 from vedette.models.facts import Experts, Model
 from vedette.models.tensors import Tensor, read_tensors
@@ -42,7 +43,9 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     if not any((directory / tokenizer).is_file() for tokenizer in TOKENIZERS):
         raise ModelCorruptError(f"There is no tokenizer in {directory} ({', '.join(TOKENIZERS)}).", HINT)
     weights = weights_by_tensor(tensors, shape)
-    seen = sum(size for tensor, size in weights.items() if belongs_to_vision(tensor))
+    tower = frozenset(filter(belongs_to_vision, weights))
+    seen = sum(weights[tensor] for tensor in tower)
+    text = {tensor: size for tensor, size in weights.items() if tensor not in tower}
     looked_up = sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
     return Model(
         name=name or directory.resolve().name,
@@ -51,6 +54,9 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         weights_bytes=sum(weights.values()),
         vision_weights_bytes=seen,
         decode_weights_bytes=sum(weights.values()) - seen - (0 if shape.tied_embeddings else looked_up),
+        allocator_slack_bytes=allocator_slack_bytes(weights, tower),
+        text_allocator_slack_bytes=allocator_slack_bytes(text, frozenset()),
+        zero_points_bytes=4 * sum(tensors[tensor].elements for tensor in tensors if tensor.endswith("qzeros")),
         weight_only_extra_bytes=weight_only_extra_bytes(tensors, shape),
         layers=shape.layers,
         hidden_size=shape.hidden_size,

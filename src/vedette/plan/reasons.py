@@ -1,10 +1,12 @@
 """Why each number of a plan is what it is, in words."""
 
-from vedette.device.facts import Device
-from vedette.models.facts import Model
+from collections.abc import Iterator
+
 from vedette.plan import memory as parts
+from vedette.plan.climb import Choice
+from vedette.plan.formats import Verdict, weights_format
 from vedette.plan.ladder import Rung
-from vedette.plan.plan import Basis, EngineSettings, Graphs, Memory, Reason, Wish
+from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Memory, Reason, Wish
 
 GIB = 1024**3
 
@@ -13,141 +15,164 @@ def gib(size_bytes: int) -> str:
     return f"{size_bytes / GIB:.2f} GiB"
 
 
-def plan_reasons(
-    device: Device, model: Model, wish: Wish, settings: EngineSettings, need: Memory, asked: tuple[Rung, Rung, Memory]
-) -> tuple[Reason, ...]:
-    """A reason for every number. asked: what one would like, what was chosen, what the former would need."""
+def plan_reasons(site: parts.Site, wish: Wish, settings: EngineSettings, choice: Choice) -> tuple[Reason, ...]:
+    """A reason for every number, memory first."""
     return (
-        *_memory_reasons(device, model, settings, need),
-        *_context_reasons(model, wish, asked),
-        *_settings_reasons(settings, need),
+        *_memory_reasons(site, settings, choice),
+        *_context_reasons(site, wish, choice),
+        *_settings_reasons(site, settings, choice.need),
     )
 
 
-def _memory_reasons(device: Device, model: Model, settings: EngineSettings, need: Memory) -> list[Reason]:
-    basis = Basis.ASSUMED if model.assumed else Basis.COMPUTED
-    whence = "the catalogue's figure" if model.assumed else "from the tensor headers"
-    extras = [f"{gib(parts.position_cache_bytes(model))} of position cache"]
-    copied = parts.repacked_bytes(model, settings.backend)
-    if copied:
-        extras.append(f"{gib(copied)} repacked for the processor")
-    found = [
-        Reason("weights", gib(need.weights_bytes), f"{whence}, with {' and '.join(extras)}", basis),
-        Reason(
-            "kv_cache",
-            gib(need.kv_cache_bytes),
-            f"{settings.max_model_len} tokens × {settings.max_num_seqs} requests × "
-            f"{parts.kv_bytes_per_token(model):,} bytes of keys and values, in whole blocks",
-            Basis.COMPUTED,
-        ),
-        Reason(
-            "activation",
-            gib(need.activation_bytes),
-            f"{settings.max_num_batched_tokens} tokens in the widest layer, and the logits",
-            Basis.COMPUTED,
-        ),
-    ]
+def wish_in_words(wish: Wish, rung: Rung) -> str:
+    """What `rung` gives of the things that were wished for: `a context of 8,192, 150-token answers`."""
+    words = []
+    if wish.max_model_len is not None:
+        words.append(f"a context of {rung.max_model_len:,}")
+    if wish.image_max_pixels is not None and rung.image_max_pixels is not None:
+        words.append(f"pictures of {rung.image_max_pixels:,} pixels")
+    if wish.images_per_request is not None:
+        words.append(f"{rung.images} pictures in a request")
+    if wish.prompt_tokens is not None:
+        words.append(f"{rung.prompt_tokens:,}-token prompts")
+    if wish.answer_tokens is not None:
+        words.append(f"{rung.answer_tokens:,}-token answers")
+    if wish.concurrency is not None:
+        words.append(f"{rung.concurrency} requests at once")
+    return ", ".join(words)
+
+
+def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) -> Iterator[Reason]:
+    model, need = site.model, choice.need
+
+    def reason(subject: str, why: str, basis: Basis = Basis.COMPUTED) -> Reason:
+        name = f"{subject}_bytes"
+        measured = name in choice.calibrated
+        return Reason(
+            subject,
+            gib(getattr(need, name)),
+            f"{why}; put right by what a start here measured" if measured else why,
+            Basis.CALIBRATED if measured else basis,
+        )
+
+    yield reason("weights", _weights_story(site, settings), Basis.ASSUMED if model.assumed else Basis.COMPUTED)
+    yield reason(
+        "kv_cache",
+        f"{settings.max_num_seqs} × {settings.max_model_len:,} tokens, in whole blocks as the engine groups its layers",
+    )
+    yield reason(
+        "activation", f"{settings.max_num_batched_tokens} tokens in the widest layer, logits, workspaces and buffers"
+    )
     if need.vision_activation_bytes:
-        why = "the pictures that one step may encode together"
-        found.append(Reason("vision_activation", gib(need.vision_activation_bytes), why, Basis.COMPUTED))
+        yield reason("vision_activation", "the pictures that one step may encode together, beyond that")
+    assumed = Basis.COMPUTED if site.device.compute_capability == (9, 0) else Basis.ASSUMED
     if need.cuda_graph_bytes:
-        sizes = ", ".join(map(str, settings.capture_sizes))
-        found.append(Reason("cuda_graph", gib(need.cuda_graph_bytes), f"batches of {sizes}", Basis.ASSUMED))
+        yield reason("cuda_graph", f"batches of {', '.join(map(str, settings.capture_sizes))}", assumed)
     if need.runtime_bytes:
-        why = "CUDA's context and libraries, which vLLM does not count"
-        found.append(Reason("runtime", gib(need.runtime_bytes), why, Basis.ASSUMED))
+        yield reason("runtime", "CUDA's context and libraries, which vLLM does not count", assumed)
     where = "RAM beside the GPU" if need.host_available_bytes is not None else "the same memory"
-    found += [
-        Reason("host", gib(need.host_bytes), f"vLLM's own processes, in {where}", Basis.ASSUMED),
-        Reason("reserve", gib(need.reserve_bytes), "3 % of what is available, at least 0.25 GiB", Basis.ASSUMED),
-        Reason(
-            "available",
-            gib(need.available_bytes),
-            f"of {gib(device.memory_total_bytes)}, "
-            + ("as the catalogue has this board" if device.assumed else "what the system can give now"),
-            Basis.ASSUMED if device.assumed else Basis.COMPUTED,
-        ),
-    ]
-    return found
+    yield reason("host", f"vLLM's own processes, in {where}", Basis.ASSUMED)
+    yield reason("reserve", _reserve_story(site), Basis.ASSUMED)
+    yield reason(
+        "available",
+        f"of {gib(site.device.memory_total_bytes)}, " + _available_story(site, need),
+        Basis.ASSUMED if site.device.assumed else Basis.COMPUTED,
+    )
 
 
-def _context_reasons(model: Model, wish: Wish, asked: tuple[Rung, Rung, Memory]) -> list[Reason]:
-    first, chosen, first_need = asked
-    found = [
-        Reason(
-            "max_model_len",
-            str(chosen.max_model_len),
-            _choice(wish.max_model_len, first.max_model_len, chosen.max_model_len, first_need),
-            Basis.COMPUTED,
-        ),
-        Reason(
-            "concurrency",
-            str(chosen.concurrency),
-            _choice(wish.concurrency, first.concurrency, chosen.concurrency, first_need),
-            Basis.COMPUTED,
-        ),
-    ]
-    if chosen.image_max_pixels is not None:
-        found += [
-            Reason(
-                "image_max_pixels",
-                f"{chosen.image_max_pixels:,}",
-                _choice(wish.image_max_pixels, first.image_max_pixels, chosen.image_max_pixels, first_need),
-                Basis.COMPUTED,
-            ),
-            Reason(
-                "visual_tokens",
-                str(chosen.visual_tokens),
-                f"of one largest picture with its markers; a request may hold {chosen.images}",
-                Basis.COMPUTED,
-            ),
-        ]
+def _weights_story(site: parts.Site, settings: EngineSettings) -> str:
+    model = site.model
+    story = "the catalogue's figure" if model.assumed else "from the tensor headers"
+    if model.assumed_parts:
+        story += f" (assumed: {'; '.join(model.assumed_parts)})"
+    story += f", with {gib(parts.position_cache_bytes(model, settings.max_model_len))} of position tables"
+    saved = parts.position_saving(model, settings.max_model_len)
+    if saved:
+        story += f" ({gib(saved)} saved by ending them where the context ends)"
+    if model.vision_weights_bytes and not settings.images_per_prompt:
+        story += f"; {gib(model.vision_weights_bytes)} of vision tower not loaded"
+    copied = parts.repacked_bytes(model, settings.backend)
+    return story + (f"; {gib(copied)} repacked for the processor" if copied else "")
+
+
+def _reserve_story(site: parts.Site) -> str:
+    if site.device.memory_limited or not site.device.unified_memory:
+        return "for what comes and goes; the memory is the engine's own"
+    return "left to the system: 3 % of what is available, at least 0.25 GiB"
+
+
+def _available_story(site: parts.Site, need: Memory) -> str:
+    if site.device.assumed:
+        return "as the catalogue has this board"
+    if need.available_bytes < site.device.memory_available_bytes:
+        return "less than the system can give now: with more, an engine ran out of memory here"
+    return "what the system can give now"
+
+
+def _context_reasons(site: parts.Site, wish: Wish, choice: Choice) -> Iterator[Reason]:
+    rung, liked, model = choice.rung, choice.liked, site.model
+
+    def chosen(subject: str, name: str, wished: int | None) -> Reason:
+        value, best = getattr(rung, name), getattr(liked, name)
+        return Reason(subject, f"{value:,}", _why_chosen(wished, best, value, choice), Basis.COMPUTED)
+
+    yield chosen("max_model_len", "max_model_len", wish.max_model_len)
+    yield chosen("concurrency", "concurrency", wish.concurrency)
+    if rung.images:
+        if rung.image_max_pixels is not None:
+            yield chosen("image_max_pixels", "image_max_pixels", wish.image_max_pixels)
+        holds = f"a request may hold {rung.images}" + (f", or a clip of {rung.clip_tokens}" if rung.clip_tokens else "")
+        why = f"of one largest picture with its markers; {holds}"
+        yield Reason("visual_tokens", str(rung.visual_tokens), why, Basis.COMPUTED)
     elif model.vision is not None or model.unknown_vision:
         why = (
-            f"how {model.architecture} turns pictures into tokens is not known yet: only text is served"
+            f"how {model.architecture} turns pictures into tokens is not known: only text is served"
             if model.unknown_vision
             else "pictures are switched off, and the vision tower is not loaded"
         )
-        found.append(Reason("visual_tokens", "0", why, Basis.COMPUTED))
-    found += [
-        Reason("prompt_tokens", str(chosen.prompt_tokens), _part_of_context(wish.prompt_tokens), Basis.COMPUTED),
-        Reason("answer_tokens", str(chosen.answer_tokens), _part_of_context(wish.answer_tokens), Basis.COMPUTED),
-    ]
-    return found
+        yield Reason("visual_tokens", "0", why, Basis.COMPUTED)
+    for name in ("prompt_tokens", "answer_tokens"):
+        wished = getattr(wish, name)
+        value = getattr(rung, name)
+        why = "as you asked" if wished == value else "its share of what the pictures leave of the context"
+        yield Reason(name, str(value), why, Basis.COMPUTED)
 
 
-def _choice(wished: int | None, liked: int | None, chosen: int, first_need: Memory) -> str:
-    if wished is not None:
-        return "as you asked" if wished == chosen else f"the most the model takes, less than the {wished:,} asked for"
-    if liked == chosen:
-        return "what one would like"
-    return f"less than {liked:,}, with which {gib(first_need.total_bytes)} would be needed"
+def _why_chosen(wished: int | None, liked: int | None, value: int, choice: Choice) -> str:
+    if wished == value:
+        return "as you asked"
+    if liked == value:
+        return "what one would like" if wished is None else "the most the model takes, less than you asked for"
+    return f"less than {liked:,}, with which {gib(choice.liked_need.total_bytes)} would be needed"
 
 
-def _part_of_context(wished: int | None) -> str:
-    return "as you asked" if wished is not None else "its share of what the pictures leave of the context"
-
-
-def _settings_reasons(settings: EngineSettings, need: Memory) -> list[Reason]:
+def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) -> Iterator[Reason]:
     graphs = {
         Graphs.EAGER: "a CPU has no graphs; compiled, it starts 44 s later and holds 0.4 GiB more",
         Graphs.GRAPHS: "many times faster than eager in the same memory, without the minute that compiling takes",
         Graphs.COMPILED: "compiled kernels and graphs",
     }
-    found = [
-        Reason("graphs", settings.graphs.value, graphs[settings.graphs], Basis.COMPUTED),
-        Reason("dtype", settings.dtype, "the type of the model's weights", Basis.COMPUTED),
-    ]
+    yield Reason("graphs", settings.graphs.value, graphs[settings.graphs], Basis.COMPUTED)
+    yield Reason("dtype", settings.dtype, "the type of the model's weights", Basis.COMPUTED)
+    if site.model.quantization is not None and settings.backend is Backend.CUDA:
+        found = weights_format(site.model.quantization, site.device.compute_capability)
+        basis = Basis.ASSUMED if found.verdict is Verdict.UNKNOWN else Basis.COMPUTED
+        yield Reason("weights_format", site.model.quantization, found.why, basis)
+    if settings.kv_cache_dtype is not None:
+        why = "keys and values of 8 bits: half the memory, where 16 bits would leave too short a context"
+        yield Reason("kv_cache_dtype", settings.kv_cache_dtype, why, Basis.COMPUTED)
+    caching = (
+        "a follow-up question does not read the picture and the conversation again"
+        if settings.prefix_caching
+        else "layers that keep a state would keep a second one for it"
+    )
+    yield Reason("prefix_caching", "on" if settings.prefix_caching else "off", caching, Basis.COMPUTED)
     if settings.gpu_memory_utilization is not None:
-        found.append(
-            Reason(
-                "gpu_memory_utilization",
-                f"{settings.gpu_memory_utilization:.2f}",
-                f"only the gate at start: the engine's own {gib(need.engine_bytes)} must be free",
-                Basis.COMPUTED,
-            )
-        )
+        why = "only a gate at start, as low as it goes: the size of the KV cache is given in bytes"
+        yield Reason("gpu_memory_utilization", f"{settings.gpu_memory_utilization:.2f}", why, Basis.COMPUTED)
+    if settings.processor_cache_bytes:
+        why = "prepared pictures for follow-up questions; the engine's default of 4 GiB would be the model's memory"
+        yield Reason("processor_cache", gib(settings.processor_cache_bytes), why, Basis.COMPUTED)
     if settings.reasoning_parser is not None:
         why = "the model thinks inside <think> before it answers"
-        found.append(Reason("reasoning_parser", settings.reasoning_parser, why, Basis.COMPUTED))
-    return found
+        yield Reason("reasoning_parser", settings.reasoning_parser, why, Basis.COMPUTED)

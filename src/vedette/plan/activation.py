@@ -1,0 +1,148 @@
+"""What one step takes beside weights and cache: the widest moment of the network, logits, buffers. Pure.
+
+Counted in elements of the tensors that live together at that moment, and held against vLLM 0.26.0 on one H100 for
+20 models (bench/plan/probe.py, docs/notes/plan.md).
+"""
+
+from dataclasses import dataclass
+
+from vedette.models.facts import CacheKind, Model
+from vedette.models.vision import PixelBudget, Square, Tiles, Vision
+from vedette.models.visual import encoder_patches
+from vedette.plan.plan import Backend
+
+MIB = 1024**2
+DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+CUBLAS_WORKSPACE_BYTES = 32 * MIB
+"""Taken at the first matrix product and kept (Hopper; earlier GPUs ask for less)."""
+MARLIN_WORKSPACE_BYTES = 12 * MIB
+LATENT_WORKSPACE_TOKENS = 65_536
+"""Most tokens of earlier context that latent attention unfolds at once (vLLM, v1/attention/backends/mla)."""
+ALLOCATOR_SLACK = {True: 1.4, False: 1.1}
+"""What torch's allocator holds over what its tensors fill: up to 1.4 was seen. Where the GPU's memory is its own
+(False) it gives that back when it runs short; on unified memory the kernel may kill first."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of the engine: the numbers that memory depends on."""
+
+    max_model_len: int
+    concurrency: int
+    batched_tokens: int
+    images: int
+    image_max_pixels: int | None
+    picture_tokens: int
+    """Of one largest picture; 0 where nothing is to be seen."""
+    clip_tokens: int
+    """Of one clip; 0 where clips are off."""
+    fp8_cache: bool = False
+
+
+def step_bytes(model: Model, load: Load, backend: Backend, unified: bool) -> tuple[int, int]:
+    """Peak of one step: of the language model, and what looking at pictures adds to that."""
+    text = _text_bytes(model, load)
+    seen = _encoder_bytes(model, load) if load.images else 0
+    kept = _encoder_outputs_bytes(model, load) if load.images else 0
+    # The encoder runs before the language model, which finds the memory free again, its outputs apart.
+    vision = max(0, seen - text) + kept
+    if backend is Backend.CPU:  # some kernels work in float32, and nothing is handed back between the two
+        return 2 * text, seen + kept
+    slack = ALLOCATOR_SLACK[unified]
+    text = round(text * slack) + _workspace_bytes(model, load) + buffer_bytes(model, load)
+    return text, round(vision * slack)
+
+
+def _text_bytes(model: Model, load: Load) -> int:
+    """The widest layer for every token of a step, or the sampler, whichever is more."""
+    hidden = model.hidden_size
+    attention = (model.attention_heads + 2 * model.kv_heads) * model.head_size
+    queries = model.attention_heads * model.head_size
+    # Gate, up and their product; residual, input and output (Gemma normalises both once more).
+    dense = 3 * model.intermediate_size + (5 if "Gemma" in model.architecture else 4) * hidden
+    elements = max(dense, 4 * hidden + 2 * attention + queries)
+    if any(layers.kind is CacheKind.STATE for layers in model.cache_layers):
+        elements = max(elements, 15 * hidden)  # linear attention keeps its projections and a convolution of them
+    each = elements * DTYPE_BYTES[model.dtype]
+    if model.quantization == "fp8":
+        each += model.intermediate_size
+    sampled = load.concurrency * model.vocabulary_size * 14 + 200 * model.vocabulary_size
+    return max(load.batched_tokens * each, _latent_bytes(model, load)) + sampled
+
+
+def _latent_bytes(model: Model, load: Load) -> int:
+    """Latent attention unfolds earlier context to full keys and values, a workspace at a time."""
+    if not any(layers.kind is CacheKind.LATENT for layers in model.cache_layers):
+        return 0
+    tokens = min(max(8 * load.max_model_len, 64 * load.concurrency), LATENT_WORKSPACE_TOKENS)
+    unfolded = model.attention_heads * 2 * model.head_size
+    return (tokens * unfolded + load.batched_tokens * 5 * model.hidden_size) * DTYPE_BYTES[model.dtype]
+
+
+def _workspace_bytes(model: Model, load: Load) -> int:
+    """What kernels take once and keep."""
+    taken = CUBLAS_WORKSPACE_BYTES + (MARLIN_WORKSPACE_BYTES if model.quantization is not None else 0)
+    experts = model.experts
+    if experts is not None:
+        # Two tables of every token for every expert that it goes to, and the sum (fused_moe's modular kernel).
+        wide = max(2 * experts.intermediate_size, model.hidden_size)
+        rows = load.batched_tokens * experts.per_token
+        elements = rows * (wide + model.hidden_size) + load.batched_tokens * model.hidden_size
+        taken += elements * DTYPE_BYTES[model.dtype]
+    latent = sum(layers.latent_size for layers in model.cache_layers)
+    if latent:
+        tokens = min(max(8 * load.max_model_len, 64 * load.concurrency), LATENT_WORKSPACE_TOKENS)
+        taken += tokens * latent * DTYPE_BYTES[model.dtype]
+    return taken
+
+
+def buffer_bytes(model: Model, load: Load) -> int:
+    """Tables the engine makes before it loads: a count of every word for every request, inputs of a step."""
+    counts = load.concurrency * model.vocabulary_size * 17 // 4
+    inputs = load.batched_tokens * (700 + model.hidden_size * DTYPE_BYTES[model.dtype])
+    return counts + inputs
+
+
+def _encoder_bytes(model: Model, load: Load) -> int:
+    """Peak of the vision encoder over the pictures that one step may hold.
+
+    vLLM encodes as many pictures at once as the step's tokens allow, but always at least one whole picture or
+    clip (vllm/multimodal/encoder_budget.py).
+    """
+    vision = model.vision
+    if vision is None:
+        return 0
+    patches = encoder_patches(vision, load.image_max_pixels) * _pictures_at_once(load)
+    if load.clip_tokens:
+        patches = max(patches, load.clip_tokens * vision.merge_size**2)
+    return patches * _patch_elements(vision) * DTYPE_BYTES[model.dtype]
+
+
+def _patch_elements(vision: Vision) -> int:
+    """Elements that live together for each patch: a layer's feed-forward part and what stands around it."""
+    match vision:
+        case PixelBudget():
+            # Up to 512x512 the interpolated positions outweigh the layers (Qwen3-VL).
+            around = 11 if vision.outputs > 1 or vision.timestamps else 5
+        case Tiles():
+            around = 6
+        case Square():
+            around = 1
+        case _:
+            around = 4
+    return 3 * vision.intermediate_size + around * vision.hidden_size
+
+
+def _encoder_outputs_bytes(model: Model, load: Load) -> int:
+    """What the encoder hands on, kept until the language model has read it."""
+    vision = model.vision
+    if vision is None:
+        return 0
+    tokens = max(_pictures_at_once(load) * load.picture_tokens, load.clip_tokens)
+    return tokens * vision.outputs * (vision.output_size or model.hidden_size) * DTYPE_BYTES[model.dtype]
+
+
+def _pictures_at_once(load: Load) -> int:
+    """Pictures that the scheduler may give to the encoder in one step."""
+    room = max(load.batched_tokens, load.clip_tokens) // max(1, load.picture_tokens)
+    return max(1, min(room, load.concurrency * load.images))

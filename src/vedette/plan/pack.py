@@ -1,0 +1,67 @@
+"""Several models on one device: which can serve side by side, and how much each gets. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vedette.device.facts import Device
+from vedette.models.facts import Model
+from vedette.plan.make import make_plan
+from vedette.plan.memory import reserve_bytes
+from vedette.plan.plan import Plan, Wish
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Plans for several models on one device."""
+
+    together: tuple[Plan, ...]
+    """Side by side, in the order named; each plan's `available_bytes` is its share."""
+    in_turns: tuple[Plan, ...]
+    """Those that find no room beside the others, planned as if alone."""
+
+
+def pack(device: Device, wanted: Sequence[tuple[Model, Wish]]) -> Packing:
+    """Whoever is named first is served first, but never so well that a later one goes without.
+
+    A model is taken in if the least useful plans of all those before it and its own fit together. Then each is
+    planned with everything but what the later ones need at least.
+    """
+    shared = _without_reserve(device)
+    taken: list[tuple[Model, Wish, Plan]] = []
+    in_turns: list[Plan] = []
+    for model, wish in wanted:
+        least = make_plan(_with_memory(shared, 0, 0), model, wish)
+        if least.unsupported is None and _fit(shared, [*(plan for _, _, plan in taken), least]):
+            taken.append((model, wish, least))
+        else:
+            in_turns.append(make_plan(device, model, wish))
+    together: list[Plan] = []
+    for index, (model, wish, _) in enumerate(taken):
+        others = [*together, *(least for _, _, least in taken[index + 1 :])]
+        free, host_free = _left(shared, others)
+        together.append(make_plan(_with_memory(shared, free, host_free), model, wish))
+    return Packing(tuple(together), tuple(in_turns))
+
+
+def _without_reserve(device: Device) -> Device:
+    """The device less what the system keeps, which is then counted once and not for every model."""
+    available = max(0, device.memory_available_bytes - reserve_bytes(device))
+    return replace(device, memory_available_bytes=available, memory_limited=True)
+
+
+def _with_memory(device: Device, available_bytes: int, host_bytes: int) -> Device:
+    host = None if device.host_memory_available_bytes is None else host_bytes
+    return replace(device, memory_available_bytes=available_bytes, host_memory_available_bytes=host)
+
+
+def _left(device: Device, plans: Sequence[Plan]) -> tuple[int, int]:
+    """What `plans` leave of the device's memory and of the RAM beside a discrete GPU."""
+    free = device.memory_available_bytes - sum(plan.memory.total_bytes for plan in plans)
+    host = (device.host_memory_available_bytes or 0) - sum(plan.memory.host_bytes for plan in plans)
+    return max(0, free), max(0, host)
+
+
+def _fit(device: Device, plans: Sequence[Plan]) -> bool:
+    on_device = sum(plan.memory.total_bytes for plan in plans) <= device.memory_available_bytes
+    host = device.host_memory_available_bytes
+    return on_device and (host is None or sum(plan.memory.host_bytes for plan in plans) <= host)
