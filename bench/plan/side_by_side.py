@@ -302,7 +302,8 @@ def main() -> None:
         said = {"vedette": dict(zip(cases, plans, strict=True))}
         said |= {tool: ask(tool, cases, work, hub) for tool in TOOLS}
     measured = {case: took for case, (took, _) in seen.items()}
-    print(INTRODUCTION.format(versions=", ".join(f"{tool} {version}" for tool, (version, *_) in TOOLS.items())))
+    versions = ", ".join(f"{tool} {version}" for tool, (version, *_) in TOOLS.items())
+    print(INTRODUCTION.format(versions=versions, device=DEVICE))
     notes = remarks(said)
     for title, part, rows in (
         ("Memory to serve, GiB", "total", cases),
@@ -322,9 +323,9 @@ Made by `python -m bench.plan.side_by_side > bench/plan/side_by_side.md`, with {
 
 The same models (bench/plan/shapes: published configurations and tensor headers), so many requests of so many tokens at
 once. Sizes are GiB, errors are against what vLLM took on a GPU that was cut to a board's memory (bench/plan/on_gpu.py),
-– where there is no number, [n] a remark below. *vedette* is the plan without the reserve for the operating system and
-the engine's host processes, which lie beside a GPU with memory of its own and which the other tools leave out. *hf-mem*
-and *modelinfo-cli* see the published files; *vllm-speculative-autoconfig* plans only where torch finds a GPU and is
+– where there is no number, [n] a remark below. *vedette* is the plan that was run (where nothing was measured: one for
+`--device {device}`) without the reserve for the operating system and the engine's host processes, which lie beside a
+GPU with memory of its own and which the other tools leave out. *hf-mem* and *modelinfo-cli* see the published files; *vllm-speculative-autoconfig* plans only where torch finds a GPU and is
 shown one of 122 GiB; *jetfit* knows a list of models by name, one request of 4,096 tokens and llama.cpp's formats."""
 
 
