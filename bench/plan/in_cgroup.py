@@ -17,6 +17,7 @@ import os
 import random
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,6 @@ from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
 
 MIB = 1024**2
-PORT = 8137
 READY_S = 240.0
 """An engine that has all it wants is ready in 40 to 90 s on two cores."""
 ANSWER_S = 180.0
@@ -118,7 +118,8 @@ def run_plan(
     """Starts the engine as planned in a cgroup of `limit_mib` and asks all that the plan allows, twice: one full
     request alone, then as many as it allows at once."""
     version = CPU_RECIPE.version
-    arguments = serve_arguments(plan.settings, Target(model_directory, "bench", PORT, cpu=True), version)
+    target = Target(model_directory, "bench", free_port(), cpu=True)
+    arguments = serve_arguments(plan.settings, target, version)
     forget_files(engine_python.resolve().parent.parent, engine_python.parent.parent, model_directory)
     seen, cgroup = Seen(), Cgroup(limit_mib * MIB if limit_mib else None)
     with tempfile.TemporaryDirectory() as scratch, Path(scratch, "log").open("wb") as log:
@@ -132,7 +133,7 @@ def run_plan(
             start_new_session=True,
         )
         try:
-            asyncio.run(_exercise(cgroup, process, plan, seen))
+            asyncio.run(_exercise(cgroup, process, plan, target.port, seen))
             seen.outcome = "answered"
         except _TooSmallError as error:
             seen.outcome = str(error)
@@ -156,6 +157,13 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             return
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def forget_files(*roots: Path) -> None:
     """Lets go of the page cache under `roots`, which else stays charged to whoever read the files first."""
     for root in roots:
@@ -167,8 +175,8 @@ def forget_files(*roots: Path) -> None:
                     os.close(number)
 
 
-async def _exercise(cgroup: Cgroup, process: "subprocess.Popen[bytes]", plan: Plan, seen: Seen) -> None:
-    async with aiohttp.ClientSession() as session:
+async def _exercise(cgroup: Cgroup, process: "subprocess.Popen[bytes]", plan: Plan, port: int, seen: Seen) -> None:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         seen.ready_s = await _until_ready(session, cgroup, process)
         for count in (1, plan.context.concurrency):
             began = time.monotonic()
@@ -196,7 +204,7 @@ async def _until_ready(session: aiohttp.ClientSession, cgroup: Cgroup, process: 
     while True:
         _check(cgroup, process, began, READY_S, "not ready")
         with contextlib.suppress(aiohttp.ClientError, asyncio.TimeoutError):
-            async with session.get(f"http://127.0.0.1:{PORT}/health", timeout=patience) as answer:
+            async with session.get("/health", timeout=patience) as answer:
                 if answer.status == 200:
                     return time.monotonic() - began
         await asyncio.sleep(0.2)
@@ -214,7 +222,6 @@ def _check(cgroup: Cgroup, process: "subprocess.Popen[bytes]", began: float, pat
 
 async def full_request(session: aiohttp.ClientSession, plan: Plan) -> dict[str, Any]:
     """One request that fills the context; tokens of a prompt are counted by the engine itself."""
-    base = f"http://127.0.0.1:{PORT}"
     pictures = [
         {"type": "image_url", "image_url": {"url": picture(plan)}} for _ in range(plan.context.images_per_request)
     ]
@@ -224,14 +231,14 @@ async def full_request(session: aiohttp.ClientSession, plan: Plan) -> dict[str, 
         content = [*pictures, {"type": "text", "text": words * count}]
         return {"model": "bench", "messages": [{"role": "user", "content": content}]}
 
-    async with session.post(f"{base}/tokenize", json=body(10)) as answer:
+    async with session.post("/tokenize", json=body(10)) as answer:
         ten = (await answer.json())["count"]
-    async with session.post(f"{base}/tokenize", json=body(20)) as answer:
+    async with session.post("/tokenize", json=body(20)) as answer:
         twenty = (await answer.json())["count"]
     room = plan.context.max_model_len - plan.context.answer_tokens
     count = max(1, 10 + int((room - ten) / ((twenty - ten) / 10)))
     request = body(count) | {"max_tokens": plan.context.answer_tokens, "ignore_eos": True, "temperature": 0}
-    async with session.post(f"{base}/v1/chat/completions", json=request) as answer:
+    async with session.post("/v1/chat/completions", json=request) as answer:
         found: dict[str, Any] = await answer.json()
         return found.get("usage") or found
 
