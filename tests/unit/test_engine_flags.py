@@ -133,6 +133,8 @@ def test_picture_limits_are_said_where_the_version_looks_for_them() -> None:
     assert told(WITH_CLIPS, "0.29.0") == WITH_CLIPS.processor_arguments
     sized = dataclasses.replace(SEEING, processor_arguments={"size": {"longest_edge": 512}})
     assert told(sized, "0.15.1") == {"size": {"longest_edge": 512}}
+    fixed = dataclasses.replace(SEEING, processor_arguments={})  # a model whose pictures have one size
+    assert "--mm-processor-kwargs" not in serve_arguments(fixed, GPU, "0.32.0")
 
 
 def test_clips_are_refused_where_they_cannot_be_limited() -> None:

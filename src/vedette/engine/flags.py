@@ -155,20 +155,11 @@ def _media_pairs(settings: EngineSettings, dialect: Dialect) -> Iterator[tuple[s
     yield "--limit-mm-per-prompt", json.dumps(limits)
     if not settings.images_per_prompt and not settings.videos_per_prompt:
         return
-    told = settings.processor_arguments or _pixel_limits(settings)
-    if told:
-        yield "--mm-processor-kwargs", json.dumps(_processor_arguments(told, dialect))
+    if settings.processor_arguments:
+        yield "--mm-processor-kwargs", json.dumps(_processor_arguments(settings.processor_arguments, dialect))
     if settings.videos_per_prompt:
         yield "--media-io-kwargs", json.dumps({"video": {"num_frames": settings.video_frames}})
     yield "--mm-processor-cache-gb", f"{settings.processor_cache_bytes / _GIB:.3f}"
-
-
-def _pixel_limits(settings: EngineSettings) -> dict[str, object]:
-    """The limits stand apart: a plain `max_pixels` would be taken for a whole clip as well."""
-    told: dict[str, object] = {"images_kwargs": {"max_pixels": settings.image_max_pixels}}
-    if settings.videos_per_prompt:
-        told["videos_kwargs"] = {"max_pixels": settings.video_max_pixels}
-    return told
 
 
 def _processor_arguments(arguments: Mapping[str, object], dialect: Dialect) -> dict[str, object]:
