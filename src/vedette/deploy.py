@@ -23,7 +23,7 @@ from vedette.engine.process import Command, find_processes
 from vedette.engine.state import Cause, Life, Phase, State
 from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, EngineInstallError, ModelNotFoundError
 from vedette.instance import workplace
-from vedette.measure.calibration import measured_start, record_start
+from vedette.measure.calibration import measured_start, read_calibration, record_start
 from vedette.models.facts import Model
 from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, candidates, find_model, read_source
@@ -54,6 +54,8 @@ class Proposal:
     wish: Wish
     plan: Plan
     cache: Path
+    calibration: Calibration | None
+    """What an earlier start with such settings took; the plan is put right by it."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -62,7 +64,7 @@ class Proposal:
 
     def replan(self, wish: Wish) -> Plan:
         """The plan of the same model on the same device for another wish."""
-        return make_plan(self.device, self.model, wish)
+        return make_plan(self.device, self.model, wish, calibration=self.calibration)
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `vedette plan --json`."""
@@ -86,7 +88,9 @@ def propose(settings: Settings, home: Home, device_name: str | None = None) -> P
             f"Fetch them with `vedette up {source.name}`.",
         )
     wish = _wish(settings)
-    return Proposal(device, source, model, wish, make_plan(device, model, wish), home.cache)
+    calibration = _calibration_for(device, model, wish, home)
+    plan = make_plan(device, model, wish, calibration=calibration)
+    return Proposal(device, source, model, wish, plan, home.cache, calibration)
 
 
 def device_json(device: Device) -> dict[str, Any]:
@@ -271,7 +275,8 @@ class Deployment:
             await engine.stop()
 
     def _make_plan(self, device: Device, model: Model) -> Plan:
-        plan = make_plan(device, model, _wish(self._settings))
+        wish = _wish(self._settings)
+        plan = make_plan(device, model, wish, calibration=_calibration_for(device, model, wish, self._home))
         if not plan.fits:
             raise does_not_fit(plan)
         self._plan = plan
@@ -284,6 +289,14 @@ def _choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Mod
         return choose_model(device, candidates(home.models), _wish(settings))
     source = find_model(settings.model, home.models)
     return source, read_source(source)
+
+
+def _calibration_for(device: Device, model: Model, wish: Wish, home: Home) -> Calibration | None:
+    """What an earlier start with the settings that this wish leads to took."""
+    settings = make_plan(device, model, wish).settings
+    return read_calibration(
+        _calibrations(home), calibration_key(device, model, settings, environment.CPU_RECIPE.version)
+    )
 
 
 def _calibrations(home: Home) -> Path:

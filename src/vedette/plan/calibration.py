@@ -151,18 +151,6 @@ def conditions_of(settings: EngineSettings) -> Conditions:
     )
 
 
-def covers(calibration: Calibration, settings: EngineSettings) -> bool:
-    """Whether an engine with these settings is of the measured kind (device, model and version taken as given)."""
-    key = calibration.key
-    return (key.backend, key.graphs, key.kv_cache_dtype, key.pictures, key.clips) == (
-        settings.backend,
-        settings.graphs,
-        settings.kv_cache_dtype,
-        settings.images_per_prompt > 0,
-        settings.videos_per_prompt > 0,
-    )
-
-
 def corrected(now: Memory, then: Memory, calibration: Calibration) -> tuple[Memory, frozenset[str]]:
     """A plan's memory put right by what was measured, and the names of the parts that rest on a measurement.
 

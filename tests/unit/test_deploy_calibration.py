@@ -1,0 +1,33 @@
+"""A start that was measured puts the next plan right."""
+
+import dataclasses
+from pathlib import Path
+
+from vedette.config import Home, read_settings
+from vedette.deploy import propose
+from vedette.engine import environment
+from vedette.measure.calibration import record_start
+from vedette.plan.calibration import HOST_GROWTH_BYTES, Calibration, calibration_key, conditions_of
+
+MIB = 1024**2
+
+
+def test_the_next_plan_rests_on_what_was_measured(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
+    home.data.mkdir()
+    settings = read_settings({"model": "vedette-tiny"}, {"HOME": str(tmp_path)})
+    first = propose(settings, home)
+    assert first.calibration is None
+    key = calibration_key(first.device, first.model, first.plan.settings, environment.CPU_RECIPE.version)
+    memory = first.plan.memory
+    measured = memory.host_bytes + memory.weights_bytes + 300 * MIB - HOST_GROWTH_BYTES
+    record = Calibration(key, conditions_of(first.plan.settings), host_bytes=measured)
+    record_start(home.state / "calibrations", record)
+    second = propose(settings, home)
+    assert second.calibration == record
+    assert second.plan.memory.host_bytes == memory.host_bytes + 300 * MIB
+    assert second.plan.memory.weights_bytes == memory.weights_bytes
+    assert second.replan(second.wish).memory.host_bytes == second.plan.memory.host_bytes
+
+    record_start(home.state / "calibrations", dataclasses.replace(record, key=dataclasses.replace(key, clips=False)))
+    assert propose(settings, home).calibration == record
