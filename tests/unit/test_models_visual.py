@@ -210,6 +210,7 @@ def test_limits_in_the_processors_words() -> None:
         "videos_kwargs": {"max_pixels": 524_288},
     }
     assert processor_arguments(QWEN3_VL, 262_144, None) == {"images_kwargs": {"max_pixels": 262_144}}
+    assert processor_arguments(TINY, 300_007, None) == {"images_kwargs": {"max_pixels": 81_920}}
     assert processor_arguments(SMOLVLM, 1_500_000, None) == {"size": {"longest_edge": 1024}}
     assert processor_arguments(SMOLVLM, None, None) == processor_arguments(GEMMA3, 262_144, None) == {}
 

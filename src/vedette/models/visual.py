@@ -136,12 +136,22 @@ def clip_max_pixels(vision: Vision, frames: int, frame_pixels: int) -> int | Non
 def processor_arguments(
     vision: Vision, image_max_pixels: int | None, video_max_pixels: int | None
 ) -> dict[str, dict[str, Any]]:
-    """What `--mm-processor-kwargs` has to say so that these limits hold; {} if nothing."""
+    """What `--mm-processor-kwargs` has to say so that these limits hold; {} if nothing.
+
+    vLLM would obey a limit above the model's own too: that one is left as it is.
+    """
     match vision:
         case PixelBudget():
             # The limits stand apart: a plain `max_pixels` would be taken for a whole clip as well.
-            limits = {"images_kwargs": image_max_pixels, "videos_kwargs": video_max_pixels}
-            return {scope: {"max_pixels": limit} for scope, limit in limits.items() if limit is not None}
+            limits = [
+                ("images_kwargs", image_max_pixels, vision.max_pixels),
+                ("videos_kwargs", video_max_pixels, vision.video_max_pixels),
+            ]
+            return {
+                scope: {"max_pixels": min(limit, own)}
+                for scope, limit, own in limits
+                if limit is not None and own is not None
+            }
         case Tiles() if image_max_pixels is not None:
             # In no scope: vLLM counts the tiles by what stands outside of any.
             return {"size": {"longest_edge": tiles.tiles_edge(vision, image_max_pixels)}}
