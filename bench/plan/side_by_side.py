@@ -325,8 +325,9 @@ The same models (bench/plan/shapes: published configurations and tensor headers)
 once. Sizes are GiB, errors are against what vLLM took on a GPU that was cut to a board's memory (bench/plan/on_gpu.py),
 – where there is no number, [n] a remark below. *vedette* is the plan that was run (where nothing was measured: one for
 `--device {device}`) without the reserve for the operating system and the engine's host processes, which lie beside a
-GPU with memory of its own and which the other tools leave out. *hf-mem* and *modelinfo-cli* see the published files; *vllm-speculative-autoconfig* plans only where torch finds a GPU and is
-shown one of 122 GiB; *jetfit* knows a list of models by name, one request of 4,096 tokens and llama.cpp's formats."""
+GPU with memory of its own and which the other tools leave out. *hf-mem* and *modelinfo-cli* see the published files;
+*vllm-speculative-autoconfig* plans only where torch finds a GPU and is shown one of 122 GiB; *jetfit* knows a list of
+models by name, one request of 4,096 tokens and llama.cpp's formats."""
 
 
 if __name__ == "__main__":
