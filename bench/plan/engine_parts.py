@@ -119,6 +119,7 @@ class Parts:
                 with self.part(f"graphs {sizes}"):
                     self._capture(sizes)
             with self.part("warm"):
+                self._forget_graphs((1,))
                 self.executor.collective_rpc("compile_or_warm_up_model")
                 self.found["warm"] = state()
             with self.part("attention"):
@@ -237,10 +238,20 @@ class Parts:
         }
 
     def _capture(self, sizes: tuple[int, ...]) -> None:
+        before = state()
+        mode = self._forget_graphs(sizes)
+        said = self.runner.capture_model()
+        after = state()
+        self.found.setdefault("graphs", []).append(
+            {"sizes": list(sizes), "mode": mode, "said": int(said)}
+            | {name: after[name] - before[name] for name in ("used", "reserved", "allocated", "beyond_torch")}
+        )
+
+    def _forget_graphs(self, sizes: tuple[int, ...]) -> str:
+        """Drops the graphs captured so far and asks for these; returns the mode the attention backend allows."""
         compilation = self.config.compilation_config
         compilation.cudagraph_capture_sizes = list(sizes)
         compilation.max_cudagraph_capture_size = max(sizes)
-        before = state()
         if self.found["runner"] == "V2":
             old = self.runner.cudagraph_manager
             self.runner.cudagraph_manager = type(old)(
@@ -264,12 +275,7 @@ class Parts:
             dispatcher.initialize_cudagraph_keys(dispatcher.cudagraph_mode, self.runner.uniform_decode_query_len)
             mode = str(dispatcher.cudagraph_mode)
         gc.collect()
-        said = self.runner.capture_model()
-        after = state()
-        self.found.setdefault("graphs", []).append(
-            {"sizes": list(sizes), "mode": mode, "said": int(said)}
-            | {name: after[name] - before[name] for name in ("used", "reserved", "allocated", "beyond_torch")}
-        )
+        return mode
 
 
 def state() -> dict[str, int]:
