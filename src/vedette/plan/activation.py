@@ -18,6 +18,7 @@ CUBLAS_WORKSPACE_BYTES = 32 * MIB
 MARLIN_WORKSPACE_BYTES = 12 * MIB
 LATENT_WORKSPACE_TOKENS = 65_536
 """Most tokens of earlier context that latent attention unfolds at once (vLLM, v1/attention/backends/mla)."""
+SMALL_PICTURE_PATCHES = 1024
 ALLOCATOR_SLACK = {True: 1.4, False: 1.1}
 """What torch's allocator holds over what its tensors fill: up to 1.4 was seen. Where the GPU's memory is its own
 (False) it gives that back when it runs short; on unified memory the kernel may kill first."""
@@ -66,8 +67,10 @@ def _text_bytes(model: Model, load: Load) -> int:
     each = elements * DTYPE_BYTES[model.dtype]
     if model.quantization == "fp8":
         each += model.intermediate_size
-    sampled = load.concurrency * model.vocabulary_size * 14 + 200 * model.vocabulary_size
-    return max(load.batched_tokens * each, _latent_bytes(model, load)) + sampled
+    # The older model runner sorts in 14 bytes for each word, and in 200 however few the requests are.
+    sampled = max(14 * load.concurrency, 200) * model.vocabulary_size
+    sampled += load.batched_tokens * hidden * DTYPE_BYTES[model.dtype]
+    return max(load.batched_tokens * each, _latent_bytes(model, load), sampled)
 
 
 def _latent_bytes(model: Model, load: Load) -> int:
@@ -115,21 +118,17 @@ def _encoder_bytes(model: Model, load: Load) -> int:
     patches = encoder_patches(vision, load.image_max_pixels) * _pictures_at_once(load)
     if load.clip_tokens:
         patches = max(patches, load.clip_tokens * vision.merge_size**2)
-    return patches * _patch_elements(vision) * DTYPE_BYTES[model.dtype]
+    elements = patches * _patch_elements(vision)
+    if isinstance(vision, PixelBudget) and vision.timestamps:
+        # Of pictures up to 512x512 the interpolated positions outweigh the layers (Qwen3-VL on).
+        small = min(patches, load.concurrency * load.images * SMALL_PICTURE_PATCHES)
+        elements = max(elements, small * (3 * vision.intermediate_size + 11 * vision.hidden_size))
+    return elements * DTYPE_BYTES[model.dtype]
 
 
 def _patch_elements(vision: Vision) -> int:
     """Elements that live together for each patch: a layer's feed-forward part and what stands around it."""
-    match vision:
-        case PixelBudget():
-            # Up to 512x512 the interpolated positions outweigh the layers (Qwen3-VL).
-            around = 11 if vision.outputs > 1 or vision.timestamps else 5
-        case Tiles():
-            around = 6
-        case Square():
-            around = 1
-        case _:
-            around = 4
+    around = {PixelBudget: 5, Tiles: 6, Square: 1}.get(type(vision), 4)
     return 3 * vision.intermediate_size + around * vision.hidden_size
 
 
