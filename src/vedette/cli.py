@@ -182,8 +182,8 @@ def device(as_json: bool) -> None:
     Example:
       vedette device --json
     """
-    from vedette.deploy import device_json
     from vedette.device.read import read_device
+    from vedette.proposal import device_json
 
     facts = device_json(read_device(storage=read_home().data))
     click.echo(json.dumps(facts) if as_json else _describe_facts(facts))

@@ -6,13 +6,9 @@ import dataclasses
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from vedette.config import Home, Settings
-from vedette.device.catalogue import device_named
 from vedette.device.facts import Device, Family
 from vedette.device.read import read_device
 from vedette.engine import environment
@@ -21,18 +17,18 @@ from vedette.engine.engine import Engine, EngineDiedError, free_port
 from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment
 from vedette.engine.process import Command, find_processes
 from vedette.engine.state import Cause, Life, Phase, State
-from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, EngineInstallError, ModelNotFoundError
+from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, EngineInstallError
 from vedette.instance import workplace
-from vedette.measure.calibration import measured_start, read_calibration, record_start
+from vedette.measure.calibration import measured_start, record_start
 from vedette.models.facts import Model
 from vedette.models.fetch import fetch_model
-from vedette.models.store import Source, candidates, find_model, read_source
+from vedette.models.store import Source, read_source
 from vedette.plan.calibration import Calibration, calibration_key
-from vedette.plan.choose import choose_model
 from vedette.plan.document import plan_json
 from vedette.plan.explain import concession_sentence
 from vedette.plan.make import make_plan
-from vedette.plan.plan import Context, Plan, Wish, Workload
+from vedette.plan.plan import Context, Plan
+from vedette.proposal import calibration_for, calibrations, choose, device_json, does_not_fit, engine_json, wish_of
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""
@@ -42,61 +38,6 @@ _RESTARTS = 3
 _BACKOFF_S = 2.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What `up` would run, before anything is fetched, installed or started."""
-
-    device: Device
-    source: Source
-    model: Model
-    wish: Wish
-    plan: Plan
-    cache: Path
-    calibration: Calibration | None
-    """What an earlier start with such settings took; the plan is put right by it."""
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """The engine's command as one would type it."""
-        return ("vllm", *serve_arguments(self.plan.settings, self._target, environment.CPU_RECIPE.version))
-
-    def replan(self, wish: Wish) -> Plan:
-        """The plan of the same model on the same device for another wish."""
-        return make_plan(self.device, self.model, wish, calibration=self.calibration)
-
-    def as_json(self) -> dict[str, Any]:
-        """The JSON object of `vedette plan --json`."""
-        return plan_json(self.plan, self.device, _engine_json(self.device, self.plan, self._target, self.cache))
-
-    @property
-    def _target(self) -> Target:
-        return Target(self.source.path, self.source.name, 0, self.device.family is Family.CPU)
-
-
-def propose(settings: Settings, home: Home, device_name: str | None = None) -> Proposal:
-    """Facts and plan for this machine, or for the catalogue board `device_name`.
-
-    Raises DeviceError, ModelNotFoundError or ModelCorruptError; a plan that does not fit is returned, not raised.
-    """
-    device = device_named(device_name) if device_name else read_device(storage=home.data)
-    source, model = _choose(settings, home, device)
-    if model is None:
-        raise ModelNotFoundError(
-            f"Nothing is known of {source.name} before its files are here.",
-            f"Fetch them with `vedette up {source.name}`.",
-        )
-    wish = _wish(settings)
-    calibration = _calibration_for(device, model, wish, home)
-    plan = make_plan(device, model, wish, calibration=calibration)
-    return Proposal(device, source, model, wish, plan, home.cache, calibration)
-
-
-def device_json(device: Device) -> dict[str, Any]:
-    """A device's facts as JSON."""
-    facts = dataclasses.asdict(device)
-    return {name: value.value if isinstance(value, Enum) else value for name, value in facts.items()}
 
 
 class Deployment:
@@ -181,7 +122,7 @@ class Deployment:
         device = await asyncio.to_thread(read_device, storage=self._home.data)
         self._tell({"event": "device", **device_json(device)})
         self.life.progress(Phase.CHOOSING)
-        source, model = await asyncio.to_thread(_choose, self._settings, self._home, device)
+        source, model = await asyncio.to_thread(choose, self._settings, self._home, device)
         if model is None:  # an id that only a hub knows: its files have to be here before they can be planned for
             await self._fetch(source, None)
             model = await asyncio.to_thread(_read_fetched, source)
@@ -214,7 +155,7 @@ class Deployment:
         plan = self._make_plan(device, self._model)
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
         arguments = serve_arguments(plan.settings, target, environment.CPU_RECIPE.version)
-        self.plan_json = plan_json(plan, device, _engine_json(device, plan, target, self._home.cache))
+        self.plan_json = plan_json(plan, device, engine_json(device, plan, target, self._home.cache))
         self._tell({"event": "plan", "plan": self.plan_json})
         if plan.concession is not None:
             self._tell({"event": "note", "sentence": concession_sentence(plan.concession)})
@@ -263,7 +204,7 @@ class Deployment:
             measured = measured_start(key, plan, engine, self.life.phase_s, processes, taken)
             if self._engine is not engine:  # it ended meanwhile, and some of it was not there to be measured
                 return None
-            record_start(_calibrations(self._home), measured)
+            record_start(calibrations(self._home), measured)
         except (OSError, DeviceError) as error:
             log.warning("What this start took is not kept: %s.", error)
             return None
@@ -275,33 +216,12 @@ class Deployment:
             await engine.stop()
 
     def _make_plan(self, device: Device, model: Model) -> Plan:
-        wish = _wish(self._settings)
-        plan = make_plan(device, model, wish, calibration=_calibration_for(device, model, wish, self._home))
+        wish = wish_of(self._settings)
+        plan = make_plan(device, model, wish, calibration=calibration_for(device, model, wish, self._home))
         if not plan.fits:
             raise does_not_fit(plan)
         self._plan = plan
         return plan
-
-
-def _choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Model | None]:
-    """The model that was asked for, or the best of the catalogue that fits; None of an id that only a hub knows."""
-    if settings.model is None:
-        return choose_model(device, candidates(home.models), _wish(settings))
-    source = find_model(settings.model, home.models)
-    return source, read_source(source)
-
-
-def _calibration_for(device: Device, model: Model, wish: Wish, home: Home) -> Calibration | None:
-    """What an earlier start with the settings that this wish leads to took."""
-    settings = make_plan(device, model, wish).settings
-    return read_calibration(
-        _calibrations(home), calibration_key(device, model, settings, environment.CPU_RECIPE.version)
-    )
-
-
-def _calibrations(home: Home) -> Path:
-    """Where the calibration records of a home are."""
-    return home.state / "calibrations"
 
 
 def _read_fetched(source: Source) -> Model:
@@ -316,41 +236,4 @@ def _recipe_for(device: Device) -> environment.Recipe:
     raise EngineInstallError(
         f"vedette cannot yet run an engine on {device.name}: it only makes the CPU engine so far.",
         "Run `vedette plan` for the flags to start vLLM's container with.",
-    )
-
-
-def _engine_json(device: Device, plan: Plan, target: Target, cache: Path) -> dict[str, Any]:
-    """The engine's part of a plan's JSON: what one would type to start it by hand."""
-    return {
-        "kind": "environment" if device.family is Family.CPU else "container",
-        "version": environment.CPU_RECIPE.version,
-        "argv": ["vllm", *serve_arguments(plan.settings, target, environment.CPU_RECIPE.version)],
-        "env": serve_environment(cache, plan.settings, environment.CPU_RECIPE.version),
-    }
-
-
-def _wish(settings: Settings) -> Wish:
-    width, height = settings.picture or (0, 0)
-    return Wish(
-        workload=Workload(settings.workload) if settings.workload else None,
-        image_max_pixels=width * height or None,
-        prompt_tokens=settings.prompt_tokens,
-        answer_tokens=settings.answer_tokens,
-        images_per_request=settings.images,
-        concurrency=settings.concurrency,
-        max_model_len=settings.context,
-    )
-
-
-def does_not_fit(plan: Plan) -> DoesNotFitError:
-    """The error of a plan that needs more than there is, or whose model this device cannot run at all."""
-    if plan.unsupported is not None:
-        return DoesNotFitError(
-            f"{plan.model_name} cannot run on {plan.device_name}. {plan.unsupported}",
-            "Choose a checkpoint in another format, or another model.",
-        )
-    missing, available = plan.shortfall_bytes / 1024**3, plan.memory.available_bytes / 1024**3
-    return DoesNotFitError(
-        f"{plan.model_name} does not fit: it needs {missing:.2f} GiB more than the {available:.2f} GiB available.",
-        "Free memory, choose a smaller model, or ask for less (`--context`, `--concurrency`).",
     )

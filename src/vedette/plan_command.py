@@ -17,7 +17,7 @@ from vedette.errors import BadInputError, DeviceError, EngineFailedError, ModelN
 from vedette.plan.bars import Paper
 
 if TYPE_CHECKING:
-    from vedette.deploy import Proposal
+    from vedette.proposal import Proposal
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -44,7 +44,7 @@ def wish_options(command: _F) -> _F:
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--device", "device_name", metavar="NAME", help="Plan for a board of the catalogue, not this machine.")
 @wish_options
 @click.option("--explain", "flag", metavar="FLAG", help="Tell the story of one of vLLM's flags.")
@@ -52,7 +52,7 @@ def wish_options(command: _F) -> _F:
 @click.option("--try", "try_it", is_flag=True, help="Start the engine with it and show what it then took.")
 @json_flag
 def plan(
-    model: str | None,
+    models: tuple[str, ...],
     device_name: str | None,
     flag: str | None,
     diff: tuple[str, str] | None,
@@ -62,10 +62,13 @@ def plan(
 ) -> None:
     """Show what `up` would run, with a reason for every number. Exit code 1 when it does not fit.
 
+    Several models are planned side by side on one device.
+
     \b
     Examples:
       vedette plan
       vedette plan Qwen/Qwen3-VL-2B-Instruct --device orin-nano-8gb --for live
+      vedette plan cosmos-reason2-2b ernie-4.5-0.3b --device agx-orin-32gb
       vedette plan --explain max-model-len
       vedette plan --diff orin-nano-8gb orin-nx-16gb
       vedette plan --try
@@ -73,8 +76,12 @@ def plan(
     """
     if (flag is not None) + (diff is not None) + try_it > 1:
         raise click.UsageError("Choose one of --explain, --diff and --try.")
-    asked = Asked({"model": model, **wishes}, device_name, read_home())
-    if diff is not None:
+    if len(models) > 1 and (flag is not None or diff is not None or try_it):
+        raise click.UsageError("--explain, --diff and --try are for one model.")
+    asked = Asked({"model": models[0] if models else None, **wishes}, device_name, read_home())
+    if len(models) > 1:
+        _pack(asked, models, as_json)
+    elif diff is not None:
         _compare(asked, diff, as_json)
     elif flag is not None:
         _tell_story(asked, flag, as_json)
@@ -94,7 +101,7 @@ class Asked:
     home: Home
 
     def propose(self) -> "Proposal":
-        from vedette.deploy import propose
+        from vedette.proposal import propose
 
         return propose(read_settings(self.flags), self.home, self.device_name)
 
@@ -105,6 +112,17 @@ def _show(asked: Asked, as_json: bool) -> None:
     proposal = asked.propose()
     _print(proposal.as_json(), explain_plan(proposal.plan, proposal.arguments, _paper()), as_json)
     sys.exit(0 if proposal.plan.fits else 1)
+
+
+def _pack(asked: Asked, models: tuple[str, ...], as_json: bool) -> None:
+    from vedette.plan.packed import explain_packing
+    from vedette.proposal import propose_packed
+
+    packed = propose_packed(read_settings(asked.flags), models, asked.home, asked.device_name)
+    together = [(proposal.plan, proposal.arguments) for proposal in packed.together]
+    in_turns = [proposal.plan for proposal in packed.in_turns]
+    _print(packed.as_json(), explain_packing(together, in_turns, packed.room, _paper()), as_json)
+    sys.exit(1 if in_turns else 0)
 
 
 def _tell_story(asked: Asked, flag: str, as_json: bool) -> None:

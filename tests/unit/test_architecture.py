@@ -17,12 +17,13 @@ ALLOWED: dict[str, set[str]] = {
     "engine": {"plan"},
     "measure": {"engine", "plan"},
     "instance": {"config", "engine"},
-    "deploy": {"config", "device", "models", "plan", "engine", "instance", "measure"},
+    "proposal": {"config", "device", "models", "plan", "engine", "measure"},
+    "deploy": {"proposal", "config", "device", "models", "plan", "engine", "instance", "measure"},
     "serve": {"engine", "measure", "plan", "scene"},
     "terminal": set(),
     "run": {"config", "instance", "deploy", "engine", "plan", "serve", "terminal"},
-    "plan_command": {"config", "deploy", "plan", "run", "terminal"},
-    "cli": {"config", "instance", "deploy", "device", "plan_command", "run", "terminal"},
+    "plan_command": {"config", "plan", "proposal", "run", "terminal"},
+    "cli": {"config", "instance", "device", "plan_command", "proposal", "run", "terminal"},
     "__main__": {"cli"},
 }
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "core", "helpers", "manager", "misc"}

@@ -158,6 +158,20 @@ def test_two_devices_and_a_saved_plan_can_be_compared(tmp_path: Path) -> None:
     assert "weights" in text
 
 
+def test_several_models_are_planned_side_by_side(tmp_path: Path) -> None:
+    models = ("cosmos-reason2-2b", "ernie-4.5-0.3b")
+    result = run_vedette(tmp_path, "plan", *models, "--device", "agx-orin-64gb", "--json")
+    found = json.loads(result.stdout)
+    assert result.returncode == 0
+    assert [plan["model"] for plan in found["together"]] == ["nvidia/Cosmos-Reason2-2B", "baidu/ERNIE-4.5-0.3B-PT"]
+    assert found["in_turns"] == []
+    total = sum(plan["memory"]["total_bytes"] for plan in found["together"])
+    assert total + found["reserve_bytes"] <= found["device"]["memory_available_bytes"]
+    turns = run_vedette(tmp_path, "plan", "cosmos-reason2-2b", "Qwen2-7B-Instruct", "--device", "orin-nx-16gb")
+    assert turns.returncode == 1
+    assert "Turns" in turns.stdout
+
+
 def test_what_does_not_fit_is_said_with_what_is_missing(tmp_path: Path) -> None:
     result = run_vedette(tmp_path, "plan", "Qwen2-7B-Instruct", "--device", "orin-nano-8gb", "--json")
     plan = json.loads(result.stdout)

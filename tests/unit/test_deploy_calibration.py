@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 
 from vedette.config import Home, read_settings
-from vedette.deploy import propose
 from vedette.engine import environment
 from vedette.measure.calibration import record_start
 from vedette.plan.calibration import HOST_GROWTH_BYTES, Calibration, calibration_key, conditions_of
+from vedette.proposal import propose
 
 MIB = 1024**2
 

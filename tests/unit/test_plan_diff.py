@@ -21,7 +21,7 @@ def test_only_what_differs_is_found_with_how_much() -> None:
     assert found[kv].difference == LARGE["memory"]["kv_cache_bytes"] - SMALL["memory"]["kv_cache_bytes"] > 0
     assert (found["--max-model-len"].a, found["--max-model-len"].b) == ("1024", "4096")
     assert found["device"].difference is None
-    assert "memory.weights_bytes" not in found
+    assert "memory.cuda_graph_bytes" not in found
     assert "model" not in found
     assert "--dtype" not in found
 

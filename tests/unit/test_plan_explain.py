@@ -10,10 +10,10 @@ import click
 import pytest
 
 from vedette.config import Home, read_settings
-from vedette.deploy import Proposal, propose
 from vedette.plan.bars import Paper
 from vedette.plan.explain import explain_plan, signed_gib
 from vedette.plan.plan import Basis, Concession, Speed
+from vedette.proposal import Proposal, propose
 
 CASES = [
     ("cosmos-reason2-2b", "orin-nx-16gb"),

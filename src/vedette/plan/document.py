@@ -24,12 +24,7 @@ def plan_json(plan: Plan, device: Device, engine: Mapping[str, Any]) -> dict[str
     memory, context, speed = plan.memory, plan.context, plan.speed
     found: dict[str, Any] = {
         "model": plan.model_name,
-        "device": {
-            "name": device.name,
-            "memory_total_bytes": device.memory_total_bytes,
-            "memory_available_bytes": device.memory_available_bytes,
-            "assumed": device.assumed,
-        },
+        "device": plan_device_json(device),
         "engine": dict(engine),
         "fits": plan.fits,
         "memory": {f"{name}_bytes": getattr(memory, f"{name}_bytes") for name in MEMORY_PARTS}
@@ -59,6 +54,16 @@ def plan_json(plan: Plan, device: Device, engine: Mapping[str, Any]) -> dict[str
     if plan.unsupported is not None:
         found["unsupported"] = plan.unsupported
     return found
+
+
+def plan_device_json(device: Device) -> dict[str, Any]:
+    """The device as a plan's JSON has it."""
+    return {
+        "name": device.name,
+        "memory_total_bytes": device.memory_total_bytes,
+        "memory_available_bytes": device.memory_available_bytes,
+        "assumed": device.assumed,
+    }
 
 
 def _wish_json(plan: Plan) -> dict[str, Any]:

@@ -1,0 +1,184 @@
+"""What would run: facts and a plan with its reasons, before anything is fetched, installed or started."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from vedette.config import Home, Settings
+from vedette.device.catalogue import device_named
+from vedette.device.facts import Device, Family
+from vedette.device.read import read_device
+from vedette.engine import environment
+from vedette.engine.flags import Target, serve_arguments, serve_environment
+from vedette.errors import DoesNotFitError, ModelNotFoundError
+from vedette.measure.calibration import read_calibration
+from vedette.models.facts import Model
+from vedette.models.store import Source, candidates, find_model, read_source
+from vedette.plan.calibration import Calibration, calibration_key
+from vedette.plan.choose import choose_model
+from vedette.plan.document import plan_device_json, plan_json
+from vedette.plan.make import make_plan
+from vedette.plan.memory import reserve_bytes
+from vedette.plan.pack import pack
+from vedette.plan.packed import Room
+from vedette.plan.plan import Plan, Wish, Workload
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What `up` would run, before anything is fetched, installed or started."""
+
+    device: Device
+    source: Source
+    model: Model
+    wish: Wish
+    plan: Plan
+    cache: Path
+    calibration: Calibration | None
+    """What an earlier start with such settings took; the plan is put right by it."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The engine's command as one would type it."""
+        return ("vllm", *serve_arguments(self.plan.settings, self._target, environment.CPU_RECIPE.version))
+
+    def replan(self, wish: Wish) -> Plan:
+        """The plan of the same model on the same device for another wish."""
+        return make_plan(self.device, self.model, wish, calibration=self.calibration)
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object of `vedette plan --json`."""
+        return plan_json(self.plan, self.device, engine_json(self.device, self.plan, self._target, self.cache))
+
+    @property
+    def _target(self) -> Target:
+        return Target(self.source.path, self.source.name, 0, self.device.family is Family.CPU)
+
+
+def propose(settings: Settings, home: Home, device_name: str | None = None) -> Proposal:
+    """Facts and plan for this machine, or for the catalogue board `device_name`.
+
+    Raises DeviceError, ModelNotFoundError or ModelCorruptError; a plan that does not fit is returned, not raised.
+    """
+    device = device_named(device_name) if device_name else read_device(storage=home.data)
+    source, model = _known(settings, home, device)
+    wish = wish_of(settings)
+    calibration = calibration_for(device, model, wish, home)
+    plan = make_plan(device, model, wish, calibration=calibration)
+    return Proposal(device, source, model, wish, plan, home.cache, calibration)
+
+
+@dataclass(frozen=True)
+class PackedProposal:
+    """What several models would run as on one device; the plans of `together` share its memory."""
+
+    device: Device
+    together: tuple[Proposal, ...]
+    in_turns: tuple[Proposal, ...]
+
+    @property
+    def room(self) -> Room:
+        return Room(self.device.memory_available_bytes, reserve_bytes(self.device))
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object of `vedette plan A B --json`."""
+        return {
+            "device": plan_device_json(self.device),
+            "reserve_bytes": self.room.reserve_bytes,
+            "together": [proposal.as_json() for proposal in self.together],
+            "in_turns": [proposal.as_json() for proposal in self.in_turns],
+        }
+
+
+def propose_packed(
+    settings: Settings, models: Sequence[str], home: Home, device_name: str | None = None
+) -> PackedProposal:
+    """As `propose`, for several models that are to serve side by side."""
+    device = device_named(device_name) if device_name else read_device(storage=home.data)
+    found = [_known(dataclasses.replace(settings, model=name), home, device) for name in models]
+    packing = pack(device, [(model, wish_of(settings)) for _, model in found])
+    by_name = {model.name: (source, model) for source, model in found}
+
+    def proposals(plans: tuple[Plan, ...]) -> tuple[Proposal, ...]:
+        wish = wish_of(settings)
+        return tuple(Proposal(device, *by_name[plan.model_name], wish, plan, home.cache, None) for plan in plans)
+
+    return PackedProposal(device, proposals(packing.together), proposals(packing.in_turns))
+
+
+def device_json(device: Device) -> dict[str, Any]:
+    """A device's facts as JSON."""
+    facts = dataclasses.asdict(device)
+    return {name: value.value if isinstance(value, Enum) else value for name, value in facts.items()}
+
+
+def choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Model | None]:
+    """The model that was asked for, or the best of the catalogue that fits; None of an id that only a hub knows."""
+    if settings.model is None:
+        return choose_model(device, candidates(home.models), wish_of(settings))
+    source = find_model(settings.model, home.models)
+    return source, read_source(source)
+
+
+def calibration_for(device: Device, model: Model, wish: Wish, home: Home) -> Calibration | None:
+    """What an earlier start with the settings that this wish leads to took."""
+    settings = make_plan(device, model, wish).settings
+    return read_calibration(
+        calibrations(home), calibration_key(device, model, settings, environment.CPU_RECIPE.version)
+    )
+
+
+def _known(settings: Settings, home: Home, device: Device) -> tuple[Source, Model]:
+    """As `choose`. Raises ModelNotFoundError for an id that only a hub knows."""
+    source, model = choose(settings, home, device)
+    if model is None:
+        raise ModelNotFoundError(
+            f"Nothing is known of {source.name} before its files are here.",
+            f"Fetch them with `vedette up {source.name}`.",
+        )
+    return source, model
+
+
+def calibrations(home: Home) -> Path:
+    """Where the calibration records of a home are."""
+    return home.state / "calibrations"
+
+
+def engine_json(device: Device, plan: Plan, target: Target, cache: Path) -> dict[str, Any]:
+    """The engine's part of a plan's JSON: what one would type to start it by hand."""
+    return {
+        "kind": "environment" if device.family is Family.CPU else "container",
+        "version": environment.CPU_RECIPE.version,
+        "argv": ["vllm", *serve_arguments(plan.settings, target, environment.CPU_RECIPE.version)],
+        "env": serve_environment(cache, plan.settings, environment.CPU_RECIPE.version),
+    }
+
+
+def wish_of(settings: Settings) -> Wish:
+    width, height = settings.picture or (0, 0)
+    return Wish(
+        workload=Workload(settings.workload) if settings.workload else None,
+        image_max_pixels=width * height or None,
+        prompt_tokens=settings.prompt_tokens,
+        answer_tokens=settings.answer_tokens,
+        images_per_request=settings.images,
+        concurrency=settings.concurrency,
+        max_model_len=settings.context,
+    )
+
+
+def does_not_fit(plan: Plan) -> DoesNotFitError:
+    """The error of a plan that needs more than there is, or whose model this device cannot run at all."""
+    if plan.unsupported is not None:
+        return DoesNotFitError(
+            f"{plan.model_name} cannot run on {plan.device_name}. {plan.unsupported}",
+            "Choose a checkpoint in another format, or another model.",
+        )
+    missing, available = plan.shortfall_bytes / 1024**3, plan.memory.available_bytes / 1024**3
+    return DoesNotFitError(
+        f"{plan.model_name} does not fit: it needs {missing:.2f} GiB more than the {available:.2f} GiB available.",
+        "Free memory, choose a smaller model, or ask for less (`--context`, `--concurrency`).",
+    )
