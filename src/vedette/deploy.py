@@ -20,6 +20,7 @@ from vedette.engine.state import Cause, Life, Phase, State
 from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, EngineInstallError
 from vedette.instance import workplace
 from vedette.measure.calibration import measured_start, record_start
+from vedette.measure.speed import read_decode_tokens_per_s
 from vedette.models.facts import Model
 from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, read_source
@@ -103,7 +104,10 @@ class Deployment:
         """
         async with self._serving():
             assert self._plan is not None and self._learning is not None  # noqa: S101, PT018 - it is ready
-            return self._plan, await self._learning
+            assert self._engine is not None  # noqa: S101
+            measured = await self._learning
+            speed = await read_decode_tokens_per_s(self._engine.client, self._plan.context.answer_tokens)
+            return self._plan, measured and dataclasses.replace(measured, decode_tokens_per_s=speed)
 
     @contextlib.asynccontextmanager
     async def _serving(self) -> AsyncIterator[tuple[Source, environment.Environment]]:

@@ -81,13 +81,13 @@ def outcomes_json(found: list[Outcome]) -> list[dict[str, Any]]:
 
 def explain_outcomes(found: list[Outcome], paper: Paper) -> str:
     """The outcomes as a table; a note only where there is room for it."""
-    lines = [click.style(f"{'':<14}{'predicted':>14}{'measured':>14}{'off by':>9}", bold=True)]
+    lines = [click.style(f"{'':<14}{'predicted':>16}{'measured':>16}{'off by':>9}", bold=True)]
     for each in found:
         predicted, measured = (_said(value, each.unit) for value in (each.predicted, each.measured))
-        row = f"  {each.name:<12}{predicted:>14}{measured:>14}{_off(each):>9}"
-        note = each.note if each.measured is not None else ""
-        lines.append(row + click.style(f"  {note}" if len(row) + len(note) + 2 <= paper.columns else "", dim=True))
-    return "\n".join(line.rstrip() for line in lines)
+        row = f"  {each.name:<12}{predicted:>16}{measured:>16}{_off(each):>9}"
+        fits = each.measured is not None and len(row) + len(each.note) + 2 <= paper.columns
+        lines.append(row + click.style(f"  {each.note}", dim=True) if each.note and fits else row.rstrip())
+    return "\n".join(lines)
 
 
 def _said(value: float | None, unit: str) -> str:
