@@ -104,6 +104,16 @@ def test_a_wish_that_was_not_granted_is_said_with_what_is_missing() -> None:
     assert "640×480 and 150-token answers would take 0.11 GiB more; planned: 480×352." in " ".join(text.split())
 
 
+def test_a_wish_for_what_does_not_fit_at_all_promises_nothing() -> None:
+    proposal = proposal_of("Qwen2-7B-Instruct", "orin-nano-8gb")
+    given_up = Concession("8 requests at once", "1 requests at once", 2 * 1024**3)
+    text = page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, concession=given_up)))
+    told = " ".join(text.split("\n\n")[0].split())
+    assert "what you asked for (8 requests at once) needs 2.00 GiB more" in told
+    assert "planned" not in told
+    assert "→ Free memory" in told
+
+
 def test_what_the_device_cannot_run_is_said_instead_of_a_number() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
     plan = dataclasses.replace(proposal.plan, fits=False, unsupported="FP8 needs a GPU of sm_89 or later.")

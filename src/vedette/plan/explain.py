@@ -52,12 +52,13 @@ def explain_plan(plan: Plan, arguments: Sequence[str], paper: Paper) -> str:
     """The whole plan. arguments: as the engine will be started, `vllm serve MODEL --flag value …`."""
     head, flags = split_arguments(arguments)
     reasons = numbered_reasons(plan, flags)
+    typed = "as typed, with the number of the reason" if plan.fits else "of the least that would be of use"
     sections = [
-        [verdict(plan), *concession_lines(plan.concession, paper)],
+        [verdict(plan), *_hints(plan, paper)],
         [_heading("Memory", memory_sentence(plan)), *bar(memory_parts(plan), plan.memory.available_bytes, paper)],
         [_heading("Context", _context_sentence(plan)), *bar(context_parts(plan), plan.context.max_model_len, paper)],
         _speed_lines(plan, paper),
-        [_heading("Flags", "as typed, with the number of the reason"), *flag_lines(head, flags, reasons, paper)],
+        [_heading("Flags", typed), *flag_lines(head, flags, reasons, paper)],
         [_heading("Why", MARKS_SAID), *reason_lines(reasons, paper)],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections)
@@ -80,11 +81,19 @@ def concession_sentence(concession: Concession) -> str:
     return f"Not all that you asked for fits: {missing}; planned: {concession.planned}."
 
 
-def concession_lines(concession: Concession | None, paper: Paper) -> list[str]:
-    """The concession within the paper; nothing if all wishes were granted."""
-    if concession is None:
-        return []
-    lines = textwrap.wrap(concession_sentence(concession), paper.columns - 4)
+def _hints(plan: Plan, paper: Paper) -> list[str]:
+    """What to know besides the verdict: wishes that were not granted, and what to do if it does not fit."""
+    hints = []
+    if plan.concession is not None and plan.fits:
+        hints.append(concession_sentence(plan.concession))
+    elif plan.concession is not None:
+        missing = gib(plan.concession.missing_bytes)
+        hints.append(f"This is the least of use; what you asked for ({plan.concession.wished}) needs {missing} more.")
+    if plan.unsupported is not None:
+        hints.append("→ Choose a checkpoint in another format, or another model.")
+    elif not plan.fits:
+        hints.append("→ Free memory, or name no model: vedette then chooses one that fits.")
+    lines = [line for hint in hints for line in textwrap.wrap(hint, paper.columns - 4)]
     return [f"  {click.style(line, fg='yellow')}" for line in lines]
 
 
@@ -134,8 +143,8 @@ def speed_sentences(plan: Plan) -> list[str]:
     if speed.decode_tokens_per_s is not None:
         found.append(f"about {_rate(speed.decode_tokens_per_s)} expected, by what this device reached before")
     if speed.first_token_ms_floor is not None:
-        what = "one largest picture" if plan.context.visual_tokens else "a prompt of full length"
-        found.append(f"first token of a request with {what} after {speed.first_token_ms_floor:,.0f} ms at the earliest")
+        what = "with one largest picture" if plan.context.visual_tokens else "of a prompt of full length"
+        found.append(f"first token {what} after {speed.first_token_ms_floor:,.0f} ms at the earliest")
     if not found:
         cpu = plan.settings.backend is Backend.CPU
         found.append("not known: " + ("no CPU says its memory's bandwidth" if cpu else "this GPU's bandwidth is not"))
