@@ -35,6 +35,7 @@ from vllm.v1.attention.backend import MultipleOf
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 from vllm.v1.core import kv_cache_utils
 
+from bench.plan.oracle_configs import CONFIGS
 from bench.plan.shapes import SHAPES, make_shape
 from vedette.models.facts import CacheKind, Model
 from vedette.models.read import read_model
@@ -81,6 +82,7 @@ class Built:
     layers: dict[str, Any]
     resident_bytes: int
     """Parameters and buffers, position tables included."""
+    tables_bytes: int
 
 
 def build(directory: Path, dtype: str, kv_dtype: str) -> Built:
@@ -97,6 +99,8 @@ def build(directory: Path, dtype: str, kv_dtype: str) -> Built:
         kv_cache_dtype=kv_dtype,
     )
     config = arguments.create_engine_config()
+    if getattr(config.model_config.hf_text_config, "mamba_ssm_dtype", None) is None:
+        config.cache_config.mamba_ssm_cache_dtype = "auto"  # as on a GPU; the CPU keeps every state in float32
     with set_current_vllm_config(config):
         if not torch.distributed.is_initialized():
             meeting = Path(tempfile.mkdtemp()) / "group"
@@ -105,9 +109,23 @@ def build(directory: Path, dtype: str, kv_dtype: str) -> Built:
         with set_default_torch_dtype(config.model_config.dtype), torch.device("meta"):
             model = initialize_model(config)
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    resident = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    tables = {id(buffer): buffer for name, buffer in model.named_buffers() if "cos_sin_cache" in name}
     config.cache_config.kv_cache_layout = "LBNHC"  # what no attention backend objects to gets this one
-    return Built(config, get_layers_from_vllm_config(config, AttentionLayerBase), resident)
+    layers = get_layers_from_vllm_config(config, AttentionLayerBase)
+    return Built(config, layers, _bytes_of(tensors), _bytes_of(tables))
+
+
+def _bytes_of(tensors: dict[int, torch.Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def read_shape(name: str, directory: Path) -> Model:
+    """vedette's facts of a model, whose files are written to `directory`."""
+    if name in SHAPES:
+        return read_model(make_shape(name, directory))
+    (directory / "config.json").write_text(json.dumps(CONFIGS[name]))
+    (directory / "tokenizer.json").write_text("{}")
+    return read_model(directory, name, tensors={})
 
 
 def prepare(built: Built, case: Case) -> dict[str, Any]:
@@ -157,20 +175,22 @@ def compare(built: Built, model: Model, case: Case, kv_bytes: int) -> list[Figur
 
 def check_shape(name: str, directory: Path) -> Iterator[tuple[str, list[Figure]]]:
     """What was compared, for each case of one model, and its figures."""
-    model = read_model(make_shape(name, directory))
+    model = read_shape(name, directory)
     if model.quantization in {"fp8", "nvfp4"}:
         # No processor without matrix units runs these; what is cached does not depend on it.
         config = json.loads((directory / "config.json").read_bytes())
         config.pop("quantization_config")
         (directory / "config.json").write_text(json.dumps(config))
     latent = model.cache_layers[0].kind is CacheKind.LATENT
+    tables = sum(table.table_bytes // table.spare for table in model.rotary)  # newer engines leave the spare out
     for kv_dtype, cases in CASES.items():
         if latent and kv_dtype == "fp8":
             continue  # the CPU's latent attention has no such cache
         built = build(directory, model.dtype, kv_dtype)
-        if model.quantization is None and kv_dtype == "auto":
-            # What newer engines leave out of their tables, this one does.
-            ours = model.weights_bytes + sum(table.table_bytes // table.spare for table in model.rotary)
+        if name in CONFIGS and kv_dtype == "auto" and built.tables_bytes:  # none in transformers' own models (OLMo 3)
+            yield f"{name} | {model.dtype} | position tables", [("bytes", tables, built.tables_bytes)]
+        elif model.quantization is None and kv_dtype == "auto":
+            ours = model.weights_bytes + tables
             yield f"{name} | {model.dtype} | weights and position tables", [("", ours, built.resident_bytes)]
         of_type = model.dtype if kv_dtype == "auto" else kv_dtype
         for case in cases:
@@ -189,7 +209,7 @@ def is_equal(figure: Figure) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=[FIRST, *(name for name in SHAPES if name != FIRST)])
+    parser.add_argument("names", nargs="*", default=[FIRST, *(name for name in (*SHAPES, *CONFIGS) if name != FIRST)])
     names = parser.parse_args().names
     # The CPU's own attention takes multiples of 32 tokens; GPUs' take multiples of 16.
     CPUAttentionBackend.get_supported_kernel_block_sizes = staticmethod(lambda spec=None: [MultipleOf(16)])
