@@ -8,8 +8,13 @@ from pathlib import Path
 
 import click
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vedette.config import Home, read_settings
+from vedette.device.catalogue import boards
+from vedette.errors import BadInputError
+from vedette.models.catalogue import catalogue
 from vedette.plan.bars import Paper
 from vedette.plan.explain import explain_plan, signed_gib
 from vedette.plan.plan import Basis, Concession, Speed
@@ -25,8 +30,8 @@ CASES = [
 
 def proposal_of(model: str, device: str, **wishes: object) -> Proposal:
     nowhere = Path("/nowhere")
-    settings = read_settings({"model": model, **wishes}, {"HOME": "/nowhere"})
-    return propose(settings, Home(nowhere, nowhere, nowhere), device)
+    asked = read_settings({"model": model, **wishes}, {"HOME": "/nowhere"})
+    return propose(asked, Home(nowhere, nowhere, nowhere), device)
 
 
 def page(proposal: Proposal, columns: int = 80) -> str:
@@ -63,6 +68,16 @@ def test_the_command_can_be_taken_as_it_is_typed(model: str, device: str) -> Non
         return json.loads(word) if word.startswith("{") else word
 
     assert [meaning(word) for word in typed] == [meaning(word) for word in proposal.arguments]
+
+
+@pytest.mark.parametrize("value", ["a, b", 'a", "b', "it's, \\", "1, 2, 3", ", " * 90, '", "' * 40, "é, ü"])
+def test_json_is_never_broken_within_a_string(value: str) -> None:
+    arguments = ("vllm", "serve", "m", "--hf-overrides", json.dumps({"x" * 30: value, "y" * 30: [value, 1, 2]}))
+    text = click.unstyle(explain_plan(proposal_of("vedette-tiny", "orin-nx-8gb").plan, arguments, Paper(80)))
+    section = text.split("\nFlags ")[1].split("\n\n")[0].splitlines()[1:]
+    command = 'printf "%s\\0" ' + "\n".join(line[6:] for line in section)
+    typed = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.split("\0")
+    assert json.loads(typed[4]) == json.loads(arguments[4])
 
 
 def test_each_flag_has_the_number_of_a_reason_that_is_told_below() -> None:
@@ -134,3 +149,34 @@ def test_differences_are_said_with_their_direction() -> None:
     assert signed_gib(3 * 1024**3) == "3.00 GiB more"
     assert signed_gib(-(1024**3) // 2) == "0.50 GiB less"
     assert signed_gib(1000) == "no more memory"
+
+
+SIZES = st.none() | st.integers(1, 1_000_000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(catalogue())),
+    st.sampled_from(sorted(boards())),
+    st.fixed_dictionaries(
+        {
+            "workload": st.none() | st.sampled_from(["live", "clip", "chat", "api"]),
+            "picture": st.none()
+            | st.tuples(st.integers(1, 65_535), st.integers(1, 65_535)).map("{0[0]}x{0[1]}".format),
+            "images": st.none() | st.integers(0, 64),
+            "context": st.none() | st.integers(64, 1_000_000),
+            "prompt_tokens": SIZES,
+            "answer_tokens": SIZES,
+            "concurrency": st.none() | st.integers(1, 1024),
+        }
+    ),
+)
+def test_every_wish_ends_in_a_page_or_a_sentence(model: str, device: str, wishes: dict[str, object]) -> None:
+    try:
+        proposal = proposal_of(model, device, **wishes)
+    except BadInputError:  # which is a sentence and a hint
+        return
+    assert proposal.plan.fits == (proposal.plan.shortfall_bytes == 0 and proposal.plan.unsupported is None)
+    names = (str(proposal.source.path), proposal.source.name)
+    assert all(len(line) <= 80 or any(name in line for name in names) for line in page(proposal).splitlines())
+    assert json.dumps(proposal.as_json())

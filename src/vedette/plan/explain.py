@@ -44,6 +44,9 @@ LABELS = {name: label for name, label, _, _ in MEMORY_LEGEND} | {
     "processor_cache": "picture cache",
 }
 MARKS = {Basis.COMPUTED: "=", Basis.ASSUMED: "~", Basis.CALIBRATED: "*", None: " "}
+_UP_TO_COMMA = re.compile(r'(?:"(?:\\.|[^"\\])*"|[^"])+?(?:, |$)')
+"""JSON up to a comma that is in no string."""
+
 MOST_VALUE_COLUMNS = 12
 MARKS_SAID = "= computed   ~ assumed   * calibrated"
 
@@ -167,14 +170,17 @@ def flag_lines(
 
 
 def _typed(flag: Flag, columns: int) -> list[str]:
-    """A flag as a shell takes it; JSON that is too long goes on in the next line, which JSON allows between members."""
-    lines: list[str] = []
-    for piece in re.split(r'(?<=,) (?=")', shlex.join((flag.name, *flag.values))):
-        if lines and len(lines[-1]) + 1 + len(piece) <= columns:
-            lines[-1] += f" {piece}"
-        else:
-            lines.append(f"  {piece}" if lines else piece)
-    return lines
+    """A flag as a shell takes it; JSON that is too long goes on in the next line, which JSON allows after commas."""
+    line = shlex.join((flag.name, *flag.values))
+    pieces = _UP_TO_COMMA.findall(line)
+    if "".join(pieces) != line:
+        return [line]
+    lines = [""]
+    for piece in pieces:
+        if lines[-1].strip() and len(lines[-1] + piece.rstrip()) > columns:
+            lines.append("  ")
+        lines[-1] += piece
+    return [each.rstrip() for each in lines]
 
 
 def reason_lines(reasons: Sequence[NumberedReason], paper: Paper) -> list[str]:
