@@ -85,11 +85,19 @@ def _least(low: int, high: int, holds: Callable[[int], bool]) -> int:
     return high
 
 
-def spread(values: list[int], count: int) -> list[int]:
-    """At most `count` of them: the first, the last and some evenly between."""
-    if len(values) <= count:
-        return values
-    return [values[round(index * (len(values) - 1) / (count - 1))] for index in range(count)]
+def choose_starts(changes: list[int], count: int) -> list[int]:
+    """Which of `changes` to start: those that stand for a whole budget, the edge, the last, and evenly more up to
+    `count`."""
+    chosen = {changes[0], changes[-1]}
+    chosen |= {
+        max(change for change in changes if change <= whole) for whole in WHOLE_BUDGETS_MIB if whole >= changes[0]
+    }
+    for parts in range(2, len(changes)):
+        for part in range(1, parts):
+            if len(chosen) >= count:
+                return sorted(chosen)
+            chosen.add(changes[part * (len(changes) - 1) // parts])
+    return sorted(chosen)
 
 
 def record(start: Start, seen: Seen) -> dict[str, Any]:
@@ -193,7 +201,7 @@ def main() -> None:
     parser.add_argument("python", type=Path, help="the engine environment's interpreter")
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True, help="where to write, without .json and .md")
-    parser.add_argument("--starts", type=int, default=5, help="how many budgets of each model's plans to start")
+    parser.add_argument("--starts", type=int, default=5, help="how many of each model's plans to start at least")
     parser.add_argument("--below-mib", type=int, default=96, help="how far below the edge nothing should work")
     parser.add_argument("--only-plan", action="store_true", help="show the budgets that would be tried")
     options = parser.parse_args()
@@ -214,7 +222,7 @@ def main() -> None:
             raise SystemExit(f"{name} does not fit into {MOST_MIB} MiB.")
         changes = find_changes(model, edge)
         print(f"{name}: fits from {edge} MiB on; the plan changes at {changes}", flush=True)
-        for budget in [edge - options.below_mib, *spread(changes, options.starts)]:
+        for budget in [edge - options.below_mib, *choose_starts(changes, options.starts)]:
             start = Start(name, budget, plan_for(model, budget))
             print(f"  {budget} MiB, {start.what}: planned {planned_parts(start.plan)}", flush=True)
             if options.only_plan:
