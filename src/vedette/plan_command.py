@@ -164,10 +164,9 @@ def _side(asked: Asked, name: str) -> dict[str, Any]:
     """The plan that one side of a comparison names: a saved one, that of a device, or that of a model."""
     from vedette.plan.diff import parse_plan
 
-    path = Path(name)
-    if path.suffix == ".json" or (path.is_file() and not path.is_dir()):
+    if name.endswith(".json") or _is_file(name):
         try:
-            return parse_plan(path.read_text(encoding="utf-8"), name)
+            return parse_plan(Path(name).read_text(encoding="utf-8"), name)
         except (OSError, UnicodeDecodeError) as error:
             raise BadInputError(f"The saved plan {name} cannot be read ({error}).", "Name another file.") from error
     try:
@@ -176,9 +175,18 @@ def _side(asked: Asked, name: str) -> dict[str, Any]:
         try:
             return replace(asked, flags={**asked.flags, "model": name}).propose().as_json()
         except ModelNotFoundError as no_model:
+            if "/" in name:  # a hub's id or a directory can be nothing else
+                raise
             raise BadInputError(
                 f"{name!r} is neither a device, nor a model, nor a saved plan.", f"{no_device.hint} {no_model.hint}"
             ) from no_model
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def _print(document: Any, text: str, as_json: bool) -> None:

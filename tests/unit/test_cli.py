@@ -72,6 +72,7 @@ def test_a_taken_port_is_refused_with_another(tmp_path: Path) -> None:
         (("plan", "vedette-tiny", "--diff", "orin-nanno-8gb", "orin-nx-8gb"), "Did you mean orin-nano-8gb?"),
         (("plan", "vedette-tiny", "--device", "orin-nx-8gb", "--try"), "only be tried on this machine"),
         (("plan", "vedette-tiny", "--diff", "missing.json", "orin-nx-8gb"), "missing.json"),
+        (("plan", "vedette-tiny", "--diff", "x" * 300, "orin-nx-8gb"), "neither a device, nor a model"),
         (("down",), "not running"),
         (("logs",), "no log yet"),
     ],
