@@ -160,9 +160,8 @@ class Deployment:
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
         arguments = serve_arguments(plan.settings, target, environment.CPU_RECIPE.version)
         self.plan_json = plan_json(plan, device, engine_json(device, plan, target, self._home.cache))
-        self._tell({"event": "plan", "plan": self.plan_json})
-        if plan.concession is not None:
-            self._tell({"event": "note", "sentence": concession_sentence(plan.concession)})
+        for event in plan_events(plan, self.plan_json):
+            self._tell(event)
         self.life.enter(State.STARTING, Phase.LAUNCHING)
         environ = inherited_environment(os.environ) | serve_environment(
             self._home.cache, plan.settings, environment.CPU_RECIPE.version
@@ -241,3 +240,11 @@ def _recipe_for(device: Device) -> environment.Recipe:
         f"vedette cannot yet run an engine on {device.name}: it only makes the CPU engine so far.",
         "Run `vedette plan` for the flags to start vLLM's container with.",
     )
+
+
+def plan_events(plan: Plan, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What is told of a plan that is about to run; document: its JSON."""
+    found: list[Mapping[str, Any]] = [{"event": "plan", "plan": document}]
+    if plan.concession is not None:
+        found.append({"event": "note", "sentence": concession_sentence(plan.concession)})
+    return found

@@ -1,0 +1,25 @@
+"""What `up` tells of a plan before it runs it."""
+
+import io
+
+from tests.unit.test_plan_explain import proposal_of
+from vedette.deploy import plan_events
+from vedette.terminal import PersonScreen
+
+
+def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=200_000, concurrency=4)
+    assert proposal.plan.fits
+    assert proposal.plan.concession is not None
+    out = io.StringIO()
+    for event in plan_events(proposal.plan, proposal.as_json()):
+        PersonScreen(out).show(event)
+    plan, note = out.getvalue().splitlines()
+    assert f"context {proposal.plan.context.max_model_len}" in plan
+    assert "a context of 200,000" in note
+    assert "more; planned: a context of" in note
+
+
+def test_a_granted_wish_is_not_noted() -> None:
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048)
+    assert [event["event"] for event in plan_events(proposal.plan, proposal.as_json())] == ["plan"]
