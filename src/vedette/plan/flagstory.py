@@ -219,7 +219,7 @@ def neighbours(name: str, plan: Plan, wish: Wish, replan: Callable[[Wish], Plan]
         return "", []
     values = [value for value in (now // 2, now * 2) if value > 0]
     wishes: list[dict[str, Any]] = [{field: value} for value in values]
-    return field, [_neighbour(plan, replace(present, **other), other[field], replan) for other in wishes]
+    return field, [_neighbour(plan, replace(present, **other), field, replan) for other in wishes]
 
 
 def _pinned(plan: Plan, wish: Wish) -> Wish:
@@ -234,7 +234,8 @@ def _pinned(plan: Plan, wish: Wish) -> Wish:
     )
 
 
-def _neighbour(plan: Plan, wish: Wish, value: int, replan: Callable[[Wish], Plan]) -> Neighbour:
+def _neighbour(plan: Plan, wish: Wish, field: str, replan: Callable[[Wish], Plan]) -> Neighbour:
+    value: int = getattr(wish, field)
     try:
         other = replan(wish)
     except VedetteError as error:
@@ -245,15 +246,15 @@ def _neighbour(plan: Plan, wish: Wish, value: int, replan: Callable[[Wish], Plan
     difference = other.memory.total_bytes - plan.memory.total_bytes
     if not other.fits:
         return Neighbour(value, difference, _missing(other.shortfall_bytes))
-    return Neighbour(value, difference, _changes(plan, other))
+    return Neighbour(value, difference, _changes(plan, other, field))
 
 
 def _missing(missing_bytes: int) -> str:
     return f"does not fit: {missing_bytes / 1024**3:.2f} GiB are missing"
 
 
-def _changes(plan: Plan, other: Plan) -> str:
-    """What the context of another plan gives and takes."""
+def _changes(plan: Plan, other: Plan, field: str) -> str:
+    """What the context of another plan gives and takes, `field` apart."""
     names = {
         "max_model_len": "context",
         "concurrency": "requests at once",
@@ -264,7 +265,7 @@ def _changes(plan: Plan, other: Plan) -> str:
     changed = [
         f"{label} {getattr(plan.context, name):,} → {getattr(other.context, name):,}"
         for name, label in names.items()
-        if getattr(plan.context, name) != getattr(other.context, name)
+        if name != field and getattr(plan.context, name) != getattr(other.context, name)
     ]
     return ", ".join(changed) or "nothing else changes"
 
