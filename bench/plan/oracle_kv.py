@@ -189,7 +189,7 @@ def check_shape(name: str, directory: Path) -> Iterator[tuple[str, list[Figure]]
         built = build(directory, model.dtype, kv_dtype)
         if name in CONFIGS and kv_dtype == "auto" and built.tables_bytes:  # none in transformers' own models (OLMo 3)
             yield f"{name} | {model.dtype} | position tables", [("bytes", tables, built.tables_bytes)]
-        elif model.quantization is None and kv_dtype == "auto":
+        elif name in SHAPES and model.quantization is None and kv_dtype == "auto":
             ours = model.weights_bytes + tables
             yield f"{name} | {model.dtype} | weights and position tables", [("", ours, built.resident_bytes)]
         of_type = model.dtype if kv_dtype == "auto" else kv_dtype

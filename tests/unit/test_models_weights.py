@@ -1,14 +1,18 @@
 """What the engine keeps of a checkpoint, tensor by tensor."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.plan.shapes import make_shape
+from vedette.errors import ModelCorruptError
 from vedette.models.config import parse_config
 from vedette.models.read import read_model
-from vedette.models.tensors import Tensor
+from vedette.models.tensors import Tensor, parse_header
 from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, weights_by_tensor
 
 CONFIG: dict[str, Any] = {
@@ -83,6 +87,28 @@ def test_gptq_keeps_order_and_zero_points_only_if_used() -> None:
     assert left(desc_act=False, sym=True) == {"qweight", "scales"}
     assert left(desc_act=True, sym=True) == {"qweight", "scales", "g_idx"}
     assert left(desc_act=False, sym=False) == {"qweight", "scales", "qzeros"}
+
+
+ENTRIES = st.dictionaries(
+    st.sampled_from(["dtype", "shape", "data_offsets", "x"]),
+    st.one_of(st.sampled_from(["BF16", "F4", "?"]), st.integers(), st.lists(st.integers(-1, 1 << 63), max_size=9)),
+)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=40), st.dictionaries(st.text(max_size=5), ENTRIES).map(lambda h: json.dumps(h).encode())
+    )
+)
+def test_whatever_a_header_says_it_is_read_or_refused(header: bytes) -> None:
+    try:
+        shard = parse_header(header, Path("model.safetensors"))
+    except ModelCorruptError as error:
+        sentence = error.sentence
+    else:
+        sentence = ""
+        assert shard.file_bytes >= 8 + len(header)
+    assert not sentence or "model.safetensors is damaged" in sentence
 
 
 @pytest.mark.parametrize(("method", "size"), [("fp8", 4), ("awq", 2)])

@@ -1,5 +1,6 @@
 """The KV cache's arithmetic: what vLLM itself said of real shapes, and what must hold of any."""
 
+import json
 import re
 from collections.abc import Callable
 from functools import cache
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.plan.oracle_configs import CONFIGS
 from bench.plan.shapes import SHAPES, make_shape
 from vedette.models.facts import CacheKind, CacheLayers, Model
 from vedette.models.read import read_model
@@ -55,15 +57,23 @@ def model_of(layers: tuple[CacheLayers, ...], positions: int = 131_072) -> Model
 
 @pytest.fixture(scope="module")
 def shape_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
-    return cache(lambda name: read_model(make_shape(name, tmp_path_factory.mktemp("shape"))))
+    def read(name: str) -> Model:
+        directory = tmp_path_factory.mktemp("shape")
+        if name in SHAPES:
+            return read_model(make_shape(name, directory))
+        (directory / "config.json").write_text(json.dumps(CONFIGS[name]))
+        (directory / "tokenizer.json").touch()
+        return read_model(directory, tensors={})
+
+    return cache(read)
 
 
-def test_the_table_is_of_every_shape() -> None:
-    assert {row["name"] for row in ROWS} == set(SHAPES)
+def test_the_table_is_of_every_model() -> None:
+    assert {row["name"] for row in ROWS} == {*SHAPES, *CONFIGS}
     assert len(ROWS) >= 40
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", [*SHAPES, *CONFIGS])
 def test_bytes_are_those_that_vllm_named(name: str, shape_of: Callable[[str], Model]) -> None:
     model = shape_of(name)
     for row in (row for row in ROWS if row["name"] == name):
