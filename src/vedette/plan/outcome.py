@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from vedette.plan.bars import Paper
-from vedette.plan.calibration import Calibration
+from vedette.plan.calibration import ROUNDING_BYTES, Calibration
 from vedette.plan.plan import Backend, Plan
 
 _GIB = 1024**3
@@ -31,15 +31,15 @@ def outcomes(plan: Plan, calibration: Calibration) -> list[Outcome]:
     memory, reported, speed = plan.memory, calibration.reported, plan.speed
     cpu = plan.settings.backend is Backend.CPU
     activation = memory.activation_bytes + memory.vision_activation_bytes
+    inside = "in the processes" if cpu else ""
     found = [
-        Outcome("weights", "bytes", memory.weights_bytes, reported.model_weights_bytes),
-        Outcome("KV cache", "bytes", memory.kv_cache_bytes, reported.kv_cache_bytes),
-        Outcome("activation", "bytes", activation, reported.activation_bytes),
+        Outcome("weights", "bytes", memory.weights_bytes, reported.model_weights_bytes, inside),
+        Outcome("KV cache", "bytes", memory.kv_cache_bytes, reported.kv_cache_bytes, inside),
+        Outcome("activation", "bytes", activation, reported.activation_bytes, inside),
     ]
     if cpu:
         held = memory.host_bytes + memory.weights_bytes
-        note = "weights included, of the KV cache what was used"
-        found.append(Outcome("processes", "bytes", held, calibration.host_bytes, note))
+        found.append(Outcome("processes", "bytes", held, calibration.host_bytes, "with what was used of the KV cache"))
     else:
         outside = calibration.outside_bytes
         found += [
@@ -85,7 +85,7 @@ def explain_outcomes(found: list[Outcome], paper: Paper) -> str:
     for each in found:
         predicted, measured = (_said(value, each.unit) for value in (each.predicted, each.measured))
         row = f"  {each.name:<12}{predicted:>16}{measured:>16}{_off(each):>9}"
-        fits = each.measured is not None and len(row) + len(each.note) + 2 <= paper.columns
+        fits = len(row) + len(each.note) + 2 <= paper.columns
         lines.append(row + click.style(f"  {each.note}", dim=True) if each.note and fits else row.rstrip())
     return "\n".join(lines)
 
@@ -101,4 +101,6 @@ def _said(value: float | None, unit: str) -> str:
 def _off(each: Outcome) -> str:
     if not each.predicted or each.measured is None:
         return ""
+    if each.unit == "bytes" and abs(each.measured - each.predicted) <= ROUNDING_BYTES:
+        return "±0%"
     return f"{(each.measured - each.predicted) / each.predicted:+.0%}"
