@@ -24,10 +24,17 @@ class Hog:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.plan.hog"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.total = self._ask("look")["total"]
+        alone = self._ask("look")
+        self.total, self.whole = alone["total"], alone["free"]
 
     def leave(self, free_bytes: int) -> int:
-        """Bytes that are free now: at most `free_bytes`, at least a page less."""
+        """Bytes that are free now: at most `free_bytes`, at least a page less.
+
+        Gives everything back first and waits until nobody else holds any: an engine that has ended gives its memory
+        back a moment later, and what it still held would be free beyond the budget.
+        """
+        self._ask(f"leave {self.total}")
+        self.settle(self.whole)
         return int(self._ask(f"leave {free_bytes}")["free"])
 
     def watch(self) -> None:

@@ -75,10 +75,10 @@ def test_tokens_of_one_picture(width: int, height: int, max_pixels: int | None, 
     [
         (SMOLVLM, (640, 640), None, 16 * 66 + 4 + 67),
         (SMOLVLM, (1280, 720), None, 12 * 66 + 3 + 67),
-        (SMOLVLM, (1280, 720), 512 * 512, 67),
+        (SMOLVLM, (1280, 720), 512 * 512, 333),
         (SMOLVLM, (100, 101), 1024 * 1024, 4 * 66 + 2 + 67),
         (replace(SMOLVLM, knows_blank_line=False), (100, 101), 1024 * 1024, 4 * 66 + 3 + 67),
-        (replace(SMOLVLM, knows_markers=False), (9, 9), 512 * 512, 66 + len("<global-img>")),
+        (replace(SMOLVLM, knows_markers=False), (9, 9), 512 * 512, 392),
         (GEMMA3, (4000, 30), None, 260),
         (LLAVA_NEXT, (336, 336), None, 24 * 24 + 24 + 576),
     ],
@@ -188,7 +188,7 @@ def test_thin_pictures_can_take_more_than_their_pixels_say() -> None:
         (QWEN3_VL, 262_144, 1024),
         (QWEN3_VL, None, 65_536),
         (SMOLVLM, None, 17 * 1024),
-        (SMOLVLM, 512**2, 1024),
+        (SMOLVLM, 512**2, 5 * 1024),
         (GEMMA3, None, 4096),
         (LLAVA_NEXT, None, 5 * 576),
     ],
@@ -200,7 +200,7 @@ def test_patches_of_the_largest_picture(vision: Vision, max_pixels: int | None, 
 def test_limits_worth_planning_with() -> None:
     assert pixel_limits(TINY) == (81_920, 65_536)
     assert pixel_limits(QWEN3_VL)[:2] == (16_777_216, 1920 * 1080)
-    assert pixel_limits(SMOLVLM) == (2048**2, 1536**2, 1024**2, 512**2)
+    assert pixel_limits(SMOLVLM) == (2048**2, 1536**2, 1024**2)
     assert pixel_limits(GEMMA3) == pixel_limits(LLAVA_NEXT) == ()
 
 

@@ -15,11 +15,13 @@ NUMBERED_MARKERS = 6
 def tiles_edge(vision: Tiles, max_pixels: int | None) -> int:
     """The longest edge to ask of the processor, so that a square picture gets no more than `max_pixels`.
 
-    It is a multiple of the tile's: otherwise transformers' two ways to count tiles could disagree.
+    It is a multiple of the tile's: otherwise transformers' two ways to count tiles could disagree. And at least two
+    tiles: of a picture that stays whole transformers says that it has none, and the engine dies of it (seen with
+    vLLM 0.26 and transformers 5.17; 5.19's `get_number_of_image_patches` says the same).
     """
     if max_pixels is None or max_pixels >= vision.longest_edge**2:
         return vision.longest_edge
-    return max(1, math.isqrt(max_pixels) // vision.tile_edge) * vision.tile_edge
+    return min(vision.longest_edge, max(2, math.isqrt(max_pixels) // vision.tile_edge) * vision.tile_edge)
 
 
 def tiles_tokens(width: int, height: int, vision: Tiles, max_pixels: int | None) -> int:

@@ -121,9 +121,17 @@ def pixel_limits(vision: Vision) -> tuple[int, ...]:
             smaller = (area for area in PICTURE_AREAS if vision.min_pixels <= area < vision.max_pixels)
             return (vision.max_pixels, *smaller)
         case Tiles():
-            edges = range(vision.tile_edge * (vision.longest_edge // vision.tile_edge), 0, -vision.tile_edge)
+            most, least = vision.longest_edge // vision.tile_edge, min(2, vision.longest_edge // vision.tile_edge)
+            edges = range(vision.tile_edge * most, vision.tile_edge * (least - 1), -vision.tile_edge)
             return tuple(dict.fromkeys((vision.longest_edge**2, *(edge**2 for edge in edges))))
     return ()
+
+
+def nearest_limit(vision: Vision, max_pixels: int) -> int:
+    """The limit that this model's processor can keep to for `max_pixels`: its own most, or whole tiles."""
+    if isinstance(vision, Tiles):
+        return tiles.tiles_edge(vision, max_pixels) ** 2
+    return min(max_pixels, vision.max_pixels)
 
 
 def clip_max_pixels(vision: Vision, frames: int, frame_pixels: int) -> int | None:

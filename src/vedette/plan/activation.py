@@ -36,7 +36,7 @@ class Load:
     picture_tokens: int
     """Of one largest picture; 0 where nothing is to be seen."""
     clip_tokens: int
-    """Of one clip; 0 where clips are off."""
+    """Of the longest clip that the engine makes room for, whether such a one can come or not; 0 where clips are off."""
     fp8_cache: bool = False
 
 
@@ -78,7 +78,7 @@ def _latent_bytes(model: Model, load: Load) -> int:
     if not any(layers.kind is CacheKind.LATENT for layers in model.cache_layers):
         return 0
     tokens = min(max(8 * load.max_model_len, 64 * load.concurrency), LATENT_WORKSPACE_TOKENS)
-    unfolded = model.attention_heads * 2 * model.head_size
+    unfolded = model.attention_heads * 5 * model.head_size  # both at once, then keys, and values as wide as keys
     return (tokens * unfolded + load.batched_tokens * 5 * model.hidden_size) * DTYPE_BYTES[model.dtype]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from vedette.errors import BadInputError
 from vedette.models.facts import Model
-from vedette.models.visual import most_clip_tokens, most_picture_tokens, pixel_limits
+from vedette.models.visual import clip_max_pixels, most_clip_tokens, most_picture_tokens, nearest_limit, pixel_limits
 from vedette.plan.plan import Backend, Wish, Workload
 
 COMFORTABLE_CONTEXT = 2048
@@ -144,8 +144,9 @@ class Ladder:
         clip_pixels = None
         if vision is not None and ask.images:
             visual = most_picture_tokens(vision, ask.image_max_pixels)
-            if ask.videos and vision.video_max_pixels is not None and ask.image_max_pixels is not None:
-                clip_pixels = min(vision.video_max_pixels, CLIP_FRAMES * ask.image_max_pixels)
+            if ask.videos and ask.image_max_pixels is not None:
+                clip_pixels = clip_max_pixels(vision, CLIP_FRAMES, ask.image_max_pixels)
+            if clip_pixels is not None:
                 clip = most_clip_tokens(vision, CLIP_FRAMES, clip_pixels)
         left = ask.max_model_len - max(ask.images * visual, clip)
         answer = wish.answer_tokens or min(self._answer_tokens(), (left - (wish.prompt_tokens or 0)) // 2)
@@ -225,14 +226,11 @@ class Ladder:
         """Picture sizes to try, largest first; [None] where no limit can be set."""
         vision, wished = self.model.vision, self.wish.image_max_pixels
         limits = pixel_limits(vision) if vision is not None and self._images()[0] else ()
-        if not limits:
+        if vision is None or not limits:
             return [None]
-        if wished is not None:
-            largest = min(wished, limits[0])
-            if not self.relaxed:
-                return [largest]
-        else:
-            largest = min(self._liking.pixels, limits[0])
+        largest = nearest_limit(vision, wished or self._liking.pixels)
+        if wished is not None and not self.relaxed:
+            return [largest]
         return [largest, *(limit for limit in limits if limit < largest)]
 
 

