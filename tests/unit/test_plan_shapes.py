@@ -1,0 +1,56 @@
+"""Plans of published models of every architecture: what depends on how they see, cache and compute."""
+
+import dataclasses
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from bench.plan.shapes import make_shape
+from vedette.device.catalogue import device_named
+from vedette.device.facts import Device
+from vedette.models.facts import Model
+from vedette.models.read import read_model
+from vedette.models.visual import encoder_patches
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Wish, Workload
+
+GIB = 1024**3
+
+
+@cache
+def published(name: str) -> Model:
+    """The facts of a published model, from its configuration and headers."""
+    with tempfile.TemporaryDirectory() as directory:
+        return read_model(make_shape(name, Path(directory, name)))
+
+
+def jetson(available_bytes: int) -> Device:
+    return dataclasses.replace(
+        device_named("orin-nano-8gb"),
+        memory_total_bytes=available_bytes + GIB,
+        memory_available_bytes=available_bytes,
+    )
+
+
+def test_clips_of_models_that_limit_each_frame_by_itself() -> None:
+    plan = make_plan(jetson(24 * GIB), published("Qwen2.5-VL-3B-Instruct"), Wish(Workload.CLIP))
+    assert plan.settings.image_max_pixels == plan.settings.video_max_pixels == 262_144
+    # Eight frames in pairs of 334 tokens, and no more in one step than those need.
+    assert plan.settings.max_num_batched_tokens == 4 * 334 + 2
+    assert plan.settings.processor_arguments == {
+        "images_kwargs": {"max_pixels": 262_144},
+        "videos_kwargs": {"max_pixels": 262_144},
+    }
+
+
+def test_the_encoder_has_room_for_the_clip_that_the_engine_tries_at_its_start() -> None:
+    model = published("Qwen2.5-VL-3B-Instruct")
+    # One context holds the eight frames of a clip, the other the fourteen that vLLM takes where they find room.
+    short, long = (
+        make_plan(jetson(24 * GIB), model, Wish(Workload.CLIP, concurrency=1, max_model_len=length)).memory
+        for length in (4 * 334 + 100, 4096)
+    )
+    assert model.vision is not None
+    three_pairs = 3 * encoder_patches(model.vision, 262_144) * 3 * model.vision.intermediate_size * 2
+    assert long.activation_bytes == short.activation_bytes
+    assert long.vision_activation_bytes >= short.vision_activation_bytes + three_pairs
