@@ -43,7 +43,7 @@ WANTED = frozenset(
 --hf-overrides --reasoning-parser --default-chat-template-kwargs --max-num-queued-reqs
 --disable-uvicorn-access-log --enable-sleep-mode --quantization
 VLLM_USE_RUST_FRONTEND VLLM_WORKER_MULTIPROC_METHOD VLLM_CPU_KVCACHE_SPACE VLLM_ENABLE_STARTUP_PLAN
-VLLM_NO_USAGE_STATS VLLM_HOST_IP VLLM_CACHE_ROOT VLLM_SERVER_DEV_MODE
+VLLM_ENABLE_V1_MULTIPROCESSING VLLM_NO_USAGE_STATS VLLM_HOST_IP VLLM_CACHE_ROOT VLLM_SERVER_DEV_MODE
 """.split()  # noqa: SIM905 - a list to read and to add to
 )
 KV_CACHE_DTYPES = ("fp8", "fp8_e4m3", "fp8_e5m2")

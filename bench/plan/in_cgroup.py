@@ -257,7 +257,10 @@ def machine_with(limit_mib: int | None) -> Device:
     device = read_device()
     if limit_mib is None:
         return device
-    return dataclasses.replace(device, memory_total_bytes=limit_mib * MIB, memory_available_bytes=limit_mib * MIB)
+    limit_bytes = limit_mib * MIB
+    return dataclasses.replace(
+        device, memory_total_bytes=limit_bytes, memory_available_bytes=limit_bytes, memory_limited=True
+    )
 
 
 def planned_parts(plan: Plan) -> dict[str, int]:

@@ -28,6 +28,7 @@ class AssumedShape:
     max_position_embeddings: int
     decode_weights_bytes: int
     vision_weights_bytes: int = 0
+    tokenizer_bytes: int | None = None
     dtype: str = "bfloat16"
     quantization: str | None = None
     multimodal_rotary: bool = False

@@ -93,6 +93,8 @@ class Model:
     max_position_embeddings: int
     dtype: str
     """Activation type: `bfloat16`, `float16`, `float32`."""
+    tokenizer_bytes: int | None = None
+    """Of tokenizer.json; None where there is none, or it is not known."""
     quantization: str | None = None
     """`fp8`, `awq`, `gptq`, `w4a16`, `w8a16`, `w8a8-int8`, `w8a8-fp8`, `nvfp4`, or the name that the file gives."""
     vision: Vision | None = None

@@ -46,6 +46,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     tower = frozenset(filter(belongs_to_vision, weights))
     seen = sum(weights[tensor] for tensor in tower)
     text = {tensor: size for tensor, size in weights.items() if tensor not in tower}
+    tokenizer_json = directory / "tokenizer.json"
     looked_up = sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
     return Model(
         name=name or directory.resolve().name,
@@ -67,6 +68,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         vocabulary_size=shape.vocabulary_size,
         max_position_embeddings=shape.max_position_embeddings,
         dtype=shape.dtype,
+        tokenizer_bytes=(tokenizer_json.stat().st_size or None) if tokenizer_json.is_file() else None,
         quantization=shape.quantization,
         vision=vision,
         thinks="<think>" in _read_chat_template(directory),

@@ -74,7 +74,7 @@ def read_remote(model_id: str, path: Path) -> Model:
         except VedetteError as error:
             # A person knows the model's id, not where its files were read.
             raise type(error)(error.sentence.replace(mirror, model_id), error.hint) from None
-    return replace(model, path=path)
+    return replace(model, path=path, tokenizer_bytes=sizes.get("tokenizer.json"))
 
 
 def _read_tensors(hub: "_Hub", commit: str, directory: Path, sizes: dict[str, int | None]) -> dict[str, Tensor]:

@@ -9,12 +9,15 @@ from vedette.models.visual import processor_arguments
 from vedette.plan import memory as parts
 from vedette.plan.calibration import Calibration
 from vedette.plan.climb import Choice, climb
-from vedette.plan.formats import Verdict, kv_dtype, weights_format
+from vedette.plan.formats import Verdict, advice, kv_dtype, weights_format
 from vedette.plan.gate import gate_utilization
 from vedette.plan.ladder import CLIP_FRAMES, Ladder, Rung
 from vedette.plan.plan import Backend, Concession, Context, EngineSettings, Graphs, Plan, Wish
 from vedette.plan.reasons import plan_reasons, wish_in_words
 from vedette.plan.speed import plan_speed
+
+BIDIRECTIONAL_PICTURES = {"Gemma3ForConditionalGeneration"}
+"""Architectures in which the tokens of one picture see each other."""
 
 
 def make_plan(
@@ -69,10 +72,12 @@ def _conceded(site: parts.Site, ladder: Ladder, choice: Choice) -> tuple[Choice,
 
 
 def _unsupported(site: parts.Site) -> str | None:
-    if site.backend is not Backend.CUDA:
+    cuda = site.backend is Backend.CUDA
+    capability = site.device.compute_capability if cuda else None
+    answer = weights_format(site.model.quantization, capability, gpu=cuda)
+    if answer.verdict is not Verdict.REFUSED:
         return None
-    answer = weights_format(site.model.quantization, site.device.compute_capability)
-    return answer.why if answer.verdict is Verdict.REFUSED else None
+    return f"Its weights are in {answer.title}: {answer.why}. {advice(capability)}"
 
 
 def _context(rung: Rung) -> Context:
@@ -108,8 +113,10 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
         image_max_pixels=rung.image_max_pixels,
         video_max_pixels=rung.video_max_pixels,
         video_frames=CLIP_FRAMES if rung.videos else 0,
-        processor_cache_bytes=parts.PROCESSOR_CACHE_BYTES if looked_at else 0,
+        processor_cache_bytes=parts.processor_cache_bytes(rung.concurrency * rung.images, rung.image_max_pixels),
         reasoning_parser="qwen3" if model.thinks else None,
+        # One core is left to the server: a thread for each stalls whenever anything else wants one.
+        threads=None if cuda else max(1, site.device.cpu_count - 1),
         processor_arguments=(
             processor_arguments(looked_at, rung.image_max_pixels, rung.video_max_pixels) if looked_at else {}
         ),
@@ -121,6 +128,12 @@ def _eight_bit_cache(site: parts.Site) -> str | None:
     """The type in which the device can keep keys and values in 8 bits; None if it cannot, or no layer would gain."""
     if site.backend is not Backend.CUDA or not any(layers.key_size for layers in site.model.cache_layers):
         return None
-    answer = kv_dtype(site.device.compute_capability, site.model.head_size)
+    if site.device.compute_capability is None:  # of a GPU: not known
+        return None
+    answer = kv_dtype(
+        site.device.compute_capability,
+        site.model.head_size,
+        bidirectional_pictures=site.model.architecture in BIDIRECTIONAL_PICTURES,
+    )
     # One that has to be asked for has not been tried on such a board yet: not unless wished for.
     return answer.dtype if answer.attention_backend is None else None

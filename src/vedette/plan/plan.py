@@ -141,6 +141,8 @@ class EngineSettings:
     """Frames taken of a clip; 0 where clips are off."""
     processor_cache_bytes: int
     reasoning_parser: str | None
+    threads: int | None = None
+    """Threads that compute; None where a GPU does."""
     prefix_caching: bool = True
     attention_backend: str | None = None
     """None leaves the choice to the engine."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vedette.plan import memory as parts
 from vedette.plan.climb import Choice
-from vedette.plan.formats import Verdict, weights_format
+from vedette.plan.formats import Verdict, advice, weights_format
 from vedette.plan.ladder import Rung
 from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Memory, Reason, Wish
 
@@ -71,7 +71,8 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
     if need.runtime_bytes:
         yield reason("runtime", "CUDA's context and libraries, which vLLM does not count", assumed)
     where = "RAM beside the GPU" if need.host_available_bytes is not None else "the same memory"
-    yield reason("host", f"vLLM's own processes, in {where}", Basis.ASSUMED)
+    tokenizers = f"{gib(parts.tokenizers_bytes(model))} of it tokenizers"
+    yield reason("host", f"vLLM's own processes, in {where}; {tokenizers}", Basis.ASSUMED)
     yield reason("reserve", _reserve_story(site), Basis.ASSUMED)
     yield reason(
         "available",
@@ -96,6 +97,8 @@ def _weights_story(site: parts.Site, settings: EngineSettings) -> str:
 
 
 def _reserve_story(site: parts.Site) -> str:
+    if not parts.reserve_bytes(site.device):
+        return "none: the memory is the engine's own"
     if site.device.memory_limited or not site.device.unified_memory:
         return "for what comes and goes; the memory is the engine's own"
     return "left to the system: 3 % of what is available, at least 0.25 GiB"
@@ -146,6 +149,16 @@ def _why_chosen(wished: int | None, liked: int | None, value: int, choice: Choic
     return f"less than {liked:,}, with which {gib(choice.liked_need.total_bytes)} would be needed"
 
 
+def _format_reason(site: parts.Site) -> Reason:
+    """What the device makes of the checkpoint's format, and which others it runs."""
+    cuda = site.backend is Backend.CUDA
+    capability = site.device.compute_capability if cuda else None
+    found = weights_format(site.model.quantization, capability, gpu=cuda)
+    others = f". {advice(capability).rstrip('.')}" if capability is not None or not cuda else ""
+    basis = Basis.ASSUMED if found.verdict is Verdict.UNKNOWN else Basis.COMPUTED
+    return Reason("weights_format", found.title, found.why + others, basis)
+
+
 def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) -> Iterator[Reason]:
     graphs = {
         Graphs.EAGER: "a CPU has no graphs; compiled, it starts 44 s later and holds 0.4 GiB more",
@@ -154,10 +167,7 @@ def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) 
     }
     yield Reason("graphs", settings.graphs.value, graphs[settings.graphs], Basis.COMPUTED)
     yield Reason("dtype", settings.dtype, "the type of the model's weights", Basis.COMPUTED)
-    if site.model.quantization is not None and settings.backend is Backend.CUDA:
-        found = weights_format(site.model.quantization, site.device.compute_capability)
-        basis = Basis.ASSUMED if found.verdict is Verdict.UNKNOWN else Basis.COMPUTED
-        yield Reason("weights_format", site.model.quantization, found.why, basis)
+    yield _format_reason(site)
     if settings.kv_cache_dtype is not None:
         why = "keys and values of 8 bits: half the memory, where 16 bits would leave too short a context"
         yield Reason("kv_cache_dtype", settings.kv_cache_dtype, why, Basis.COMPUTED)
