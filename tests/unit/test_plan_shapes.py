@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bench.plan.shapes import make_shape
 from vedette.device.catalogue import device_named
-from vedette.device.facts import Device
+from vedette.device.facts import Device, Family
 from vedette.models.facts import Model
 from vedette.models.read import read_model
 from vedette.models.visual import encoder_patches
 from vedette.plan.make import make_plan
-from vedette.plan.plan import Wish, Workload
+from vedette.plan.plan import Basis, Wish, Workload
 
 GIB = 1024**3
 
@@ -54,3 +54,46 @@ def test_the_encoder_has_room_for_the_clip_that_the_engine_tries_at_its_start() 
     three_pairs = 3 * encoder_patches(model.vision, 262_144) * 3 * model.vision.intermediate_size * 2
     assert long.activation_bytes == short.activation_bytes
     assert long.vision_activation_bytes >= short.vision_activation_bytes + three_pairs
+
+
+def gpu(compute_capability: tuple[int, int] | None) -> Device:
+    return dataclasses.replace(
+        jetson(24 * GIB),
+        name="some GPU",
+        family=Family.NVIDIA,
+        unified_memory=False,
+        compute_capability=compute_capability,
+        host_memory_available_bytes=16 * GIB,
+    )
+
+
+def test_a_gpu_of_unknown_compute_capability_is_no_cpu() -> None:
+    model = published("Qwen3-8B-NVFP4")
+    plan = make_plan(gpu(None), model, Wish())
+    assert plan.fits  # a processor would refuse it
+    (reason,) = [reason for reason in plan.reasons if reason.subject == "weights_format"]
+    assert "not known" in reason.why
+    assert reason.basis is Basis.ASSUMED
+    assert plan.settings.kv_cache_dtype is None
+    plain = make_plan(gpu(None), published("Qwen3-0.6B"), Wish())
+    assert [reason.basis for reason in plain.reasons if reason.subject == "weights_format"] == [Basis.COMPUTED]
+
+
+def test_what_a_device_cannot_run_is_said_with_what_it_can() -> None:
+    plan = make_plan(dataclasses.replace(gpu(None), family=Family.CPU), published("Qwen3-8B-NVFP4"), Wish())
+    assert not plan.fits
+    assert plan.unsupported is not None
+    assert plan.unsupported.startswith("Its weights are in NVFP4: vLLM has no kernel for it on a CPU. This CPU runs ")
+
+
+def test_pictures_whose_tokens_see_each_other_get_8_bit_caches_only_where_every_backend_reads_them() -> None:
+    def kept_in(compute_capability: tuple[int, int]) -> set[str | None]:
+        devices = [
+            dataclasses.replace(gpu(compute_capability), memory_available_bytes=size * GIB // 8)
+            for size in range(80, 120)
+        ]
+        wish = Wish(max_model_len=8192, concurrency=4)
+        return {make_plan(device, published("gemma-3-4b-it"), wish).settings.kv_cache_dtype for device in devices}
+
+    assert kept_in((8, 7)) == {None}
+    assert kept_in((8, 9)) == {None, "fp8"}

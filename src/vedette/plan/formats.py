@@ -72,6 +72,7 @@ class _Rule:
     cpu_why: str = "vLLM has no kernel for it on a CPU"
 
 
+_NO_CAPABILITY = "the GPU's compute capability is not known:"
 _ANY = (0, 1000)
 _LAYERS = "model_executor/layers/quantization"
 _KERNELS = "model_executor/kernels/linear"
@@ -182,12 +183,21 @@ _RULES: dict[str | None, _Rule] = {
 }
 
 
-def weights_format(quantization: str | None, compute_capability: ComputeCapability | None) -> Format:
-    """What a GPU of this compute capability, or a CPU (None), makes of weights in this format."""
+def weights_format(
+    quantization: str | None, compute_capability: ComputeCapability | None, *, gpu: bool = False
+) -> Format:
+    """What a GPU of this compute capability, or a CPU (None), makes of weights in this format.
+
+    gpu: without a compute capability it is a GPU all the same, of which that is not known.
+    """
     rule = _RULES.get(quantization)
     if rule is None:
         why = f"vedette does not know the format {quantization!r}; whether vLLM runs it here shows at its start"
         return Format(quantization, Verdict.UNKNOWN, why, f"{_LAYERS}/__init__.py (0.32.0)")
+    if compute_capability is None and gpu:
+        verdict = Verdict.UNKNOWN if quantization else Verdict.NATIVE
+        why = f"{_NO_CAPABILITY} whether it runs {rule.title} shows at the engine's start"
+        return Format(quantization, verdict, why if quantization else rule.native_why, rule.source)
     if compute_capability is None:
         return Format(quantization, rule.cpu, rule.cpu_why, f"{_KERNELS}/__init__.py (0.32.0)")
     capability = 10 * compute_capability[0] + compute_capability[1]

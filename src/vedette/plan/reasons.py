@@ -159,6 +159,16 @@ def _format_reason(site: parts.Site) -> Reason:
     return Reason("weights_format", found.title, found.why + others, basis)
 
 
+def _format_reason(site: parts.Site) -> Reason:
+    """What the device makes of the checkpoint's format, and which others it runs."""
+    cuda = site.backend is Backend.CUDA
+    capability = site.device.compute_capability if cuda else None
+    found = weights_format(site.model.quantization, capability, gpu=cuda)
+    others = f". {advice(capability).rstrip('.')}" if capability is not None or not cuda else ""
+    basis = Basis.ASSUMED if found.verdict is Verdict.UNKNOWN else Basis.COMPUTED
+    return Reason("weights_format", found.title, found.why + others, basis)
+
+
 def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) -> Iterator[Reason]:
     graphs = {
         Graphs.EAGER: "a CPU has no graphs; compiled, it starts 44 s later and holds 0.4 GiB more",
