@@ -175,6 +175,20 @@ def test_an_engine_that_lacks_one_of_its_version_s_options_is_refused_unless_it_
         serve_arguments(TEXT, GPU, "0.32.0", options - {"--kv-cache-memory-bytes"})
 
 
+def test_an_engine_on_a_cpu_is_lean_whatever_the_caller_s_environment_says() -> None:
+    settings = dataclasses.replace(TEXT, backend=Backend.CPU, graphs=Graphs.EAGER, capture_sizes=(), threads=3)
+    caller = {"OMP_NUM_THREADS": "64", "MALLOC_ARENA_MAX": "8", "PATH": "/bin"}
+    found = inherited_environment(caller) | serve_environment(Path("/cache"), settings, "0.32.0")
+    gpu = inherited_environment(caller) | serve_environment(Path("/cache"), TEXT, "0.32.0")
+    assert dict(found.items() - gpu.items()) == {
+        "OMP_NUM_THREADS": "3",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "MALLOC_TRIM_THRESHOLD_": "65536",
+    }
+
+
 def test_nothing_that_bends_the_plan_is_inherited() -> None:
     caller = {"PATH": "/bin", "VLLM_CPU_KVCACHE_SPACE": "40", "CUDA_VISIBLE_DEVICES": "0", "HF_TOKEN": "secret"}
     assert inherited_environment(caller) == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0"}

@@ -95,6 +95,7 @@ def test_a_vision_language_model(model: Path) -> None:
     assert found.name == "small"
     assert found.path == model
     assert (found.layers, found.kv_heads, found.head_size, found.hidden_size) == (6, 2, 64, 320)
+    assert found.tokenizer_bytes == 2
     assert found.weights_bytes == 2 * (1280 * 4 + 100 + 21)
     assert found.vision_weights_bytes == 42
     assert found.decode_weights_bytes == 2 * (1280 * 4 + 100)

