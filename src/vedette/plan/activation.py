@@ -42,20 +42,21 @@ class Load:
 
 def step_bytes(model: Model, load: Load, backend: Backend, unified: bool) -> tuple[int, int]:
     """Peak of one step: of the language model, and what looking at pictures adds to that."""
-    text = _text_bytes(model, load)
+    layer, sampled = _layer_bytes(model, load), _sampler_bytes(model, load)
+    text = max(layer, _latent_bytes(model, load), sampled)
     seen = _encoder_bytes(model, load) if load.images else 0
     kept = _encoder_outputs_bytes(model, load) if load.images else 0
     # The encoder runs before the language model, which finds the memory free again, its outputs apart.
     vision = max(0, seen - text) + kept
-    if backend is Backend.CPU:  # some kernels work in float32, and nothing is handed back between the two
-        return 2 * text, seen + kept
+    if backend is Backend.CPU:  # some layers work in float32, and nothing is handed back before the encoder's turn
+        return max(2 * layer, sampled), seen + kept
     slack = ALLOCATOR_SLACK[unified]
     text = round(text * slack) + _workspace_bytes(model, load) + buffer_bytes(model, load)
     return text, round(vision * slack)
 
 
-def _text_bytes(model: Model, load: Load) -> int:
-    """The widest layer for every token of a step, or the sampler, whichever is more."""
+def _layer_bytes(model: Model, load: Load) -> int:
+    """The widest layer, for every token of a step."""
     hidden = model.hidden_size
     attention = (model.attention_heads + 2 * model.kv_heads) * model.head_size
     queries = model.attention_heads * model.head_size
@@ -67,10 +68,14 @@ def _text_bytes(model: Model, load: Load) -> int:
     each = elements * DTYPE_BYTES[model.dtype]
     if model.quantization == "fp8":
         each += model.intermediate_size
+    return load.batched_tokens * each
+
+
+def _sampler_bytes(model: Model, load: Load) -> int:
+    """Choosing the next word, beside what the layers hand on."""
     # The older model runner sorts in 14 bytes for each word, and in 200 however few the requests are.
     sampled = max(14 * load.concurrency, 200) * model.vocabulary_size
-    sampled += load.batched_tokens * hidden * DTYPE_BYTES[model.dtype]
-    return max(load.batched_tokens * each, _latent_bytes(model, load), sampled)
+    return sampled + load.batched_tokens * model.hidden_size * DTYPE_BYTES[model.dtype]
 
 
 def _latent_bytes(model: Model, load: Load) -> int:
