@@ -168,7 +168,8 @@ def test_the_shipped_model_on_a_small_machine() -> None:
     plan = make_plan(cpu(8 * GIB), TINY, Wish())
     assert plan.fits
     assert (plan.context.max_model_len, plan.context.concurrency) == (4096, 4)
-    assert (plan.context.visual_tokens, plan.context.image_max_pixels) == (82, 81_920)
+    # A square takes 82 tokens, the thinnest picture that is not refused 151 at most.
+    assert (plan.context.visual_tokens, plan.context.image_max_pixels) == (151, 81_920)
     assert (plan.settings.images_per_prompt, plan.settings.videos_per_prompt) == (2, 1)
     assert plan.settings.graphs is Graphs.EAGER
     assert plan.settings.gpu_memory_utilization is None

@@ -14,6 +14,8 @@ PLANNED_ASPECT_RATIO = 4
 """How many times as long as wide the pictures are that are planned for."""
 FRAMES_PER_SECOND = 2.0
 """Of clips, unless said otherwise; only the length of the times in words depends on it."""
+LONGEST_CLIP_S = 9_999.0
+"""Later times have more digits, each of them a token."""
 PICTURE_AREAS = (1920 * 1080, 1280 * 720, 640 * 480, 512**2, 448**2, 384**2, 320**2, 256**2)
 """Limits worth planning with, besides the model's own, where any area can be set."""
 
@@ -51,6 +53,11 @@ def most_picture_tokens(
 def most_tokens_of_any_picture(vision: Vision, max_pixels: int | None = None) -> int:
     """An upper bound for every picture that the processor accepts, however thin."""
     return most_picture_tokens(vision, max_pixels, budget.MAX_ASPECT_RATIO)
+
+
+def most_tokens_of_any_clip(vision: Vision, frames: int, max_pixels: int | None = None) -> int:
+    """An upper bound for every clip that the processor accepts, however thin, and up to `LONGEST_CLIP_S` long."""
+    return most_clip_tokens(vision, frames, max_pixels, budget.MAX_ASPECT_RATIO, frames / LONGEST_CLIP_S)
 
 
 def clip_tokens(

@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 
 from vedette.errors import BadInputError
 from vedette.models.facts import Model
-from vedette.models.visual import clip_max_pixels, most_clip_tokens, most_picture_tokens, nearest_limit, pixel_limits
+from vedette.models.visual import (
+    clip_max_pixels,
+    most_tokens_of_any_clip,
+    most_tokens_of_any_picture,
+    nearest_limit,
+    pixel_limits,
+)
 from vedette.plan.plan import Backend, Wish, Workload
 
 COMFORTABLE_CONTEXT = 2048
@@ -143,11 +149,11 @@ class Ladder:
         visual = clip = 0
         clip_pixels = None
         if vision is not None and ask.images:
-            visual = most_picture_tokens(vision, ask.image_max_pixels)
+            visual = most_tokens_of_any_picture(vision, ask.image_max_pixels)
             if ask.videos and ask.image_max_pixels is not None:
                 clip_pixels = clip_max_pixels(vision, CLIP_FRAMES, ask.image_max_pixels)
             if clip_pixels is not None:
-                clip = most_clip_tokens(vision, CLIP_FRAMES, clip_pixels)
+                clip = most_tokens_of_any_clip(vision, CLIP_FRAMES, clip_pixels)
         left = ask.max_model_len - max(ask.images * visual, clip)
         answer = wish.answer_tokens or min(self._answer_tokens(), (left - (wish.prompt_tokens or 0)) // 2)
         if self.relaxed:
@@ -202,7 +208,7 @@ class Ladder:
         vision, wish = self.model.vision, self.wish
         if vision is None or (wish.image_max_pixels is None and wish.images_per_request is None):
             return 0
-        return self._images()[0] * most_picture_tokens(vision, self._pixels()[0])
+        return self._images()[0] * most_tokens_of_any_picture(vision, self._pixels()[0])
 
     def _concurrencies(self) -> list[int]:
         wished = self.wish.concurrency

@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 from vedette.device.facts import Device, Family
 from vedette.models.facts import CacheKind, Model
+from vedette.models.vision import Vision
 from vedette.models.visual import most_clip_tokens, most_picture_tokens, profiled_clip_tokens
 from vedette.plan.activation import DTYPE_BYTES, Load, step_bytes
 from vedette.plan.calibration import Calibration, affordable_bytes, corrected
 from vedette.plan.kv import kv_cache_bytes
-from vedette.plan.ladder import Rung
+from vedette.plan.ladder import CLIP_FRAMES, Rung
 from vedette.plan.plan import Backend, Memory
 
 MIB = 1024**2
@@ -81,16 +82,15 @@ def _computed(site: Site, load: Load) -> Memory:
 
 
 def _load_of(model: Model, rung: Rung) -> Load:
-    vision, limits = model.vision, (rung.image_max_pixels, rung.video_max_pixels)
-    profiled = profiled_clip_tokens(vision, rung.videos, rung.max_model_len, *limits) if vision else 0
+    vision, pixels, clip_pixels = model.vision, rung.image_max_pixels, rung.video_max_pixels
     return Load(
         max_model_len=rung.max_model_len,
         concurrency=rung.concurrency,
         batched_tokens=rung.batched_tokens,
         images=rung.images,
-        image_max_pixels=rung.image_max_pixels,
-        picture_tokens=rung.visual_tokens,
-        clip_tokens=max(rung.clip_tokens, profiled),
+        image_max_pixels=pixels,
+        picture_tokens=most_picture_tokens(vision, pixels) if vision and rung.images else 0,
+        clip_tokens=_clip_tokens(vision, CLIP_FRAMES, rung.max_model_len, pixels, clip_pixels),
         fp8_cache=rung.fp8_cache,
     )
 
@@ -98,22 +98,27 @@ def _load_of(model: Model, rung: Rung) -> Load:
 def _load_then(model: Model, calibration: Calibration) -> Load:
     """What was asked of the engine that was measured."""
     then, vision = calibration.conditions, model.vision
-    clip = then.video_max_pixels if then.videos_per_prompt else None
-    clip_tokens = 0
-    if vision and clip:
-        limits = (then.image_max_pixels, clip)
-        profiled = profiled_clip_tokens(vision, then.videos_per_prompt, then.max_model_len, *limits)
-        clip_tokens = max(most_clip_tokens(vision, then.video_frames, clip), profiled)
+    pixels, clip_pixels = then.image_max_pixels, then.video_max_pixels
     return Load(
         max_model_len=then.max_model_len,
         concurrency=then.max_num_seqs,
         batched_tokens=then.max_num_batched_tokens,
         images=then.images_per_prompt,
-        image_max_pixels=then.image_max_pixels,
-        picture_tokens=most_picture_tokens(vision, then.image_max_pixels) if vision and then.images_per_prompt else 0,
-        clip_tokens=clip_tokens,
+        image_max_pixels=pixels,
+        picture_tokens=most_picture_tokens(vision, pixels) if vision and then.images_per_prompt else 0,
+        clip_tokens=_clip_tokens(vision, then.video_frames, then.max_model_len, pixels, clip_pixels),
         fp8_cache=calibration.key.kv_cache_dtype is not None,
     )
+
+
+def _clip_tokens(
+    vision: Vision | None, frames: int, max_model_len: int, image_max_pixels: int | None, video_max_pixels: int | None
+) -> int:
+    """Of one clip, or of the longer one that vLLM tries at its start; 0 where clips are off."""
+    if vision is None or video_max_pixels is None:
+        return 0
+    profiled = profiled_clip_tokens(vision, 1, max_model_len, image_max_pixels, video_max_pixels)
+    return max(most_clip_tokens(vision, frames, video_max_pixels), profiled)
 
 
 def _same_kind(calibration: Calibration, rung: Rung) -> bool:

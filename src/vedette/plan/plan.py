@@ -107,7 +107,7 @@ class Context:
 
     max_model_len: int
     visual_tokens: int
-    """Visual tokens of one largest picture, markers included; 0 for a text model."""
+    """The most that one picture takes, whatever its shape, markers included; 0 for a text model."""
     images_per_request: int
     prompt_tokens: int
     answer_tokens: int

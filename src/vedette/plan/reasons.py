@@ -125,7 +125,7 @@ def _context_reasons(site: parts.Site, wish: Wish, choice: Choice) -> Iterator[R
         if rung.image_max_pixels is not None:
             yield chosen("image_max_pixels", "image_max_pixels", wish.image_max_pixels)
         holds = f"a request may hold {rung.images}" + (f", or a clip of {rung.clip_tokens}" if rung.clip_tokens else "")
-        why = f"of one largest picture with its markers; {holds}"
+        why = f"the most that one picture takes, whatever its shape, markers included; {holds}"
         yield Reason("visual_tokens", str(rung.visual_tokens), why, Basis.COMPUTED)
     elif model.vision is not None or model.unknown_vision:
         why = (

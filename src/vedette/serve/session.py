@@ -87,7 +87,7 @@ class Session:
     async def _report(self) -> None:
         async for status in self._backend.watch():
             context = self._backend.context
-            limits = Limits(context.answer_tokens, _frame_pixels(context.image_max_pixels)) if context else None
+            limits = Limits(context.answer_tokens, frame_pixels(context.image_max_pixels)) if context else None
             await self._send(Status(status, time.time(), self._backend.thinks, self._backend.sees, limits))
             if self._backend.client is not None and context is not None:
                 self._engine_ready.set()
@@ -184,7 +184,7 @@ class Session:
 
     def _pixels(self) -> int:
         _, context = ready(self._backend)
-        return _frame_pixels(context.image_max_pixels)
+        return frame_pixels(context.image_max_pixels)
 
     async def _answer(self, wish: Start, frame: Frame | None) -> None:
         """Streams the answer to one frame to the page. Raises as the engine client does."""
@@ -237,7 +237,7 @@ class Session:
         return self._allowance >= 0
 
 
-def _frame_pixels(image_max_pixels: int | None) -> int:
+def frame_pixels(image_max_pixels: int | None) -> int:
     return min(image_max_pixels or MAX_FRAME_PIXELS, MAX_FRAME_PIXELS)
 
 
