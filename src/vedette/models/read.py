@@ -1,6 +1,7 @@
 """Reads a model's facts from its directory: configuration, processor files, chat template, tensor headers."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, w
 MOST_JSON_BYTES = 32_000_000
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
 """Any of these holds a tokenizer; without one the engine dies half a minute into its start."""
+_DENSE = re.compile(r"layers\.\d+\.mlp\.(?:gate|up|gate_up|down)_proj\.")
+"""A feed-forward part that every token goes through. A mixture of experts may give its size and have none."""
 HINT = "Fetch the model again or name another one."
 
 
@@ -47,6 +50,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     seen = sum(weights[tensor] for tensor in tower)
     text = {tensor: size for tensor, size in weights.items() if tensor not in tower}
     tokenizer_json = directory / "tokenizer.json"
+    dense = not shape.experts or any(_DENSE.search(tensor) for tensor in text)
     looked_up = sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
     return Model(
         name=name or directory.resolve().name,
@@ -61,7 +65,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         weight_only_extra_bytes=weight_only_extra_bytes(tensors, shape),
         layers=shape.layers,
         hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
+        intermediate_size=shape.intermediate_size if dense else shape.expert_intermediate_size,
         attention_heads=shape.attention_heads,
         kv_heads=shape.kv_heads,
         head_size=shape.head_size,

@@ -62,7 +62,7 @@ def _layer_bytes(model: Model, load: Load) -> int:
     queries = model.attention_heads * model.head_size
     # Gate, up and their product; residual, input and output (Gemma normalises both once more).
     dense = 3 * model.intermediate_size + (5 if "Gemma" in model.architecture else 4) * hidden
-    elements = max(dense, 4 * hidden + 2 * attention + queries)
+    elements = max(dense, 3 * hidden + 2 * attention + queries)
     if any(layers.kind is CacheKind.STATE for layers in model.cache_layers):
         elements = max(elements, 15 * hidden)  # linear attention keeps its projections and a convolution of them
     each = elements * DTYPE_BYTES[model.dtype]

@@ -218,6 +218,8 @@ def graph_bytes(model: Model) -> int:
         return 136 * MIB
     if any(layers.kind is CacheKind.SLIDING for layers in model.cache_layers):
         return 90 * MIB
+    if model.experts is not None:
+        return 40 * MIB
     return 72 * MIB if model.quantization is None else 32 * MIB
 
 
