@@ -1,8 +1,8 @@
 """Host memory of a true `vllm serve`, process by process, and the time to ready, by way of starting its engine.
 
-    python -m bench.plan.host_memory MODEL_DIRECTORY OUT
+    python -m bench.plan.host_memory MODEL_DIRECTORY OUT [WAY,…]
 
-Ways: spawn (a second interpreter), fork (of the API server), rust (vLLM's own front end, where its binary is there).
+Ways: spawn (a second interpreter), fork (of the API server), one (the engine in the server's process), rust (vLLM's own front end, where its binary is there).
 """
 
 import contextlib
@@ -23,13 +23,16 @@ MIB = 1024**2
 READY_SECONDS = 120.0
 
 
-def compare(directory: Path, out: Path) -> None:
+def compare(directory: Path, out: Path, ways: tuple[str, ...] = ()) -> None:
     """Starts the server each way and prints its processes' memory; writes OUT/host.jsonl."""
     for way, environment in (
         ("spawn", {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}),
         ("fork", {"VLLM_WORKER_MULTIPROC_METHOD": "fork"}),
+        ("one", {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}),
         ("rust", {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_USE_RUST_FRONTEND": "1"}),
     ):
+        if ways and way not in ways:
+            continue
         if way == "rust" and not _has_rust():
             print("host rust: not measured, this vLLM has no vllm-rs binary")
             continue
@@ -124,4 +127,4 @@ def _has_rust() -> bool:
 
 
 if __name__ == "__main__":
-    compare(Path(sys.argv[1]), Path(sys.argv[2]))
+    compare(Path(sys.argv[1]), Path(sys.argv[2]), tuple("".join(sys.argv[3:4]).split(",")) if sys.argv[3:] else ())

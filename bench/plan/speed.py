@@ -83,17 +83,19 @@ def run(way: str, directory: Path, hog: Hog, plan: Plan, scratch: Path) -> dict[
     found: dict[str, Any] = {}
     for spared in CONTEXT_BYTES:
         arguments = flags(way, directory, plan, (BUDGET - spared) / hog.total)
-        found = _measure(arguments, hog, plan, scratch)
+        found = _measure(way, arguments, hog, plan, scratch)
         found["spared"] = spared
         if found.get("ready_s") is not None or way == "planned":
             break
     return found
 
 
-def _measure(arguments: tuple[str, ...], hog: Hog, plan: Plan, scratch: Path) -> dict[str, Any]:
+def _measure(way: str, arguments: tuple[str, ...], hog: Hog, plan: Plan, scratch: Path) -> dict[str, Any]:
     cache, log = scratch / "cache", scratch / "speed.log"
     shutil.rmtree(cache, ignore_errors=True)  # what was compiled before would make this start faster
     environment = os.environ | serve_environment(cache, for_version(plan.settings), VERSION)
+    if way != "planned":
+        del environment["VLLM_WORKER_MULTIPROC_METHOD"]  # vedette's own doing
     free = hog.settle(BUDGET)
     hog.watch()
     with log.open("wb") as out:
