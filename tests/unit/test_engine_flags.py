@@ -176,13 +176,17 @@ def test_an_engine_that_lacks_one_of_its_version_s_options_is_refused_unless_it_
 
 
 def test_an_engine_on_a_cpu_is_lean_whatever_the_caller_s_environment_says() -> None:
-    settings = dataclasses.replace(TEXT, backend=Backend.CPU, graphs=Graphs.EAGER, capture_sizes=(), threads=3)
-    caller = {"OMP_NUM_THREADS": "64", "MALLOC_ARENA_MAX": "8", "PATH": "/bin"}
-    found = inherited_environment(caller) | serve_environment(Path("/cache"), settings, "0.32.0")
-    gpu = inherited_environment(caller) | serve_environment(Path("/cache"), TEXT, "0.32.0")
-    assert dict(found.items() - gpu.items()) == {
+    def told(settings: EngineSettings) -> dict[str, str]:
+        caller = {"OMP_NUM_THREADS": "64", "MALLOC_ARENA_MAX": "8", "PATH": "/bin"}
+        return inherited_environment(caller) | serve_environment(Path("/cache"), settings, "0.32.0")
+
+    roomy = dataclasses.replace(TEXT, backend=Backend.CPU, graphs=Graphs.EAGER, capture_sizes=(), threads=3)
+    tight = dataclasses.replace(roomy, returns_memory=True)
+    assert dict(told(roomy).items() - told(TEXT).items()) == {
         "OMP_NUM_THREADS": "3",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    }
+    assert dict(told(tight).items() - told(roomy).items()) == {
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_THRESHOLD_": "65536",
         "MALLOC_TRIM_THRESHOLD_": "65536",

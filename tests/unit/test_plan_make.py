@@ -329,6 +329,15 @@ def test_one_core_is_left_to_the_server() -> None:
     assert make_plan(jetson(8 * GIB), TINY, Wish()).settings.threads is None
 
 
+def test_memory_is_only_returned_where_it_is_tight() -> None:
+    wish = Wish(max_model_len=2048, concurrency=4)
+    for model in (TINY, catalogue_model("smollm2-135m-instruct")):
+        needed = make_plan(cpu(0), model, wish).memory.total_bytes
+        assert make_plan(cpu(needed + 4 * MIB), model, wish).settings.returns_memory
+        assert not make_plan(cpu(8 * GIB), model, wish).settings.returns_memory
+        assert not make_plan(jetson(needed + 4 * MIB), model, wish).settings.returns_memory
+
+
 def test_few_small_pictures_need_a_small_cache() -> None:
     small = make_plan(cpu(8 * GIB), TINY, Wish(concurrency=1, images_per_request=1, image_max_pixels=65_536))
     large = make_plan(cpu(8 * GIB), TINY, Wish(concurrency=8, image_max_pixels=81_920))

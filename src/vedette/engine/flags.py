@@ -14,14 +14,13 @@ from vedette.engine.versions import Dialect, EngineVersionError, dialect_of
 from vedette.plan.plan import Backend, EngineSettings, Graphs
 
 _GIB = 1024**3
-_LEAN_ON_CPU = {
-    # The model runs in the engine core, as on a GPU, and not in a worker of its own: 0.4 GiB less (docs/notes/plan.md).
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    # Large blocks go back to the system: weights before they are repacked, pictures, what a step computes.
+_RETURNING_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "65536",
     "MALLOC_TRIM_THRESHOLD_": "65536",
 }
+"""Large blocks go back to the system at once: SmolLM2 held 107 MiB less, and took 2.2 s instead of 1.4 for a prompt of
+1,400 tokens, whose tensors the system has to make anew each time (docs/notes/plan.md)."""
 _INHERITED = re.compile("PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|LD_PRELOAD|(CUDA|NVIDIA|OMP|KMP)_.*")
 
 
@@ -67,10 +66,14 @@ def serve_environment(cache: Path, settings: EngineSettings, version: str) -> di
         "TRITON_CACHE_DIR": str(cache / "triton"),
     }
     if settings.backend is Backend.CPU:
-        environment |= _LEAN_ON_CPU | {"OMP_NUM_THREADS": str(settings.threads)}
+        # The model runs in the engine core, as on a GPU, and not in a worker of its own: 0.4 GiB less. vLLM then leaves
+        # it to others to say how many threads compute.
+        environment |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(settings.threads)}
     else:
         # A fork of the server has everything imported: on one H100 ready after 31 s instead of 63, in 485 MiB less.
         environment["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
+    if settings.returns_memory:
+        environment |= _RETURNING_MEMORY
     dialect = dialect_of(version)
     if settings.attention_backend is not None and not dialect.knows("--attention-backend"):
         name = f"VLLM_ATTENTION_BACKEND {settings.attention_backend}"

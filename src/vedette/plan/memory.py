@@ -205,7 +205,7 @@ def repacked_bytes(model: Model, backend: Backend) -> int:
     """Input embedding and output head once more each: a processor gets its weights in another order.
 
     Of these two vLLM keeps the original as well, tied or not (vocab_parallel_embedding.py); of all other layers it
-    drops it, and the allocator gives it back (engine/flags.py, docs/notes/plan.md).
+    drops it, and the allocator gives it back if it is told to (engine/flags.py, docs/notes/plan.md).
     """
     if backend is not Backend.CPU or model.quantization is not None:
         return 0

@@ -143,6 +143,8 @@ class EngineSettings:
     reasoning_parser: str | None
     threads: int | None = None
     """Threads that compute; None where a GPU does."""
+    returns_memory: bool = False
+    """On a CPU: large blocks go back to the system as soon as they are free. Prompts are then read more slowly."""
     prefix_caching: bool = True
     attention_backend: str | None = None
     """None leaves the choice to the engine."""
