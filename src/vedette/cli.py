@@ -16,7 +16,7 @@ import click
 
 from vedette import __version__, instance
 from vedette.config import Home, read_home, read_settings
-from vedette.errors import NotRunningError, VedetteError
+from vedette.errors import BadInputError, NotRunningError, VedetteError
 from vedette.plan_command import json_flag, plan, wish_options
 from vedette.terminal import Screen, describe_device, make_screen
 
@@ -26,7 +26,10 @@ def main() -> None:
     try:
         vedette(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        if "--json" in sys.argv:
+            _show_error(BadInputError(error.format_message(), f"See `{_command_path(error)} --help`."))
+        else:
+            error.show()
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(130)
@@ -39,6 +42,11 @@ def main() -> None:
         where = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         _show_error(VedetteError(f"A file could not be written or read ({where}).", "Mend that, then try again."))
         sys.exit(1)
+
+
+def _command_path(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"vedette {context.info_name}" if context and context.parent else "vedette"
 
 
 def _show_error(error: VedetteError) -> None:

@@ -1,5 +1,6 @@
 """Settings in layers: defaults < configuration file < environment < command line, each value with its origin."""
 
+import difflib
 import os
 import re
 import sys
@@ -24,6 +25,15 @@ MOST_PICTURE_SIDE = 65_535
 """Pixels; no JPEG is wider or higher."""
 
 WorkloadName = Literal["live", "clip", "chat", "api"]
+_KINDS = {
+    "model": "a name, a directory or a Hugging Face id, as a text",
+    "host": "an address, as a text",
+    "workload": "live, clip, chat or api",
+    "picture": 'width and height in pixels, as a text: "640x480"',
+    "torch_index": "an address, as a text",
+}
+_NUMBER = "a whole number"
+"""What every other setting is."""
 
 
 class Layer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -228,8 +238,23 @@ def _layer(raw: Mapping[str, Any], origin: str, strict: bool = True) -> Layer:
     try:
         return msgspec.convert(dict(raw), Layer, strict=strict)
     except msgspec.ValidationError as error:
-        known = ", ".join(Layer.__struct_fields__)
-        raise ConfigError(f"A setting from {origin} cannot be used: {error}.", f"The settings are {known}.") from error
+        raise _unusable(raw, str(error), origin) from error
+
+
+def _unusable(raw: Mapping[str, Any], found: str, origin: str) -> ConfigError:
+    """What is wrong with the first setting that is; found: what msgspec says of it."""
+    known = Layer.__struct_fields__
+    unknown = next((name for name in raw if name not in known), None)
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown, known, n=1)
+        suggestion = f"Did you mean {near[0]}? " if near else ""
+        return ConfigError(
+            f"There is no setting {unknown!r} (from {origin}).", f"{suggestion}The settings are {', '.join(known)}."
+        )
+    name = next(name for name in known if name in raw and f"`$.{name}`" in found)
+    return ConfigError(
+        f"{name} is {raw[name]!r} (from {origin}), which cannot be.", f"Write {_KINDS.get(name, _NUMBER)}."
+    )
 
 
 def _check_ranges(settings: Settings) -> None:

@@ -63,7 +63,7 @@ def propose(settings: Settings, home: Home, device_name: str | None = None) -> P
 
     Raises DeviceError, ModelNotFoundError or ModelCorruptError; a plan that does not fit is returned, not raised.
     """
-    device = device_named(device_name) if device_name else read_device(storage=home.data)
+    device = device_named(device_name) if device_name is not None else read_device(storage=home.data)
     source, model = _known(settings, home, device)
     wish = wish_of(settings)
     calibration = calibration_for(device, model, wish, home)
@@ -97,14 +97,18 @@ def propose_packed(
     settings: Settings, models: Sequence[str], home: Home, device_name: str | None = None
 ) -> PackedProposal:
     """As `propose`, for several models that are to serve side by side."""
-    device = device_named(device_name) if device_name else read_device(storage=home.data)
+    device = device_named(device_name) if device_name is not None else read_device(storage=home.data)
     found = [_known(dataclasses.replace(settings, model=name), home, device) for name in models]
-    packing = pack(device, [(model, wish_of(settings)) for _, model in found])
+    wishes = [_wish_for(model, wish_of(settings)) for _, model in found]
+    packing = pack(device, [(model, wish) for (_, model), wish in zip(found, wishes, strict=True)])
     by_name = {model.name: (source, model) for source, model in found}
 
     def proposals(plans: tuple[Plan, ...]) -> tuple[Proposal, ...]:
-        wish = wish_of(settings)
-        return tuple(Proposal(device, *by_name[plan.model_name], wish, plan, home.cache, None) for plan in plans)
+        return tuple(
+            Proposal(device, source, model, _wish_for(model, wish_of(settings)), plan, home.cache, None)
+            for plan in plans
+            for source, model in [by_name[plan.model_name]]
+        )
 
     return PackedProposal(device, proposals(packing.together), proposals(packing.in_turns))
 
@@ -168,6 +172,13 @@ def wish_of(settings: Settings) -> Wish:
         concurrency=settings.concurrency,
         max_model_len=settings.context,
     )
+
+
+def _wish_for(model: Model, wish: Wish) -> Wish:
+    """Of several models, those that see get the pictures."""
+    if model.vision is not None:
+        return wish
+    return dataclasses.replace(wish, image_max_pixels=None, images_per_request=None)
 
 
 def does_not_fit(plan: Plan) -> DoesNotFitError:

@@ -31,6 +31,34 @@ def test_an_unknown_model_is_refused_with_the_nearest(tmp_path: Path) -> None:
     assert list((tmp_path / "run").iterdir()) == []
 
 
+@pytest.mark.parametrize("wrong", [("--for", "party"), ("--context", "abc"), ("--nosuch",), ("--diff", "a")])
+def test_a_wrong_command_line_is_also_told_as_json(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    result = run_vedette(tmp_path, "plan", "--json", *wrong)
+    assert result.returncode == 2
+    error = json.loads(result.stdout)
+    assert error["event"] == "error"
+    assert error["sentence"]
+    assert error["hint"].startswith("See `vedette ")
+    assert result.stderr == ""
+    told = run_vedette(tmp_path, "plan", *wrong)
+    assert told.returncode == 2
+    assert "Error: " in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("--device", ""), "no device named ''"),
+        (("",), "no model named ''"),
+        (("ernie-4.5-0.3b", "--images", "2"), "takes no pictures"),
+        (("vedette-tiny", "--images", "64"), "more than the 4,096 that it knows"),
+        (("./model.gguf",), "GGUF"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_sentence(tmp_path: Path, asked: tuple[str, ...], says: str) -> None:
+    assert_refused(run_vedette(tmp_path, "plan", *asked), says)
+
+
 def test_an_error_as_json_is_one_object(tmp_path: Path) -> None:
     result = run_vedette(tmp_path, "plan", "no-such-model", "--json")
     assert result.returncode == 1

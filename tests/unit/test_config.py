@@ -51,6 +51,23 @@ def test_what_is_no_size_of_a_picture_is_refused(written: str) -> None:
         join_layers({"environment": parse_environment({"VEDETTE_PICTURE": written})})
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('context = "big"', r"context is 'big' \(from settings.toml\), which cannot be. Write a whole number."),
+        ("images = true", "images is True .* whole number"),
+        ("picture = 640", "picture is 640 .*640x480"),
+        ("model = 3", "model is 3 .* name"),
+        ('workload = "dance"', "workload is 'dance' .* live, clip, chat or api"),
+        ("contxt = 5", "no setting 'contxt' .*Did you mean context"),
+        ("zzz = 5", "no setting 'zzz' .*The settings are model"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_says_which_kind_it_is(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse_file(text, Path("settings.toml"))
+
+
 def test_an_unknown_workload_is_refused() -> None:
     with pytest.raises(ConfigError, match="workload"):
         parse_file('workload = "dance"', FILE)

@@ -98,9 +98,15 @@ WISHES = st.builds(
 MEMORIES = st.integers(0, 40 * GIB)
 
 
+def fair(model: Model, wish: Wish) -> Wish:
+    """No pictures of a model that takes none."""
+    return wish if model.vision else dataclasses.replace(wish, image_max_pixels=None, images_per_request=None)
+
+
 @settings(max_examples=150)
 @given(model=MODELS, wish=WISHES, available=MEMORIES)
 def test_a_plan_that_fits_never_takes_more_than_there_is(model: Model, wish: Wish, available: int) -> None:
+    wish = fair(model, wish)
     for device in (cpu(available), jetson(available), gpu(available, 4 * GIB)):
         plan = make_plan(device, model, wish)
         memory, context = plan.memory, plan.context
@@ -118,6 +124,7 @@ def test_a_plan_that_fits_never_takes_more_than_there_is(model: Model, wish: Wis
 @settings(max_examples=100)
 @given(model=MODELS, wish=WISHES, available=MEMORIES, more=MEMORIES)
 def test_more_memory_never_gives_less(model: Model, wish: Wish, available: int, more: int) -> None:
+    wish = fair(model, wish)
     for make in (cpu, jetson):
         less, greater = make_plan(make(available), model, wish), make_plan(make(available + more), model, wish)
         assert greater.context.max_model_len >= less.context.max_model_len
@@ -129,6 +136,7 @@ def test_more_memory_never_gives_less(model: Model, wish: Wish, available: int, 
 @settings(max_examples=60)
 @given(model=MODELS, wish=WISHES)
 def test_one_byte_less_than_needed_does_not_fit(model: Model, wish: Wish) -> None:
+    wish = fair(model, wish)
     short = make_plan(cpu(0), model, wish)
     needed = short.memory.total_bytes
     # The reserve is a share of what is available: look for the least that fits just above the bare need.
@@ -148,6 +156,7 @@ def test_one_byte_less_than_needed_does_not_fit(model: Model, wish: Wish) -> Non
 @settings(max_examples=60)
 @given(model=MODELS, wish=WISHES, available=MEMORIES)
 def test_wishes_are_kept(model: Model, wish: Wish, available: int) -> None:
+    wish = fair(model, wish)
     plan = make_plan(jetson(available), model, wish)
     context = plan.context
     if plan.concession is not None:
@@ -239,19 +248,55 @@ def test_a_gate_that_a_fitting_plan_passes() -> None:
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        (Wish(max_model_len=-1), "A context of -1 cannot be"),
+        (Wish(max_model_len=-1), "A context of -1 tokens cannot be"),
         (Wish(concurrency=0), "A concurrency of 0"),
         (Wish(answer_tokens=1 << 40), "An answer of"),
-        (Wish(max_model_len=5000), "no more than 4096 positions"),
+        (Wish(max_model_len=5000), "no more than 4,096 positions"),
         (Wish(image_max_pixels=100), "too small to be seen"),
         (Wish(images_per_request=-2), "-2 pictures"),
-        (Wish(max_model_len=256, answer_tokens=4000), "do not all fit"),
-        (Wish(prompt_tokens=4000, answer_tokens=4000), "do not all fit"),
+        (Wish(max_model_len=256, answer_tokens=3000), "3,183 .* more than the 256 asked for.* at least 3,183"),
+        (Wish(prompt_tokens=4000, answer_tokens=4000), r"8,151 .*answer 4,000\), more than the 4,096 that it knows"),
+        (Wish(image_max_pixels=1 << 32), "A picture of 4,294,967,296 pixels"),
     ],
 )
 def test_impossible_wishes_are_one_clear_sentence(wish: Wish, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         make_plan(cpu(8 * GIB), TINY, wish)
+
+
+@pytest.mark.parametrize(
+    ("wish", "least"),
+    [
+        (Wish(max_model_len=256, answer_tokens=3000, prompt_tokens=100), 3251),
+        (Wish(max_model_len=100, answer_tokens=50), 233),
+        (Wish(max_model_len=100), 199),
+        (Wish(max_model_len=64, prompt_tokens=3, images_per_request=2, image_max_pixels=70_000), 321),
+    ],
+)
+def test_what_a_refusal_says_to_ask_for_is_granted(wish: Wish, least: int) -> None:
+    with pytest.raises(BadInputError, match=f"at least {least:,}, or for less"):
+        make_plan(cpu(8 * GIB), TINY, wish)
+    assert make_plan(cpu(8 * GIB), TINY, dataclasses.replace(wish, max_model_len=least)).fits
+    with pytest.raises(BadInputError, match="at least"):
+        make_plan(cpu(8 * GIB), TINY, dataclasses.replace(wish, max_model_len=least - 1))
+
+
+@pytest.mark.parametrize("wish", [Wish(images_per_request=1), Wish(image_max_pixels=640 * 480)])
+def test_pictures_cannot_be_wished_of_a_model_that_does_not_see(wish: Wish) -> None:
+    with pytest.raises(BadInputError, match="takes no pictures"):
+        make_plan(cpu(8 * GIB), catalogue_model("ernie-4.5-0.3b"), wish)
+    unknown = dataclasses.replace(TINY, vision=None, unknown_vision=True)
+    with pytest.raises(BadInputError, match="how Qwen3VLForConditionalGeneration turns them into tokens is not known"):
+        make_plan(cpu(8 * GIB), unknown, wish)
+
+
+def test_a_wish_that_one_model_cannot_grant_chooses_another() -> None:
+    small, large = TINY, dataclasses.replace(TINY, name="large", max_position_embeddings=32_768)
+    found = [("small", small), ("large", large), ("blind", catalogue_model("smollm2-135m-instruct"))]
+    assert choose_model(jetson(16 * GIB), found, Wish(max_model_len=16_384))[0] == "large"
+    assert choose_model(jetson(16 * GIB), found[::-1], Wish(images_per_request=1))[0] == "large"
+    with pytest.raises(BadInputError, match="no more than 4,096"):
+        choose_model(jetson(16 * GIB), found, Wish(max_model_len=100_000))
 
 
 def test_a_machine_without_a_gpu_gets_the_shipped_model() -> None:

@@ -69,7 +69,7 @@ def entry_named(name: str) -> tuple[str, Entry] | None:
     wanted = name.lower()
     for key, entry in catalogue().items():
         hub = (entry.hub or "").lower()
-        if wanted in {key.lower(), hub, hub.rpartition("/")[2]}:
+        if wanted and wanted in {key.lower(), hub, hub.rpartition("/")[2]}:
             return key, entry
     return None
 

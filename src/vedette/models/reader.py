@@ -33,7 +33,9 @@ class ConfigReader:
         if value is None:
             raise ModelCorruptError(f"{self.where} lacks {name}.", HINT)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < MOST:
-            raise ModelCorruptError(f"{name} in {self.where} is {_shown(value)}, not a positive whole number.", HINT)
+            raise ModelCorruptError(
+                f"{name} in {self.where} is {_shown(value)}, not a positive whole number below {MOST:,}.", HINT
+            )
         return value
 
     def number(self, name: str, default: float | None = None, most: float = MOST) -> float:

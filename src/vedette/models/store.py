@@ -66,7 +66,18 @@ def read_source(source: Source) -> Model | None:
     named = entry_named(source.name)
     if named is not None:
         return assumed_model(named[0], source.path)
-    return read_remote(source.hub_id, source.path) if source.hub_id else None
+    return _read_from_hub(source.hub_id, source.path) if source.hub_id else None
+
+
+def _read_from_hub(hub_id: str, path: Path) -> Model:
+    try:
+        return read_remote(hub_id, path)
+    except ModelNotFoundError as error:
+        known = [entry.hub for entry in catalogue().values() if entry.hub is not None]
+        near = difflib.get_close_matches(hub_id, known, n=1, cutoff=0.8)
+        if not near:
+            raise
+        raise ModelNotFoundError(error.sentence, f"Did you mean {near[0]}? {error.hint}") from error
 
 
 def candidates(models_dir: Path) -> list[tuple[Source, Model]]:
@@ -127,6 +138,11 @@ def _directory_source(argument: str) -> Source:
             f"{argument} names the home directory of a user that this machine does not have.",
             "Name the directory that holds the model's config.json by its full path.",
         ) from error
+    if directory.suffix.lower() == ".gguf":
+        raise ModelNotFoundError(
+            f"{argument} is a GGUF file, and vedette serves models in the safetensors format.",
+            "Name the directory of the model that it was made from.",
+        )
     if not _is_directory(directory):
         raise ModelNotFoundError(
             f"{argument} is no directory that can be read.", "Name the directory that holds the model's config.json."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from vedette.device.facts import Device, Family
-from vedette.errors import DoesNotFitError
+from vedette.errors import BadInputError, DoesNotFitError
 from vedette.models.facts import Model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Wish
@@ -19,7 +19,8 @@ def choose_model(device: Device, candidates: Sequence[tuple[Source, Model]], wis
     """The first of `candidates` (best first) that sees and fits, else the first that fits.
 
     On a machine without a GPU only models small enough to answer at a bearable pace count.
-    Raises DoesNotFitError, naming the one that came closest, if none fits.
+    Raises DoesNotFitError, naming the one that came closest, if none fits, and BadInputError for a wish that none
+    could grant.
     """
     quick = [
         (source, model)
@@ -27,7 +28,14 @@ def choose_model(device: Device, candidates: Sequence[tuple[Source, Model]], wis
         if device.family is not Family.CPU or model.weights_bytes <= MOST_CPU_WEIGHTS_BYTES
     ]
     seeing_first = sorted(quick, key=lambda candidate: candidate[1].vision is None)
-    plans = [(make_plan(device, model, wish), source, model) for source, model in seeing_first]
+    plans, refused = [], None
+    for source, model in seeing_first:
+        try:
+            plans.append((make_plan(device, model, wish), source, model))
+        except BadInputError as error:  # this one cannot grant the wish; another may
+            refused = refused or error
+    if refused is not None and not plans:
+        raise refused
     for plan, source, model in plans:
         if plan.fits:
             return source, model

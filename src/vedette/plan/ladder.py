@@ -27,7 +27,8 @@ CLIP_FRAMES = 8
 LEAST_PROMPT_TOKENS = 32
 LEAST_ANSWER_TOKENS = 16
 MOST_WISHED = 1 << 24
-"""No context, picture or concurrency is as large as this: a slip of the finger, not a wish."""
+"""No context, answer or concurrency is as large as this: a slip of the finger, not a wish."""
+MOST_PIXELS = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,24 @@ class Ladder:
         """`less` with another context; None unless `more` differs from it in nothing but the context."""
         return self._resized(less, max_model_len) if self._resized(more, less.max_model_len) == less else None
 
+    def refusal(self) -> BadInputError:
+        """What to say where there is no rung at all: the least that was asked for is longer than the context."""
+        vision, wish, known = self.model.vision, self.wish, self.model.max_position_embeddings
+        fewest = self._images()[1]
+        pictures = fewest * most_tokens_of_any_picture(vision, self._pixels()[-1]) if vision and fewest else 0
+        parts = {
+            f"{fewest} picture{'s' * (fewest > 1)}": pictures,
+            "prompt": wish.prompt_tokens or LEAST_PROMPT_TOKENS,
+            "answer": wish.answer_tokens or LEAST_ANSWER_TOKENS,
+        }
+        needed = sum(parts.values())
+        told = ", ".join(f"{name} {tokens:,}" for name, tokens in parts.items() if tokens)
+        return BadInputError(
+            f"What you ask of {self.model.name} takes a context of {needed:,} tokens ({told}), more than "
+            + (f"the {wish.max_model_len:,} asked for." if wish.max_model_len else f"the {known:,} that it knows."),
+            f"Ask for a context of at least {needed:,}, or for less." if needed <= known else "Ask for less of these.",
+        )
+
     def _resized(self, rung: Rung, max_model_len: int) -> Rung | None:
         asked = (rung.concurrency, rung.images, rung.videos, rung.image_max_pixels, rung.fp8_cache)
         return self._rung(_Ask(max_model_len, *asked))
@@ -155,7 +174,8 @@ class Ladder:
             if clip_pixels is not None:
                 clip = most_tokens_of_any_clip(vision, CLIP_FRAMES, clip_pixels)
         left = ask.max_model_len - max(ask.images * visual, clip)
-        answer = wish.answer_tokens or min(self._answer_tokens(), (left - (wish.prompt_tokens or 0)) // 2)
+        spare = left - (wish.prompt_tokens or LEAST_PROMPT_TOKENS)
+        answer = wish.answer_tokens or min(self._answer_tokens(), (left - (wish.prompt_tokens or 0)) // 2, spare)
         if self.relaxed:
             answer = min(answer, max(LEAST_ANSWER_TOKENS, left // 2))
         prompt = wish.prompt_tokens or left - answer
@@ -264,25 +284,30 @@ def _up_to_power_of_two(value: int) -> int:
 def check_wish(model: Model, wish: Wish) -> None:
     """Raises BadInputError for sizes that cannot be: not positive, absurd, or more than the model knows."""
     sizes = {
-        "a context": wish.max_model_len,
-        "a prompt": wish.prompt_tokens,
-        "an answer": wish.answer_tokens,
-        "a concurrency": wish.concurrency,
-        "a picture": wish.image_max_pixels,
+        "A context of {} tokens": (wish.max_model_len, MOST_WISHED),
+        "A prompt of {} tokens": (wish.prompt_tokens, MOST_WISHED),
+        "An answer of {} tokens": (wish.answer_tokens, MOST_WISHED),
+        "A concurrency of {}": (wish.concurrency, MOST_WISHED),
+        "A picture of {} pixels": (wish.image_max_pixels, MOST_PIXELS),
     }
-    for what, size in sizes.items():
-        if size is not None and not 1 <= size < MOST_WISHED:
-            raise BadInputError(f"{what.capitalize()} of {size} cannot be.", "Ask for a positive size.")
+    for what, (size, most) in sizes.items():
+        if size is not None and not 1 <= size < most:
+            raise BadInputError(f"{what.format(f'{size:,}')} cannot be.", f"Ask for 1 to {most - 1:,}.")
     if wish.images_per_request is not None and not 0 <= wish.images_per_request <= 64:
         raise BadInputError(f"{wish.images_per_request} pictures in one request cannot be.", "Ask for 0 to 64.")
     if wish.max_model_len and wish.max_model_len > model.max_position_embeddings:
         raise BadInputError(
-            f"{model.name} knows no more than {model.max_position_embeddings} positions, not {wish.max_model_len}.",
-            f"Ask for a context of at most {model.max_position_embeddings}.",
+            f"{model.name} knows no more than {model.max_position_embeddings:,} positions, not {wish.max_model_len:,}.",
+            f"Ask for a context of at most {model.max_position_embeddings:,}.",
+        )
+    if model.vision is None and wish.images_per_request != 0 and (wish.images_per_request or wish.image_max_pixels):
+        unknown = f": how {model.architecture} turns them into tokens is not known" if model.unknown_vision else ""
+        raise BadInputError(
+            f"{model.name} takes no pictures{unknown}.", "Leave pictures out (`--images 0`), or name another model."
         )
     limits = pixel_limits(model.vision) if model.vision else ()
     if wish.image_max_pixels is not None and limits and wish.image_max_pixels < limits[-1] // 64:
         raise BadInputError(
-            f"Pictures of {wish.image_max_pixels} pixels are too small to be seen by {model.name}.",
-            f"Ask for at least {limits[-1] // 64} pixels.",
+            f"Pictures of {wish.image_max_pixels:,} pixels are too small to be seen by {model.name}.",
+            f"Ask for at least {limits[-1] // 64:,} pixels.",
         )

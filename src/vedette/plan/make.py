@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from vedette.device.facts import Device, Family
-from vedette.errors import BadInputError
 from vedette.models.facts import Model
 from vedette.models.visual import processor_arguments
 from vedette.plan import memory as parts
@@ -42,10 +41,7 @@ def make_plan(
     wished = Ladder(model, wish, backend, fp8_cache=_eight_bit_cache(site) is not None)
     choice = climb(site, wished)
     if choice is None:
-        raise BadInputError(
-            f"The wished pictures, prompt and answer do not all fit into the context of {model.name}.",
-            f"Ask for less, or for a longer context (at most {model.max_position_embeddings}).",
-        )
+        raise wished.refusal()
     choice, concession = _conceded(site, wished, choice)
     settings = _settings(site, choice)
     unsupported = _unsupported(site)
