@@ -175,7 +175,8 @@ class Ladder:
                 clip = most_tokens_of_any_clip(vision, CLIP_FRAMES, clip_pixels)
         left = ask.max_model_len - max(ask.images * visual, clip)
         spare = left - (wish.prompt_tokens or LEAST_PROMPT_TOKENS)
-        answer = wish.answer_tokens or min(self._answer_tokens(), (left - (wish.prompt_tokens or 0)) // 2, spare)
+        half = max(LEAST_ANSWER_TOKENS, (left - (wish.prompt_tokens or 0)) // 2)
+        answer = wish.answer_tokens or min(self._answer_tokens(), half, spare)
         if self.relaxed:
             answer = min(answer, max(LEAST_ANSWER_TOKENS, left // 2))
         prompt = wish.prompt_tokens or left - answer
@@ -303,7 +304,8 @@ def check_wish(model: Model, wish: Wish) -> None:
     if model.vision is None and wish.images_per_request != 0 and (wish.images_per_request or wish.image_max_pixels):
         unknown = f": how {model.architecture} turns them into tokens is not known" if model.unknown_vision else ""
         raise BadInputError(
-            f"{model.name} takes no pictures{unknown}.", "Leave pictures out (`--images 0`), or name another model."
+            f"{model.name} takes no pictures{unknown}.",
+            "Leave pictures out (`--images 0`), or name another model.",
         )
     limits = pixel_limits(model.vision) if model.vision else ()
     if wish.image_max_pixels is not None and limits and wish.image_max_pixels < limits[-1] // 64:
