@@ -124,7 +124,7 @@ def test_a_window_over_all_layers_or_none(changes: dict[str, Any], kind: CacheKi
 def test_what_is_assumed_of_an_unknown_architecture_is_said() -> None:
     shape = parse(architectures=["NovelForCausalLM"], model_type="novel", sliding_window=100)
     assert kinds(shape) == [(CacheKind.FULL, 16)]
-    assert shape.assumed_parts == ("novel keeps keys and values of every token in every layer",)
+    assert shape.assumed_parts == ("keys and values of every token in every layer", "layers as wide as Llama's")
 
 
 @pytest.mark.parametrize(

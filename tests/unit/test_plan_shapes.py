@@ -11,6 +11,8 @@ from vedette.device.facts import Device, Family
 from vedette.models.facts import Model
 from vedette.models.read import read_model
 from vedette.models.visual import encoder_patches
+from vedette.plan.bars import Paper
+from vedette.plan.explain import explain_plan
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Basis, Wish, Workload
 
@@ -97,3 +99,16 @@ def test_pictures_whose_tokens_see_each_other_get_8_bit_caches_only_where_every_
 
     assert kept_in((8, 7)) == {None}
     assert kept_in((8, 9)) == {None, "fp8"}
+
+
+def test_of_an_unknown_architecture_is_said_what_was_assumed(tmp_path: Path) -> None:
+    directory = make_shape("Qwen3-0.6B", tmp_path / "martian")
+    config = directory / "config.json"
+    config.write_text(config.read_text().replace("Qwen3ForCausalLM", "MartianLM").replace('"qwen3"', '"martian"'))
+    plan = make_plan(jetson(8 * GIB), read_model(directory), Wish())
+    bases = {reason.subject: reason.basis for reason in plan.reasons}
+    assert {bases[part] for part in ("architecture", "kv_cache", "activation")} == {Basis.ASSUMED}
+    told = explain_plan(plan, ["vllm", "serve", "martian", "--dtype", "bfloat16"], Paper(100, colour=False))
+    assert "MartianLM: vedette does not know it; assumed: keys and values of every token" in " ".join(told.split())
+    known = make_plan(jetson(8 * GIB), published("Qwen3-0.6B"), Wish())
+    assert {"architecture"}.isdisjoint(reason.subject for reason in known.reasons)

@@ -49,7 +49,7 @@ def parse_cache_layers(
             CacheLayers(CacheKind.SLIDING, kinds[CacheKind.SLIDING], **attention, window_tokens=window),
         )
         return tuple(cache for cache in made if cache.count), ()
-    assumed = () if known else (f"{model_type} keeps keys and values of every token in every layer",)
+    assumed = () if known else ("keys and values of every token in every layer", "layers as wide as Llama's")
     if window is not None and known:
         return (CacheLayers(CacheKind.SLIDING, layers, **attention, window_tokens=window),), ()
     return (CacheLayers(CacheKind.FULL, layers, **attention),), assumed

@@ -92,6 +92,9 @@ def _hints(plan: Plan, paper: Paper) -> list[str]:
     elif plan.concession is not None:
         missing = gib(plan.concession.missing_bytes)
         hints.append(f"This is the least of use; what you asked for ({plan.concession.wished}) needs {missing} more.")
+    for reason in plan.reasons:
+        if reason.subject == "architecture":
+            hints.append(f"{reason.value}: {reason.why}.")
     if plan.unsupported is not None:
         hints.append("→ Choose a checkpoint in another format, or another model.")
     elif not plan.fits:

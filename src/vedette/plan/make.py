@@ -18,9 +18,6 @@ from vedette.plan.speed import plan_speed
 BIDIRECTIONAL_PICTURES = {"Gemma3ForConditionalGeneration"}
 """Architectures in which the tokens of one picture see each other."""
 
-BIDIRECTIONAL_PICTURES = {"Gemma3ForConditionalGeneration"}
-"""Architectures in which the tokens of one picture see each other."""
-
 
 def make_plan(
     device: Device,

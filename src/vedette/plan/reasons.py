@@ -55,13 +55,20 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
             Basis.CALIBRATED if measured else basis,
         )
 
+    unknown = Basis.ASSUMED if model.assumed_parts else Basis.COMPUTED
+    if model.assumed_parts:
+        why = f"vedette does not know it; assumed: {', '.join(model.assumed_parts)}"
+        yield Reason("architecture", model.architecture, why, Basis.ASSUMED)
     yield reason("weights", _weights_story(site, settings), Basis.ASSUMED if model.assumed else Basis.COMPUTED)
     yield reason(
         "kv_cache",
         f"{settings.max_num_seqs} × {settings.max_model_len:,} tokens, in whole blocks as the engine groups its layers",
+        unknown,
     )
     yield reason(
-        "activation", f"{settings.max_num_batched_tokens} tokens in the widest layer, logits, workspaces and buffers"
+        "activation",
+        f"{settings.max_num_batched_tokens} tokens in the widest layer, logits, workspaces and buffers",
+        unknown,
     )
     if need.vision_activation_bytes:
         yield reason("vision_activation", "the pictures that one step may encode together, beyond that")
@@ -84,8 +91,6 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
 def _weights_story(site: parts.Site, settings: EngineSettings) -> str:
     model = site.model
     story = "the catalogue's figure" if model.assumed else "from the tensor headers"
-    if model.assumed_parts:
-        story += f" (assumed: {'; '.join(model.assumed_parts)})"
     story += f", with {gib(parts.position_cache_bytes(model, settings.max_model_len))} of position tables"
     saved = parts.position_saving(model, settings.max_model_len)
     if saved:
@@ -147,16 +152,6 @@ def _why_chosen(wished: int | None, liked: int | None, value: int, choice: Choic
     if liked == value:
         return "what one would like" if wished is None else "the most the model takes, less than you asked for"
     return f"less than {liked:,}, with which {gib(choice.liked_need.total_bytes)} would be needed"
-
-
-def _format_reason(site: parts.Site) -> Reason:
-    """What the device makes of the checkpoint's format, and which others it runs."""
-    cuda = site.backend is Backend.CUDA
-    capability = site.device.compute_capability if cuda else None
-    found = weights_format(site.model.quantization, capability, gpu=cuda)
-    others = f". {advice(capability).rstrip('.')}" if capability is not None or not cuda else ""
-    basis = Basis.ASSUMED if found.verdict is Verdict.UNKNOWN else Basis.COMPUTED
-    return Reason("weights_format", found.title, found.why + others, basis)
 
 
 def _format_reason(site: parts.Site) -> Reason:
