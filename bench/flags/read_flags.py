@@ -24,7 +24,8 @@ TABLE = Path(__file__).parents[2] / "src" / "vedette" / "engine" / "versions.tom
 # Read of every version, wherever it stood then: options, the server's own options, and what their values may be.
 SOURCES = re.compile(
     r"vllm/(envs|engine/arg_utils|entrypoints/[a-z]+/cli_args|config/(cache|compilation|model)"
-    r"|platforms/interface|(v1/)?attention/backends/registry|v1/worker/cpu_worker|multimodal/processing(/context)?)\.py"
+    r"|platforms/interface|(v1/)?attention/backends/registry|v1/worker/cpu_worker|multimodal/processing(/context)?"
+    r"|model_executor/layers/rotary_embedding/__init__)\.py"
 )
 
 # All that vedette may say to an engine: an option, `option value`, `option.key` of an option that takes JSON, or an
@@ -53,6 +54,10 @@ ATTENTION_BACKENDS = ("FLASH_ATTN", "FLASHINFER", "TRITON_ATTN", "FLEX_ATTENTION
 LATER = {
     "--kv-cache-memory-bytes cpu": ("v1/worker/cpu_worker.py", "kv_cache_memory_bytes"),
     "--mm-processor-kwargs scoped": ("multimodal/processing/context.py", '"images_kwargs"'),
+    "get_rope mrope_positions_factor": (
+        "model_executor/layers/rotary_embedding/__init__.py",
+        "mrope_positions_factor",
+    ),
     "--hf-overrides nested": ("config/model.py", "_apply_dict_overrides"),
 }
 

@@ -14,7 +14,7 @@ from vedette.device.read import read_device
 from vedette.engine import environment
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, EngineDiedError, free_port
-from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment
+from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment, substitutes
 from vedette.engine.process import Command, find_processes
 from vedette.engine.state import Cause, Life, Phase, State
 from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, EngineInstallError
@@ -29,7 +29,16 @@ from vedette.plan.document import plan_json
 from vedette.plan.explain import concession_sentence
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Context, Plan
-from vedette.proposal import calibration_for, calibrations, choose, device_json, does_not_fit, engine_json, wish_of
+from vedette.proposal import (
+    ENGINE,
+    calibration_for,
+    calibrations,
+    choose,
+    device_json,
+    does_not_fit,
+    engine_json,
+    wish_of,
+)
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""
@@ -220,7 +229,8 @@ class Deployment:
 
     def _make_plan(self, device: Device, model: Model) -> Plan:
         wish = wish_of(self._settings)
-        plan = make_plan(device, model, wish, calibration=calibration_for(device, model, wish, self._home))
+        calibration = calibration_for(device, model, wish, self._home)
+        plan = make_plan(device, model, wish, calibration=calibration, engine=ENGINE)
         if not plan.fits:
             raise does_not_fit(plan)
         self._plan = plan
@@ -247,4 +257,5 @@ def plan_events(plan: Plan, document: Mapping[str, Any]) -> list[Mapping[str, An
     found: list[Mapping[str, Any]] = [{"event": "plan", "plan": document}]
     if plan.concession is not None:
         found.append({"event": "note", "sentence": concession_sentence(plan.concession)})
+    found += [{"event": "note", "sentence": told} for told in substitutes(plan.settings, document["engine"]["version"])]
     return found

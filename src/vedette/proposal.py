@@ -12,7 +12,7 @@ from vedette.device.catalogue import device_named
 from vedette.device.facts import Device, Family
 from vedette.device.read import read_device
 from vedette.engine import environment
-from vedette.engine.flags import Target, serve_arguments, serve_environment
+from vedette.engine.flags import Target, engine_traits, serve_arguments, serve_environment
 from vedette.errors import DoesNotFitError, ModelNotFoundError
 from vedette.measure.calibration import read_calibration
 from vedette.models.facts import Model
@@ -25,6 +25,9 @@ from vedette.plan.memory import reserve_bytes
 from vedette.plan.pack import pack
 from vedette.plan.packed import Room
 from vedette.plan.plan import Plan, Wish, Workload
+
+ENGINE = engine_traits(environment.CPU_RECIPE.version)
+"""Of the one version that there is a recipe for."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Proposal:
 
     def replan(self, wish: Wish) -> Plan:
         """The plan of the same model on the same device for another wish."""
-        return make_plan(self.device, self.model, wish, calibration=self.calibration)
+        return make_plan(self.device, self.model, wish, calibration=self.calibration, engine=ENGINE)
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `vedette plan --json`."""
@@ -67,7 +70,7 @@ def propose(settings: Settings, home: Home, device_name: str | None = None) -> P
     source, model = _known(settings, home, device)
     wish = wish_of(settings)
     calibration = calibration_for(device, model, wish, home)
-    plan = make_plan(device, model, wish, calibration=calibration)
+    plan = make_plan(device, model, wish, calibration=calibration, engine=ENGINE)
     return Proposal(device, source, model, wish, plan, home.cache, calibration)
 
 
@@ -100,7 +103,7 @@ def propose_packed(
     device = device_named(device_name) if device_name is not None else read_device(storage=home.data)
     found = [_known(dataclasses.replace(settings, model=name), home, device) for name in models]
     wishes = [_wish_for(model, wish_of(settings)) for _, model in found]
-    packing = pack(device, [(model, wish) for (_, model), wish in zip(found, wishes, strict=True)])
+    packing = pack(device, [(model, wish) for (_, model), wish in zip(found, wishes, strict=True)], ENGINE)
     by_name = {model.name: (source, model) for source, model in found}
 
     def proposals(plans: tuple[Plan, ...]) -> tuple[Proposal, ...]:
@@ -122,14 +125,14 @@ def device_json(device: Device) -> dict[str, Any]:
 def choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Model | None]:
     """The model that was asked for, or the best of the catalogue that fits; None of an id that only a hub knows."""
     if settings.model is None:
-        return choose_model(device, candidates(home.models), wish_of(settings))
+        return choose_model(device, candidates(home.models), wish_of(settings), ENGINE)
     source = find_model(settings.model, home.models)
     return source, read_source(source)
 
 
 def calibration_for(device: Device, model: Model, wish: Wish, home: Home) -> Calibration | None:
     """What an earlier start with the settings that this wish leads to took."""
-    settings = make_plan(device, model, wish).settings
+    settings = make_plan(device, model, wish, engine=ENGINE).settings
     return read_calibration(
         calibrations(home), calibration_key(device, model, settings, environment.CPU_RECIPE.version)
     )

@@ -20,6 +20,13 @@ def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
     assert "more; planned: a context of" in note
 
 
+def test_what_an_older_engine_does_otherwise_is_noted() -> None:
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048)
+    older = {**proposal.as_json(), "engine": {"version": "0.13.0"}}
+    (_, note) = plan_events(proposal.plan, older)
+    assert "answered with reasoning first" in note["sentence"]
+
+
 def test_a_granted_wish_is_not_noted() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048)
     assert [event["event"] for event in plan_events(proposal.plan, proposal.as_json())] == ["plan"]

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.test_plan_shapes import jetson, published
 from vedette.engine.flags import (
     Target,
     can_limit_clips,
+    engine_traits,
     inherited_environment,
     serve_arguments,
     serve_environment,
     substitutes,
 )
 from vedette.engine.versions import EngineVersionError, dialect_of
-from vedette.plan.plan import Backend, EngineSettings, Graphs
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Backend, EngineSettings, Graphs, Wish, Workload
 
 GOLDEN = Path(__file__).with_name("flags")
 VERSIONS = ("0.11.2", "0.12.0", "0.15.1", "0.19.1", "0.20.2", "0.26.0", "0.32.0", "0.33.0")
@@ -141,6 +144,21 @@ def test_clips_are_refused_where_they_cannot_be_limited() -> None:
     assert not can_limit_clips("0.28.0")
     with pytest.raises(EngineVersionError, match="clips"):
         serve_arguments(WITH_CLIPS, GPU, "0.28.0")
+
+
+def test_a_plan_is_made_for_what_the_engine_can_do() -> None:
+    model, wish = published("Qwen3-VL-2B-Instruct"), Wish(Workload.CLIP)
+    plans = {
+        version: make_plan(jetson(24 * 1024**3), model, wish, engine=engine_traits(version))
+        for version in ("0.15.1", "0.29.0", "0.32.0")
+    }
+    for version, plan in plans.items():
+        assert serve_arguments(plan.settings, GPU, version)
+    assert [plan.settings.videos_per_prompt for plan in plans.values()] == [0, 1, 1]
+    assert "videos_per_request" in {reason.subject for reason in plans["0.15.1"].reasons}
+    # From 0.32 on the rotary table has no room to spare: 128 elements of 2 bytes for each of 4,096 positions.
+    saved = plans["0.29.0"].memory.weights_bytes - plans["0.32.0"].memory.weights_bytes
+    assert saved == 3 * 4096 * 128 * 2
 
 
 def test_a_processor_needs_a_version_that_obeys_explicit_bytes_there() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vedette.engine.versions import Dialect, EngineVersionError, dialect_of
-from vedette.plan.plan import Backend, EngineSettings, Graphs
+from vedette.plan.plan import Backend, EngineSettings, EngineTraits, Graphs
 
 _GIB = 1024**3
 _RETURNING_MEMORY = {
@@ -97,6 +97,12 @@ def substitutes(settings: EngineSettings, version: str, known_flags: frozenset[s
 def can_limit_clips(version: str) -> bool:
     """Whether this vLLM takes a limit for clips that is not the pictures'; a plan for one that cannot has no clips."""
     return dialect_of(version).knows("--mm-processor-kwargs scoped")
+
+
+def engine_traits(version: str) -> EngineTraits:
+    """What a plan has to know of this vLLM. Raises EngineVersionError as `dialect_of` does."""
+    spare = not dialect_of(version).knows("get_rope mrope_positions_factor")
+    return EngineTraits(limits_clips=can_limit_clips(version), spare_positions=spare)
 
 
 def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from vedette.device.facts import Device, Family
 from vedette.errors import BadInputError, DoesNotFitError
 from vedette.models.facts import Model
 from vedette.plan.make import make_plan
-from vedette.plan.plan import Wish
+from vedette.plan.plan import USUAL_ENGINE, EngineTraits, Wish
 
 MOST_CPU_WEIGHTS_BYTES = 500_000_000
 """A processor reads every weight once a token from memory of some 10 GB/s: with more, answers crawl."""
@@ -15,7 +15,12 @@ MOST_CPU_WEIGHTS_BYTES = 500_000_000
 Source = TypeVar("Source")
 
 
-def choose_model(device: Device, candidates: Sequence[tuple[Source, Model]], wish: Wish) -> tuple[Source, Model]:
+def choose_model(
+    device: Device,
+    candidates: Sequence[tuple[Source, Model]],
+    wish: Wish,
+    engine: EngineTraits = USUAL_ENGINE,
+) -> tuple[Source, Model]:
     """The first of `candidates` (best first) that sees and fits, else the first that fits.
 
     On a machine without a GPU only models small enough to answer at a bearable pace count.
@@ -31,7 +36,7 @@ def choose_model(device: Device, candidates: Sequence[tuple[Source, Model]], wis
     plans, refused = [], None
     for source, model in seeing_first:
         try:
-            plans.append((make_plan(device, model, wish), source, model))
+            plans.append((make_plan(device, model, wish, engine=engine), source, model))
         except BadInputError as error:  # this one cannot grant the wish; another may
             refused = refused or error
     if refused is not None and not plans:

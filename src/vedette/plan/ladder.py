@@ -95,6 +95,8 @@ class Ladder:
     backend: Backend
     fp8_cache: bool = False
     """The device can keep keys and values in 8 bits."""
+    clips: bool = True
+    """The engine can limit them."""
     relaxed: bool = False
 
     def rungs(self) -> Iterator[Rung]:
@@ -247,7 +249,7 @@ class Ladder:
         if wished is not None:
             images = wished
         fewest = images if wished is not None and not self.relaxed else min(images, 1)
-        return images, fewest, model.videos_per_prompt if self._liking.clips else 0
+        return images, fewest, model.videos_per_prompt if self._liking.clips and self.clips else 0
 
     def _pixels(self) -> list[int | None]:
         """Picture sizes to try, largest first; [None] where no limit can be set."""

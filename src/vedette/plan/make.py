@@ -11,7 +11,17 @@ from vedette.plan.climb import Choice, climb
 from vedette.plan.formats import Verdict, advice, kv_dtype, weights_format
 from vedette.plan.gate import gate_utilization
 from vedette.plan.ladder import CLIP_FRAMES, Ladder, Rung
-from vedette.plan.plan import Backend, Concession, Context, EngineSettings, Graphs, Plan, Wish
+from vedette.plan.plan import (
+    USUAL_ENGINE,
+    Backend,
+    Concession,
+    Context,
+    EngineSettings,
+    EngineTraits,
+    Graphs,
+    Plan,
+    Wish,
+)
 from vedette.plan.reasons import plan_reasons, wish_in_words
 from vedette.plan.speed import plan_speed
 
@@ -25,17 +35,19 @@ def make_plan(
     wish: Wish,
     backend: Backend | None = None,
     calibration: Calibration | None = None,
+    engine: EngineTraits = USUAL_ENGINE,
 ) -> Plan:
     """How `model` runs on `device`: the first of what one would like that fits. A wish that does not fit becomes
     a concession; if nothing fits, the plan is the least that is useful, with `fits=False` and `shortfall_bytes`.
 
     backend: the kind of engine; by default CUDA's where there is a GPU.
     calibration: what an earlier start on this device reported.
+    engine: what the version that will run can do.
     Raises BadInputError for a wish that no memory could grant.
     """
     backend = backend or (Backend.CPU if device.family is Family.CPU else Backend.CUDA)
-    site = parts.Site(device, model, backend, calibration)
-    wished = Ladder(model, wish, backend, fp8_cache=_eight_bit_cache(site) is not None)
+    site = parts.Site(device, model, backend, calibration, engine)
+    wished = Ladder(model, wish, backend, _eight_bit_cache(site) is not None, engine.limits_clips)
     choice = climb(site, wished)
     if choice is None:
         raise wished.refusal()
@@ -118,7 +130,7 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
         processor_arguments=(
             processor_arguments(looked_at, rung.image_max_pixels, rung.video_max_pixels) if looked_at else {}
         ),
-        hf_overrides=parts.position_overrides(model, rung.max_model_len),
+        hf_overrides=parts.position_overrides(site, rung.max_model_len),
     )
 
 

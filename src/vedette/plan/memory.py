@@ -10,7 +10,7 @@ from vedette.plan.activation import DTYPE_BYTES, Load, step_bytes
 from vedette.plan.calibration import Calibration, affordable_bytes, corrected
 from vedette.plan.kv import kv_cache_bytes
 from vedette.plan.ladder import CLIP_FRAMES, Rung
-from vedette.plan.plan import Backend, Memory
+from vedette.plan.plan import USUAL_ENGINE, Backend, EngineTraits, Memory
 
 MIB = 1024**2
 
@@ -50,6 +50,7 @@ class Site:
     model: Model
     backend: Backend
     calibration: Calibration | None = None
+    engine: EngineTraits = USUAL_ENGINE
 
 
 def plan_memory(site: Site, rung: Rung) -> tuple[Memory, frozenset[str]]:
@@ -154,7 +155,7 @@ def weights_bytes(site: Site, load: Load) -> int:
     """What the engine reports as loaded: weights, position tables, and buffers that are made with them."""
     model, sees = site.model, load.images > 0
     found = model.weights_bytes - (0 if sees else model.vision_weights_bytes)
-    found += position_cache_bytes(model, load.max_model_len)
+    found += position_cache_bytes(site, load.max_model_len)
     if sees:
         found += model.deepstack_levels * load.batched_tokens * model.hidden_size * DTYPE_BYTES[model.dtype]
     if site.backend is Backend.CPU:
@@ -171,34 +172,35 @@ def weights_bytes(site: Site, load: Load) -> int:
     return found
 
 
-def position_cache_bytes(model: Model, max_model_len: int) -> int:
+def position_cache_bytes(site: Site, max_model_len: int) -> int:
     """The rotary tables, which vLLM makes for every position the model knows unless it is told of fewer.
 
     Multimodal rotary embedding makes its table four times as long (vLLM, rotary_embedding/mrope.py): 0.25 GiB
-    for Qwen3-VL, as seen.
+    for Qwen3-VL, as seen with 0.26; from 0.32 on only that of models whose positions can exceed their tokens.
     """
-    return _tables_bytes(model) - position_saving(model, max_model_len)
+    return _tables_bytes(site) - position_saving(site, max_model_len)
 
 
-def position_overrides(model: Model, max_model_len: int) -> dict[str, object]:
+def position_overrides(site: Site, max_model_len: int) -> dict[str, object]:
     """What config.json is to say instead, so that the rotary tables end where the served context does."""
-    if not position_saving(model, max_model_len):
+    if not position_saving(site, max_model_len):
         return {}
     positions: dict[str, object] = {"max_position_embeddings": max_model_len}
-    return {model.text_section: positions} if model.text_section else positions
+    return {site.model.text_section: positions} if site.model.text_section else positions
 
 
-def position_saving(model: Model, max_model_len: int) -> int:
+def position_saving(site: Site, max_model_len: int) -> int:
     """What ending the rotary tables with the served context saves; 0 where that cannot be or is not worth it."""
-    if not all(rotary.follows_context for rotary in model.rotary):
+    if not all(rotary.follows_context for rotary in site.model.rotary):
         return 0
-    whole = _tables_bytes(model)
-    saving = whole - whole * max_model_len // model.max_position_embeddings
+    whole = _tables_bytes(site)
+    saving = whole - whole * max_model_len // site.model.max_position_embeddings
     return saving if saving >= WORTHWHILE_BYTES else 0
 
 
-def _tables_bytes(model: Model) -> int:
-    return sum(rotary.table_bytes for rotary in model.rotary)
+def _tables_bytes(site: Site) -> int:
+    spare = site.engine.spare_positions
+    return sum(rotary.table_bytes if spare else rotary.table_bytes // rotary.spare for rotary in site.model.rotary)
 
 
 def repacked_bytes(model: Model, backend: Backend) -> int:

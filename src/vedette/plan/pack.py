@@ -7,7 +7,7 @@ from vedette.device.facts import Device
 from vedette.models.facts import Model
 from vedette.plan.make import make_plan
 from vedette.plan.memory import reserve_bytes
-from vedette.plan.plan import Plan, Wish
+from vedette.plan.plan import USUAL_ENGINE, EngineTraits, Plan, Wish
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,11 @@ class Packing:
     """Those that find no room beside the others, planned as if alone."""
 
 
-def pack(device: Device, wanted: Sequence[tuple[Model, Wish]]) -> Packing:
+def pack(
+    device: Device,
+    wanted: Sequence[tuple[Model, Wish]],
+    engine: EngineTraits = USUAL_ENGINE,
+) -> Packing:
     """Whoever is named first is served first, but never so well that a later one goes without.
 
     A model is taken in if the least useful plans of all those before it and its own fit together. Then each is
@@ -30,16 +34,16 @@ def pack(device: Device, wanted: Sequence[tuple[Model, Wish]]) -> Packing:
     taken: list[tuple[Model, Wish, Plan]] = []
     in_turns: list[Plan] = []
     for model, wish in wanted:
-        least = make_plan(_with_memory(shared, 0, 0), model, wish)
+        least = make_plan(_with_memory(shared, 0, 0), model, wish, engine=engine)
         if least.unsupported is None and _fit(shared, [*(plan for _, _, plan in taken), least]):
             taken.append((model, wish, least))
         else:
-            in_turns.append(make_plan(device, model, wish))
+            in_turns.append(make_plan(device, model, wish, engine=engine))
     together: list[Plan] = []
     for index, (model, wish, _) in enumerate(taken):
         others = [*together, *(least for _, _, least in taken[index + 1 :])]
         free, host_free = _left(shared, others)
-        together.append(make_plan(_with_memory(shared, free, host_free), model, wish))
+        together.append(make_plan(_with_memory(shared, free, host_free), model, wish, engine=engine))
     return Packing(tuple(together), tuple(in_turns))
 
 

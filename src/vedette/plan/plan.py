@@ -20,6 +20,19 @@ class Backend(Enum):
     CUDA = "cuda"
 
 
+@dataclass(frozen=True)
+class EngineTraits:
+    """What a plan depends on of the engine's version. By default as vLLM 0.29 to 0.31 are."""
+
+    limits_clips: bool = True
+    """Clips can be limited apart from pictures; where they cannot, a plan has none."""
+    spare_positions: bool = True
+    """Rotary tables have the room for long videos that `Rotary.spare` tells of."""
+
+
+USUAL_ENGINE = EngineTraits()
+
+
 class Workload(Enum):
     """What the model will mostly be asked: it decides what is given up first when memory is short."""
 

@@ -91,8 +91,8 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
 def _weights_story(site: parts.Site, settings: EngineSettings) -> str:
     model = site.model
     story = "the catalogue's figure" if model.assumed else "from the tensor headers"
-    story += f", with {gib(parts.position_cache_bytes(model, settings.max_model_len))} of position tables"
-    saved = parts.position_saving(model, settings.max_model_len)
+    story += f", with {gib(parts.position_cache_bytes(site, settings.max_model_len))} of position tables"
+    saved = parts.position_saving(site, settings.max_model_len)
     if saved:
         story += f" ({gib(saved)} saved by ending them where the context ends)"
     if model.vision_weights_bytes and not settings.images_per_prompt:
@@ -132,6 +132,9 @@ def _context_reasons(site: parts.Site, wish: Wish, choice: Choice) -> Iterator[R
         holds = f"a request may hold {rung.images}" + (f", or a clip of {rung.clip_tokens}" if rung.clip_tokens else "")
         why = f"the most that one picture takes, whatever its shape, markers included; {holds}"
         yield Reason("visual_tokens", str(rung.visual_tokens), why, Basis.COMPUTED)
+        if not rung.videos and model.videos_per_prompt and not site.engine.limits_clips:
+            why = "this engine cannot limit them apart from pictures, as vLLM can from 0.29 on"
+            yield Reason("videos_per_request", "0", why, Basis.COMPUTED)
     elif model.vision is not None or model.unknown_vision:
         why = (
             f"how {model.architecture} turns pictures into tokens is not known: only text is served"
