@@ -10,6 +10,7 @@ from vedette.plan.calibration import (
     HOST_GROWTH_BYTES,
     OUT_OF_MEMORY_MARGIN_BYTES,
     ROUNDING_BYTES,
+    SPARE_LIBRARIES_BYTES,
     Calibration,
     Conditions,
     Key,
@@ -90,11 +91,16 @@ def test_what_the_device_holds_outside_the_account_is_the_runtimes(outside_mib: 
     assert corrected(COMPUTED, COMPUTED, measured)[0].runtime_bytes == runtime_mib * MIB
 
 
-def test_on_a_cpu_the_weights_are_in_the_processes_memory() -> None:
+@pytest.mark.parametrize(("more_mib", "planned_mib"), [(300, 300), (-300, 0)])
+def test_on_a_cpu_the_weights_are_in_the_processes_memory_and_the_peak_is_not_seen(
+    more_mib: int, planned_mib: int
+) -> None:
+    held = COMPUTED.weights_bytes + COMPUTED.host_bytes + SPARE_LIBRARIES_BYTES
     measured = dataclasses.replace(
-        calibration(host_bytes=4 * GIB + 1500 * MIB), key=dataclasses.replace(KEY, backend=Backend.CPU)
+        calibration(host_bytes=held + more_mib * MIB), key=dataclasses.replace(KEY, backend=Backend.CPU)
     )
-    assert corrected(COMPUTED, COMPUTED, measured)[0].host_bytes == 1500 * MIB + HOST_GROWTH_BYTES
+    found = corrected(COMPUTED, COMPUTED, measured)[0]
+    assert found.host_bytes == COMPUTED.host_bytes + planned_mib * MIB
 
 
 def test_newer_versions_count_the_graphs_estimate_as_activation() -> None:
