@@ -174,6 +174,12 @@ def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) 
         Graphs.COMPILED: "compiled kernels and graphs",
     }
     yield Reason("graphs", settings.graphs.value, graphs[settings.graphs], Basis.COMPUTED)
+    if settings.threads is not None:
+        why = "one core is left to the server; the model has no worker process of its own, which would take 0.4 GiB"
+        yield Reason("threads", str(settings.threads), why, Basis.COMPUTED)
+    if settings.returns_memory:
+        why = "little is left: what is freed goes back to the system at once, and long prompts are read more slowly"
+        yield Reason("freed_memory", "returned", why, Basis.COMPUTED)
     yield Reason("dtype", settings.dtype, "the type of the model's weights", Basis.COMPUTED)
     yield _format_reason(site)
     if settings.kv_cache_dtype is not None:
