@@ -5,11 +5,15 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from bench.plan.shapes import make_shape
 from vedette.device.catalogue import device_named
 from vedette.device.facts import Device, Family
+from vedette.models.config import parse_config
 from vedette.models.facts import Model
 from vedette.models.read import read_model
+from vedette.models.store import find_model, read_source
 from vedette.models.visual import encoder_patches
 from vedette.plan.bars import Paper
 from vedette.plan.explain import explain_plan
@@ -112,3 +116,44 @@ def test_of_an_unknown_architecture_is_said_what_was_assumed(tmp_path: Path) -> 
     assert "MartianLM: vedette does not know it; assumed: keys and values of every token" in " ".join(told.split())
     known = make_plan(jetson(8 * GIB), published("Qwen3-0.6B"), Wish())
     assert {"architecture"}.isdisjoint(reason.subject for reason in known.reasons)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("qwen3-vl-2b-instruct", "Qwen3-VL-2B-Instruct"), ("ernie-4.5-0.3b", "ERNIE-4.5-0.3B-PT")],
+)
+def test_a_plan_from_the_catalogue_is_the_one_that_the_files_lead_to(name: str, shape: str) -> None:
+    assumed = read_source(find_model(name, Path("/nowhere")))
+    assert assumed is not None
+    # The tokenizer of a shape is no real one.
+    read = dataclasses.replace(published(shape), tokenizer_bytes=assumed.tokenizer_bytes)
+    for device in (jetson(8 * GIB), gpu((9, 0)), dataclasses.replace(jetson(8 * GIB), family=Family.CPU)):
+        plans = [make_plan(device, model, Wish(Workload.LIVE)) for model in (assumed, read)]
+        assert plans[0].memory == plans[1].memory
+        assert plans[0].settings.hf_overrides == plans[1].settings.hf_overrides
+
+
+def test_the_catalogues_gemma_slides_as_its_files_say() -> None:
+    assumed = read_source(find_model("gemma-3-270m", Path("/nowhere")))
+    assert assumed is not None
+    config = {
+        "architectures": ["Gemma3ForCausalLM"],
+        "model_type": "gemma3_text",
+        "hidden_size": 640,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 18,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+        "vocab_size": 262_144,
+        "max_position_embeddings": 32_768,
+        "torch_dtype": "bfloat16",
+        "sliding_window": 512,
+        "layer_types": ["full_attention" if layer % 6 == 5 else "sliding_attention" for layer in range(18)],
+        "rope_parameters": {
+            "full_attention": {"rope_theta": 1_000_000.0, "rope_type": "default"},
+            "sliding_attention": {"rope_theta": 10_000.0, "rope_type": "default"},
+        },
+    }
+    read = parse_config(config, "config.json")
+    assert (assumed.cache_layers, assumed.rotary) == (read.cache_layers, read.rotary)

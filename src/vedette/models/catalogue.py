@@ -32,6 +32,10 @@ class AssumedShape:
     dtype: str = "bfloat16"
     quantization: str | None = None
     multimodal_rotary: bool = False
+    sliding_layers: int = 0
+    """Of `layers`, those that look back `window_tokens`. As in Gemma 3, they have a rotary table of their own."""
+    window_tokens: int | None = None
+    allocator_slack_bytes: int = 0
     vision: PixelBudget | None = None
 
 
@@ -80,19 +84,30 @@ def assumed_model(name: str, path: Path) -> Model | None:
     shape = catalogue()[entry.shape_of].shape if entry.shape_of else entry.shape
     if shape is None:
         return None
-    sizes = {field.name: getattr(shape, field.name) for field in fields(shape)}
-    head, spare = shape.head_size, 4 if shape.multimodal_rotary else 1
+    of_layers = {"sliding_layers", "window_tokens"}
+    sizes = {field.name: getattr(shape, field.name) for field in fields(shape) if field.name not in of_layers}
+    spare = 4 if shape.multimodal_rotary else 1
+    positions, element_bytes = spare * shape.max_position_embeddings, DTYPE_BYTES[shape.dtype]
+    table = Rotary(positions, shape.head_size, element_bytes, follows_context=True, spare=spare)
     model = Model(
         name=served_name(name),
         path=path,
         assumed=True,
-        cache_layers=(CacheLayers(CacheKind.FULL, shape.layers, shape.kv_heads, head, head),),
-        rotary=(Rotary(spare * shape.max_position_embeddings, head, DTYPE_BYTES[shape.dtype], True, spare),),
+        cache_layers=_cache_layers(shape),
+        rotary=(table, table) if shape.sliding_layers else (table,),
+        text_allocator_slack_bytes=shape.allocator_slack_bytes,
         text_section="text_config" if shape.vision else None,
         deepstack_levels=shape.vision.outputs - 1 if shape.vision else 0,
         **sizes,
     )
     return with_catalogue_facts(model, entry)
+
+
+def _cache_layers(shape: AssumedShape) -> tuple[CacheLayers, ...]:
+    sizes = (shape.kv_heads, shape.head_size, shape.head_size)
+    full = CacheLayers(CacheKind.FULL, shape.layers - shape.sliding_layers, *sizes)
+    sliding = CacheLayers(CacheKind.SLIDING, shape.sliding_layers, *sizes, window_tokens=shape.window_tokens)
+    return (full, sliding) if shape.sliding_layers else (full,)
 
 
 def with_catalogue_facts(model: Model, entry: Entry) -> Model:

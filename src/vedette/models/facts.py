@@ -59,7 +59,7 @@ class Rotary:
     """Overriding the model's `max_position_embeddings` shortens it in proportion, and changes no answer."""
     spare: int = 1
     """`positions` is so many times what the model knows only to have room for long videos. Newer engines leave that
-    out: vLLM 0.26 has it, 0.32 has not."""
+    out (vLLM from 0.32 on)."""
 
     @property
     def table_bytes(self) -> int:
