@@ -2,10 +2,13 @@
 
 import dataclasses
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench.plan.shapes import make_shape
 from vedette.device.catalogue import device_named
@@ -157,3 +160,52 @@ def test_the_catalogues_gemma_slides_as_its_files_say() -> None:
     }
     read = parse_config(config, "config.json")
     assert (assumed.cache_layers, assumed.rotary) == (read.cache_layers, read.rotary)
+
+
+KINDS = {
+    "dense": "Qwen3-0.6B",
+    "mixture of experts": "OLMoE-1B-7B-0125-Instruct",
+    "latent": "DeepSeek-V2-Lite",
+    "hybrid": "Qwen3.5-2B",
+    "sliding": "gemma-3-1b-it",
+    "sliding and seeing": "gemma-3-4b-it",
+    "fp8": "Qwen3-VL-2B-Instruct-FP8",
+    "awq": "Qwen2.5-1.5B-Instruct-AWQ",
+    "each frame by itself": "Qwen2.5-VL-3B-Instruct",
+    "tiles": "SmolVLM-500M-Instruct",
+    "square": "llava-1.5-7b-hf",
+}
+MAKERS: dict[str, Callable[[int], Device]] = {
+    "cpu": lambda size: dataclasses.replace(jetson(size), family=Family.CPU, compute_capability=None),
+    "jetson": jetson,
+    "gpu": lambda size: dataclasses.replace(gpu((9, 0)), memory_available_bytes=size),
+}
+
+
+@pytest.mark.parametrize("device", MAKERS)
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=12)
+@given(
+    workload=st.sampled_from([None, *Workload]),
+    part=st.floats(0.3, 1.0),
+    room=st.integers(0, 8 * GIB),
+    more=st.one_of(st.integers(0, 64 * 1024**2), st.integers(0, 16 * GIB)),
+)
+def test_more_memory_never_gives_a_smaller_context_and_no_plan_takes_more_than_there_is(
+    kind: str, device: str, workload: Workload | None, part: float, room: int, more: int
+) -> None:
+    model, make = published(KINDS[kind]), MAKERS[device]
+    available = int(model.weights_bytes * part) + room
+    less, greater = (make_plan(make(size), model, Wish(workload)) for size in (available, available + more))
+    for plan in (less, greater):
+        assert plan.fits == (plan.shortfall_bytes == 0 and plan.unsupported is None)
+        assert not plan.fits or plan.memory.total_bytes <= plan.memory.available_bytes
+        context = plan.context
+        pictures = context.images_per_request * context.visual_tokens
+        assert pictures + context.prompt_tokens + context.answer_tokens <= context.max_model_len
+        assert context.max_model_len <= model.max_position_embeddings
+    assert greater.fits or not less.fits
+    assert greater.context.max_model_len >= less.context.max_model_len
+    assert greater.context.concurrency >= less.context.concurrency
+    assert (greater.context.image_max_pixels or 0) >= (less.context.image_max_pixels or 0)
+    assert make_plan(make(available), model, Wish(workload)) == less
