@@ -308,7 +308,7 @@ def test_a_wish_that_one_model_cannot_grant_chooses_another() -> None:
     found = [("small", small), ("large", large), ("blind", catalogue_model("smollm2-135m-instruct"))]
     assert choose_model(jetson(16 * GIB), found, Wish(max_model_len=16_384))[0] == "large"
     assert choose_model(jetson(16 * GIB), found[::-1], Wish(images_per_request=1))[0] == "large"
-    with pytest.raises(BadInputError, match="no more than 4,096"):
+    with pytest.raises(BadInputError, match="no more than 32,768"):
         choose_model(jetson(16 * GIB), found, Wish(max_model_len=100_000))
 
 

@@ -11,7 +11,7 @@ from vedette.models import budget, tiles
 from vedette.models.vision import Grid, PixelBudget, Square, Tiles, Vision
 
 PLANNED_ASPECT_RATIO = 4
-"""How many times as long as wide the pictures are that are planned for."""
+"""How many times as long as wide the pictures are whose memory is planned for."""
 FRAMES_PER_SECOND = 2.0
 """Of clips, unless said otherwise; only the length of the times in words depends on it."""
 LONGEST_CLIP_S = 9_999.0

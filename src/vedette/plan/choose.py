@@ -33,14 +33,14 @@ def choose_model(
         if device.family is not Family.CPU or model.weights_bytes <= MOST_CPU_WEIGHTS_BYTES
     ]
     seeing_first = sorted(quick, key=lambda candidate: candidate[1].vision is None)
-    plans, refused = [], None
+    plans, refusals = [], []
     for source, model in seeing_first:
         try:
             plans.append((make_plan(device, model, wish, engine=engine), source, model))
         except BadInputError as error:  # this one cannot grant the wish; another may
-            refused = refused or error
-    if refused is not None and not plans:
-        raise refused
+            refusals.append((model.max_position_embeddings, error))
+    if refusals and not plans:
+        raise max(refusals, key=lambda refusal: refusal[0])[1]
     for plan, source, model in plans:
         if plan.fits:
             return source, model
