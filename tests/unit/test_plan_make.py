@@ -346,6 +346,27 @@ def test_a_wish_that_does_not_fit_says_what_it_would_cost_and_gets_the_best_that
     assert make_plan(enough, model, wish).concession is None
 
 
+@pytest.mark.parametrize("wish", [Wish(max_model_len=131_072), Wish(prompt_tokens=100_000)])
+def test_requests_at_once_that_nobody_asked_for_are_given_up_before_length_that_was(wish: Wish) -> None:
+    device, model = device_named("orin-nx-16gb"), catalogue_model("cosmos-reason2-2b")
+    plan = make_plan(device, model, wish)
+    assert plan.fits
+    assert plan.concession is not None
+    assert plan.context.concurrency == 1
+    assert plan.context.max_model_len > 16_384
+    four = make_plan(device, model, dataclasses.replace(wish, concurrency=4))
+    assert four.context.concurrency == 4
+    assert four.context.max_model_len < plan.context.max_model_len
+
+
+def test_a_prompt_that_only_fewer_requests_leave_room_for_is_granted() -> None:
+    plan = make_plan(device_named("orin-nx-16gb"), catalogue_model("cosmos-reason2-2b"), Wish(prompt_tokens=20_000))
+    assert plan.fits
+    assert plan.concession is None
+    assert plan.context.prompt_tokens == 20_000
+    assert plan.context.concurrency < 4
+
+
 def test_another_programs_context_is_as_long_as_the_memory_allows() -> None:
     model = catalogue_model("ernie-4.5-0.3b")
     lengths = [make_plan(jetson(size * GIB // 4), model, Wish(Workload.API)).context for size in range(14, 80)]

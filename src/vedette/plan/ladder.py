@@ -135,16 +135,17 @@ class Ladder:
 
     def _asks(self) -> Iterator["_Ask"]:
         contexts, concurrencies, pixels = self._contexts(), self._concurrencies(), self._pixels()
-        comfortable = [length for length in contexts if length >= COMFORTABLE_CONTEXT] or contexts[:1]
-        tight = [length for length in contexts if length < comfortable[-1]]
         images, fewest, videos = self._images()
-        ask = _Ask(comfortable[0], concurrencies[0], images, videos, pixels[0])
+        ask = _Ask(contexts[0], concurrencies[0], images, videos, pixels[0])
+        comfortable = [length for length in contexts if length >= COMFORTABLE_CONTEXT and self._grants(ask, length)]
+        comfortable = comfortable or contexts[:1]
+        tight = [length for length in contexts if length < comfortable[-1]]
         yield ask
-        if self.wish.workload is Workload.API:  # a longer context before more requests at once
-            concurrencies, concurrent = [concurrencies[-1]], concurrencies[1:]
-            for count in concurrent:
-                yield replace(ask, concurrency=count)
-            ask = replace(ask, concurrency=concurrencies[0])
+        if self._length_counts_most:
+            for count in concurrencies[1:]:
+                ask = replace(ask, concurrency=count)
+                yield ask
+            concurrencies = concurrencies[-1:]
         for length in comfortable[1:]:
             ask = replace(ask, max_model_len=length)
             yield ask
@@ -164,6 +165,19 @@ class Ladder:
         for length in tight:
             yield replace(ask, max_model_len=length)
 
+    @property
+    def _length_counts_most(self) -> bool:
+        """Whether requests at once, unless asked for, are given up before any of the context."""
+        wish = self.wish
+        wished = wish.max_model_len or (self.relaxed and (wish.prompt_tokens or wish.answer_tokens))
+        return wish.workload is Workload.API or bool(wished and wish.concurrency is None)
+
+    def _grants(self, ask: "_Ask", length: int) -> bool:
+        """Whether a context of this length holds the prompt, answer and pictures that were asked for, if any were."""
+        wish = self.wish
+        wished = wish.prompt_tokens or wish.answer_tokens or self._pictures_tokens()
+        return not wished or self.relaxed or self._rung(replace(ask, max_model_len=length)) is not None
+
     def _rung(self, ask: "_Ask") -> Rung | None:
         """The context as one budget; None if pictures, prompt and answer do not all find room in it."""
         vision, wish = self.model.vision, self.wish
@@ -176,17 +190,15 @@ class Ladder:
             if clip_pixels is not None:
                 clip = most_tokens_of_any_clip(vision, CLIP_FRAMES, clip_pixels)
         left = ask.max_model_len - max(ask.images * visual, clip)
-        spare = left - (wish.prompt_tokens or LEAST_PROMPT_TOKENS)
-        half = max(LEAST_ANSWER_TOKENS, (left - (wish.prompt_tokens or 0)) // 2)
-        answer = wish.answer_tokens or min(self._answer_tokens(), half, spare)
+        asked_prompt, asked_answer = wish.prompt_tokens, wish.answer_tokens
         if self.relaxed:
-            answer = min(answer, max(LEAST_ANSWER_TOKENS, left // 2))
-        prompt = wish.prompt_tokens or left - answer
-        if self.relaxed:
-            prompt = min(prompt, left - answer)
-        useful = (wish.prompt_tokens or prompt >= LEAST_PROMPT_TOKENS) and (
-            wish.answer_tokens or answer >= LEAST_ANSWER_TOKENS
-        )
+            asked_answer = asked_answer and min(asked_answer, max(LEAST_ANSWER_TOKENS, left // 2))
+            asked_prompt = asked_prompt and min(asked_prompt, left - (asked_answer or left // 8))
+        spare = left - (asked_prompt or LEAST_PROMPT_TOKENS)
+        half = max(LEAST_ANSWER_TOKENS, (left - (asked_prompt or 0)) // 2)
+        answer = asked_answer or min(self._answer_tokens(), half, spare)
+        prompt = asked_prompt or left - answer
+        useful = (asked_prompt or prompt >= LEAST_PROMPT_TOKENS) and (asked_answer or answer >= LEAST_ANSWER_TOKENS)
         if not useful or prompt <= 0 or prompt + answer > left:
             return None
         return Rung(
