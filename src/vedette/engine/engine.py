@@ -27,6 +27,8 @@ STOP_GRACE_S = 5.0
 """How long an engine may take to end by itself; with the kill after it `down` stays under 10 s."""
 
 _POLL_S = 0.25
+_SHORTEST_S = 0.01
+"""Words that come faster than this came together, after a wait: they tell nothing of the speed."""
 
 
 class EngineDiedError(EngineFailedError):
@@ -133,7 +135,7 @@ async def _ask_once(client: EngineClient, context: Context) -> float | None:
             times.append(time.monotonic())
     if tokens == 0:
         raise EngineFailedError("The engine answered a test request with nothing.", "See `vedette logs`.")
-    if len(times) < max(3, tokens - 1) or times[-1] == times[0]:  # the token that ends an answer has no text
+    if len(times) < max(3, tokens - 1) or times[-1] - times[0] < _SHORTEST_S:  # the last token has no text
         return None
     return (len(times) - 1) / (times[-1] - times[0])
 

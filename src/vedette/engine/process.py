@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from vedette.engine.causes import Death
+from vedette.engine.kernel import read_out_of_memory_kills
 
 _LOG_BYTES = 8 * 1024**2
 _TAIL_LINES = 200
@@ -48,6 +49,7 @@ class EngineProcess:
         self._process = process
         self._workplace = workplace
         self._log = log
+        self._kills_before = read_out_of_memory_kills()
 
     @classmethod
     async def launch(cls, command: Command, log_path: Path) -> "EngineProcess":
@@ -69,7 +71,8 @@ class EngineProcess:
                 await asyncio.sleep(_POLL_S)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(reading, _LAST_WORDS_S)
-            return Death(code, tuple(self.last_lines))
+            kills = read_out_of_memory_kills() - self._kills_before
+            return Death(code, tuple(self.last_lines), max(0, kills))
         finally:
             reading.cancel()
             self._log.close()
