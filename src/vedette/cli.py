@@ -18,7 +18,7 @@ from vedette import __version__, instance
 from vedette.config import Home, read_home, read_settings
 from vedette.errors import BadInputError, NotRunningError, VedetteError
 from vedette.plan_command import json_flag, plan, wish_options
-from vedette.terminal import Screen, describe_device, make_screen
+from vedette.terminal import Screen, describe_device, describe_processes, make_screen
 
 
 def main() -> None:
@@ -190,10 +190,9 @@ def device(as_json: bool) -> None:
     Example:
       vedette device --json
     """
-    from vedette.device.read import read_device
-    from vedette.proposal import device_json
+    from vedette.proposal import device_json, read_machine
 
-    facts = device_json(read_device(storage=read_home().data))
+    facts = device_json(read_machine(read_home()))
     click.echo(json.dumps(facts) if as_json else _describe_facts(facts))
 
 
@@ -206,10 +205,11 @@ def _describe_status(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _describe_facts(facts: Mapping[str, Any]) -> str:
+def _describe_facts(facts: dict[str, Any]) -> str:
     unknown = click.style("unknown", dim=True)
     width = max(map(len, facts))
-    rows = (f"  {name:<{width}}  {unknown if value is None else value}" for name, value in facts.items())
+    told = facts | {"other_processes": describe_processes(facts["other_processes"])}
+    rows = (f"  {name:<{width}}  {unknown if value is None else value}" for name, value in told.items())
     return "\n".join([describe_device(facts), *rows])
 
 

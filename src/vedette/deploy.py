@@ -26,7 +26,7 @@ from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, read_source
 from vedette.plan.calibration import Calibration, calibration_key
 from vedette.plan.document import plan_json
-from vedette.plan.explain import concession_sentence
+from vedette.plan.explain import concession_notes
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Context, Plan
 from vedette.proposal import (
@@ -37,6 +37,7 @@ from vedette.proposal import (
     device_json,
     does_not_fit,
     engine_json,
+    read_machine,
     wish_of,
 )
 
@@ -132,7 +133,7 @@ class Deployment:
             self.life.enter(State.STOPPED)
 
     async def _prepare(self) -> tuple[Source, environment.Environment]:
-        device = await asyncio.to_thread(read_device, storage=self._home.data)
+        device = await asyncio.to_thread(read_machine, self._home)
         self._tell({"event": "device", **device_json(device)})
         self.life.progress(Phase.CHOOSING)
         source, model = await asyncio.to_thread(choose, self._settings, self._home, device)
@@ -163,7 +164,7 @@ class Deployment:
     async def _start(self, source: Source, made: environment.Environment) -> None:
         """Plans with the memory of this moment and starts the engine. Raises VedetteError."""
         self.life.progress(Phase.PLANNING)
-        device = await asyncio.to_thread(read_device, storage=self._home.data)
+        device = await asyncio.to_thread(read_machine, self._home)
         self._model = await asyncio.to_thread(_read_fetched, source)
         plan = self._make_plan(device, self._model)
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
@@ -254,8 +255,5 @@ def _recipe_for(device: Device) -> environment.Recipe:
 
 def plan_events(plan: Plan, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What is told of a plan that is about to run; document: its JSON."""
-    found: list[Mapping[str, Any]] = [{"event": "plan", "plan": document}]
-    if plan.concession is not None:
-        found.append({"event": "note", "sentence": concession_sentence(plan.concession)})
-    found += [{"event": "note", "sentence": told} for told in substitutes(plan.settings, document["engine"]["version"])]
-    return found
+    notes = [*concession_notes(plan), *substitutes(plan.settings, document["engine"]["version"])]
+    return [{"event": "plan", "plan": document}, *({"event": "note", "sentence": note} for note in notes)]

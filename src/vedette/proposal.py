@@ -14,6 +14,7 @@ from vedette.device.read import read_device
 from vedette.engine import environment
 from vedette.engine.flags import Target, engine_traits, serve_arguments, serve_environment
 from vedette.errors import DoesNotFitError, ModelNotFoundError
+from vedette.instance import workplace
 from vedette.measure.calibration import read_calibration
 from vedette.models.facts import Model
 from vedette.models.store import Source, candidates, find_model, read_source
@@ -25,6 +26,7 @@ from vedette.plan.memory import reserve_bytes
 from vedette.plan.pack import pack
 from vedette.plan.packed import Room
 from vedette.plan.plan import Plan, Wish, Workload
+from vedette.plan.reasons import free_memory
 
 ENGINE = engine_traits(environment.CPU_RECIPE.version)
 """Of the one version that there is a recipe for."""
@@ -66,7 +68,7 @@ def propose(settings: Settings, home: Home, device_name: str | None = None) -> P
 
     Raises DeviceError, ModelNotFoundError or ModelCorruptError; a plan that does not fit is returned, not raised.
     """
-    device = device_named(device_name) if device_name is not None else read_device(storage=home.data)
+    device = _device(home, device_name)
     source, model = _known(settings, home, device)
     wish = wish_of(settings)
     calibration = calibration_for(device, model, wish, home)
@@ -100,7 +102,7 @@ def propose_packed(
     settings: Settings, models: Sequence[str], home: Home, device_name: str | None = None
 ) -> PackedProposal:
     """As `propose`, for several models that are to serve side by side."""
-    device = device_named(device_name) if device_name is not None else read_device(storage=home.data)
+    device = _device(home, device_name)
     found = [_known(dataclasses.replace(settings, model=name), home, device) for name in models]
     wishes = [_wish_for(model, wish_of(settings)) for _, model in found]
     packing = pack(device, [(model, wish) for (_, model), wish in zip(found, wishes, strict=True)], ENGINE)
@@ -114,6 +116,16 @@ def propose_packed(
         )
 
     return PackedProposal(device, proposals(packing.together), proposals(packing.in_turns))
+
+
+def read_machine(home: Home) -> Device:
+    """This machine, its disk where the home keeps models, and who else than its engine holds memory."""
+    return read_device(storage=home.data, workplace=workplace(home))
+
+
+def _device(home: Home, name: str | None) -> Device:
+    """This machine, or the catalogue board called `name`."""
+    return device_named(name) if name is not None else read_machine(home)
 
 
 def device_json(device: Device) -> dict[str, Any]:
@@ -194,5 +206,5 @@ def does_not_fit(plan: Plan) -> DoesNotFitError:
     missing, available = plan.shortfall_bytes / 1024**3, plan.memory.available_bytes / 1024**3
     return DoesNotFitError(
         f"{plan.model_name} does not fit: it needs {missing:.2f} GiB more than the {available:.2f} GiB available.",
-        "Free memory, choose a smaller model, or ask for less (`--context`, `--concurrency`).",
+        f"{free_memory(plan)}, choose a smaller model, or ask for less (`--context`, `--concurrency`).",
     )

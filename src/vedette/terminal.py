@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -160,6 +160,11 @@ def describe_device(device: Mapping[str, Any]) -> str:
     parts.append(f"{device['cpu_count']} cores")
     parts.append(f"{gib(device['memory_available_bytes'])} of {gib(device['memory_total_bytes'])} memory available")
     return " · ".join(parts)
+
+
+def describe_processes(processes: Sequence[Mapping[str, Any]]) -> str:
+    """Who else holds memory, with the number to find each by."""
+    return ", ".join(f"{each['name']} ({each['pid']}) {gib(each['resident_bytes'])}" for each in processes) or "none"
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:

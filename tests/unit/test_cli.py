@@ -1,6 +1,7 @@
 """The command line as a person meets it: real processes, one clear sentence, the right exit code, nothing left."""
 
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -129,7 +130,13 @@ def test_device_tells_what_it_knows_and_what_not(tmp_path: Path) -> None:
     facts = json.loads(run_vedette(tmp_path, "device", "--json").stdout)
     assert facts["memory_total_bytes"] >= facts["memory_available_bytes"] > 0
     assert facts["assumed"] is False
-    assert "unknown" in run_vedette(tmp_path, "device").stdout
+    assert facts["page_cache_bytes"] >= 0
+    assert facts["swap_total_bytes"] >= facts["swap_free_bytes"] >= 0
+    assert isinstance(facts["page_cache_counts_as_used"], bool)
+    assert all(set(each) == {"name", "pid", "resident_bytes"} for each in facts["other_processes"])
+    told = run_vedette(tmp_path, "device").stdout
+    assert "unknown" in told
+    assert re.search(r"^  other_processes +(none|\S.* \(\d+\) \d+\.\d GiB)$", told, re.MULTILINE)
 
 
 def test_a_plan_for_a_board_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_orin_nano_developer_kit_with_everything_in_place(tmp_path: Path) -> Non
         peak_flops_per_s=16.7e12,
         l4t_version="36.4.3",
         jetpack_version="6.2",
+        page_cache_counts_as_used=True,
         power_mode="MAXN_SUPER",
     )
 
@@ -181,3 +182,32 @@ def test_release_line_of_r39() -> None:
 def test_a_power_mode_without_a_name_is_shown_by_its_number() -> None:
     assert parse_power_mode("pmode:0008 fmode:cool", "") == "8"
     assert parse_power_mode("", "") is None
+
+
+@pytest.mark.parametrize(
+    ("release", "counts"),
+    [
+        ("# R36 (release), REVISION: 5.0,", True),
+        ("# R38 (release), REVISION: 4.0,", True),
+        ("# R39 (release), REVISION: 2.0,", False),
+        ("", False),
+    ],
+)
+def test_the_page_cache_counts_as_used_for_cuda_below_r39(tmp_path: Path, release: str, counts: bool) -> None:
+    lay_out(tmp_path, 7620, compatible=compatible("nvidia,p3767-0005", "nvidia,tegra234"), release=release)
+    assert read_device(tmp_path).page_cache_counts_as_used is counts
+
+
+def test_a_board_with_zram_as_jetpack_sets_it_up(tmp_path: Path) -> None:
+    """One zram disk for each of its six cores, together half the RAM."""
+    lay_out(tmp_path, 7620, control=CONTROL.format(tnspec=TNSPEC_NANO_SUPER))
+    with (tmp_path / "proc/meminfo").open("a") as meminfo:
+        meminfo.write("SwapTotal: 3901440 kB\nSwapFree: 3144192 kB\n")
+    rows = "".join(f"/dev/zram{disk}                              partition\t650240\t126208\t5\n" for disk in range(6))
+    (tmp_path / "proc/swaps").write_text(f"Filename\t\t\t\tType\t\tSize\tUsed\tPriority\n{rows}")
+    device = read_device(tmp_path)
+    assert (device.swap_total_bytes, device.swap_free_bytes, device.swap_zram_bytes) == (
+        3901440 * 1024,
+        3144192 * 1024,
+        3901440 * 1024,
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vedette.device.facts import Family
-from vedette.device.memory import parse_meminfo
+from vedette.device.memory import Swap, parse_meminfo, parse_swap
 from vedette.device.read import read_device
 from vedette.errors import DeviceError
 
@@ -188,3 +188,43 @@ def test_a_limited_machine_says_so(machine: Path) -> None:
         },
     )
     assert read_device(machine).memory_limited
+
+
+def test_the_page_cache_is_what_of_the_available_memory_is_not_free(machine: Path) -> None:
+    assert read_device(machine).page_cache_bytes == 11 * GIB
+    write(machine, {"proc/meminfo": "MemTotal: 4096 kB\nMemFree: 2048 kB\nMemAvailable: 1024 kB\n"})
+    assert read_device(machine).page_cache_bytes == 0, "what the kernel keeps free for itself is no cache"
+
+
+def test_the_page_cache_of_a_cgroup_is_its_own(machine: Path) -> None:
+    write(
+        machine,
+        {
+            "proc/self/cgroup": "0::/box\n",
+            "sys/fs/cgroup/box/memory.max": f"{8 * GIB}\n",
+            "sys/fs/cgroup/box/memory.current": f"{5 * GIB}\n",
+            "sys/fs/cgroup/box/memory.stat": f"inactive_file {2 * GIB}\nactive_file {GIB}\n",
+        },
+    )
+    device = read_device(machine)
+    assert (device.memory_available_bytes, device.page_cache_bytes) == (6 * GIB, 3 * GIB)
+
+
+SWAPS = "Filename Type Size Used Priority\n"
+
+
+@pytest.mark.parametrize(
+    ("meminfo", "swaps", "swap"),
+    [
+        ("SwapTotal: 0 kB\nSwapFree: 0 kB\n", SWAPS, Swap(0, 0, 0)),
+        (
+            "SwapTotal: 3072 kB\nSwapFree: 1024 kB\n",
+            f"{SWAPS}/dev/zram0 partition 1024 0 100\n/swap\\040file\\040(deleted) file 2048 2048 -2\n",
+            Swap(3072 * 1024, 1024 * 1024, 1024 * 1024),
+        ),
+        ("SwapTotal: 3072 kB\nSwapFree: 1024 kB\n", None, Swap(3072 * 1024, 1024 * 1024, None)),
+        ("MemTotal: 1 kB\n", f"{SWAPS}/dev/zram0 partition much 0 100\n/dev/zram1\n", Swap(None, None, 0)),
+    ],
+)
+def test_swap_and_what_of_it_is_zram(meminfo: str, swaps: str | None, swap: Swap) -> None:
+    assert parse_swap(meminfo, swaps) == swap

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from vedette.terminal import JsonScreen, PersonScreen, gib, seconds
+from vedette.terminal import JsonScreen, PersonScreen, describe_processes, gib, seconds
 
 
 class Terminal(io.StringIO):
@@ -74,3 +74,10 @@ def test_a_full_disk_does_not_stop_what_is_shown(screen: "type[JsonScreen | Pers
 def test_sizes_and_times_are_for_people() -> None:
     assert (gib(3 * 1024**3), gib(32 * 1024**2)) == ("3.0 GiB", "32 MiB")
     assert (seconds(2.34), seconds(161)) == ("2.3 s", "2 min 41 s")
+
+
+def test_who_else_holds_memory_is_told_with_where_to_find_it() -> None:
+    firefox = {"name": "firefox", "pid": 812, "resident_bytes": 3 * 1024**3 // 2}
+    xorg = {"name": "Xorg", "pid": 640, "resident_bytes": 1024**3 // 2}
+    assert describe_processes([firefox, xorg]) == "firefox (812) 1.5 GiB, Xorg (640) 0.5 GiB"
+    assert describe_processes([]) == "none"

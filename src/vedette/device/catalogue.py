@@ -13,6 +13,9 @@ from vedette.errors import DeviceError
 ASSUMED_SYSTEM_BYTES = 1024**3
 """What a headless JetPack and its services hold; a catalogue board is planned with the rest available."""
 
+FIRST_JETPACK_THAT_DISCOUNTS_CACHE = (7, 2)
+"""The first with an L4T of r39, where the page cache no longer counts as used for CUDA."""
+
 
 @dataclass(frozen=True)
 class Board:
@@ -69,5 +72,10 @@ def _as_device(board: Board) -> Device:
         memory_bandwidth_bytes_per_s=round(board.memory_bandwidth_gb_per_s * 1e9),
         peak_flops_per_s=board.tensor_tflops * 1e12,
         jetpack_version=board.jetpack,
+        page_cache_counts_as_used=_version(board.jetpack) < FIRST_JETPACK_THAT_DISCOUNTS_CACHE,
         assumed=True,
     )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))

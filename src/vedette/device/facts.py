@@ -11,6 +11,17 @@ class Family(Enum):
 
 
 @dataclass(frozen=True)
+class OtherProcess:
+    """A process that competes with the model for memory."""
+
+    name: str
+    """As the kernel has it, without what does not print."""
+    pid: int
+    resident_bytes: int
+    """Without the files that it has mapped: those can be taken back, and count as available."""
+
+
+@dataclass(frozen=True)
 class Device:
     """Facts of one machine, read once (`assumed=False`) or taken from the catalogue (`assumed=True`).
 
@@ -40,6 +51,17 @@ class Device:
     driver_version: str | None = None
     host_memory_available_bytes: int | None = None
     """RAM beside a discrete GPU's own memory; None on unified memory and CPU, where it is the same RAM."""
+    swap_total_bytes: int | None = None
+    """Never counted as memory for the model."""
+    swap_free_bytes: int | None = None
+    swap_zram_bytes: int | None = None
+    """How much of the swap is no disk but RAM, compressed."""
+    page_cache_bytes: int | None = None
+    """Of the RAM that is available, what holds files now and has to be taken back first."""
+    page_cache_counts_as_used: bool = False
+    """For CUDA's call that says how much memory is free, as on L4T below r39."""
+    other_processes: tuple[OtherProcess, ...] = ()
+    """The largest that are neither vedette nor its engine, the largest first."""
     disk_free_bytes: int | None = None
     power_mode: str | None = None
     assumed: bool = False

@@ -32,6 +32,8 @@ JETPACK_BY_L4T = {
     (39, 2, 1): "7.2.1",
 }
 """Jetson Linux releases and the JetPack each belongs to (NVIDIA's Jetson Linux archive)."""
+FIRST_L4T_THAT_DISCOUNTS_CACHE = 39
+"""Before it, CUDA's call for free memory takes the page cache for used."""
 SERIES_BY_MODEL = (
     ("agx orin", "agx-orin"),
     ("orin nx", "orin-nx"),
@@ -52,6 +54,8 @@ class Jetson:
     memory_bandwidth_bytes_per_s: int | None
     l4t_version: str | None
     jetpack_version: str | None
+    page_cache_counts_as_used: bool
+    """For CUDA's call that says how much memory is free."""
     power_mode: str | None
 
 
@@ -76,6 +80,7 @@ def read_jetson(root: Path, memory_total_bytes: int) -> Jetson | None:
         memory_bandwidth_bytes_per_s=_bandwidth(board, tnspec) if board else None,
         l4t_version=l4t,
         jetpack_version=jetpack_for(l4t) if l4t else None,
+        page_cache_counts_as_used=l4t is not None and int(l4t.split(".")[0]) < FIRST_L4T_THAT_DISCOUNTS_CACHE,
         power_mode=parse_power_mode(
             _read_text(root / "var/lib/nvpmodel/status"), _read_text(root / "etc/nvpmodel.conf")
         ),

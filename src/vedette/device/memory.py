@@ -15,6 +15,18 @@ class Ram:
 
     total_bytes: int
     available_bytes: int
+    cache_bytes: int | None
+    """How much of what is available holds files now, and is taken back when it is needed."""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Where the kernel puts pages for which RAM is short. None is unknown."""
+
+    total_bytes: int | None
+    free_bytes: int | None
+    zram_bytes: int | None
+    """How much of the total is no disk but RAM, compressed."""
 
 
 @dataclass(frozen=True)
@@ -24,45 +36,67 @@ class Cgroup:
     limit_bytes: int
     used_bytes: int
     """What cannot be given back: usage less the file cache."""
+    cache_bytes: int
 
 
-def read_machine_ram(root: Path) -> Ram:
-    """The RAM of the whole machine. Raises DeviceError where /proc/meminfo cannot be read."""
+def read_machine_memory(root: Path) -> tuple[Ram, Swap]:
+    """RAM and swap of the whole machine. Raises DeviceError where /proc/meminfo cannot be read."""
     try:
-        text = (root / "proc/meminfo").read_text()
+        meminfo = (root / "proc/meminfo").read_text()
     except OSError as error:
         raise DeviceError(
             f"/proc/meminfo cannot be read ({error.strerror}), so the memory is unknown.",
             "vedette needs a Linux system with /proc mounted.",
         ) from error
-    return parse_meminfo(text)
+    try:
+        swaps = (root / "proc/swaps").read_text(errors="replace")
+    except OSError:
+        swaps = None
+    return parse_meminfo(meminfo), parse_swap(meminfo, swaps)
 
 
 def limited_ram(ram: Ram, cgroups: list[Cgroup]) -> Ram:
     """What the tightest of the memory cgroups around this process leaves of the machine's RAM."""
     for cgroup in cgroups:
+        left_bytes = max(0, cgroup.limit_bytes - cgroup.used_bytes)
+        tighter = left_bytes < ram.available_bytes
         ram = Ram(
             total_bytes=min(ram.total_bytes, cgroup.limit_bytes),
-            available_bytes=max(0, min(ram.available_bytes, cgroup.limit_bytes - cgroup.used_bytes)),
+            available_bytes=min(ram.available_bytes, left_bytes),
+            cache_bytes=min(cgroup.cache_bytes, left_bytes) if tighter else ram.cache_bytes,
         )
     return ram
 
 
 def parse_meminfo(text: str) -> Ram:
     """MemTotal and MemAvailable (MemFree on kernels before 3.14) of /proc/meminfo, whose kB are KiB."""
-    kib: dict[str, int] = {}
-    for line in text.splitlines():
-        key, _, rest = line.partition(":")
-        number = rest.split()[:1]
-        if number and number[0].isdigit():
-            kib[key] = int(number[0])
-    available = kib.get("MemAvailable", kib.get("MemFree"))
-    if "MemTotal" not in kib or available is None:
+    sizes = _meminfo_bytes(text)
+    free = sizes.get("MemFree")
+    available = sizes.get("MemAvailable", free)
+    if "MemTotal" not in sizes or available is None:
         raise DeviceError(
             "/proc/meminfo lacks MemTotal or MemAvailable, so the memory is unknown.",
             "vedette needs a Linux system with /proc mounted.",
         )
-    return Ram(total_bytes=kib["MemTotal"] * 1024, available_bytes=available * 1024)
+    return Ram(sizes["MemTotal"], available, None if free is None else max(0, available - free))
+
+
+def parse_swap(meminfo: str, swaps: str | None) -> Swap:
+    """Swap by /proc/meminfo; what of it is zram by the table of /proc/swaps, None if that cannot be read."""
+    sizes = _meminfo_bytes(meminfo)
+    rows = [line.split() for line in (swaps or "").splitlines()[1:]]
+    zram = [row[2] for row in rows if len(row) == 5 and row[0].startswith("/dev/zram") and row[2].isdigit()]
+    return Swap(sizes.get("SwapTotal"), sizes.get("SwapFree"), None if swaps is None else sum(map(int, zram)) * 1024)
+
+
+def _meminfo_bytes(text: str) -> dict[str, int]:
+    sizes = {}
+    for line in text.splitlines():
+        key, _, rest = line.partition(":")
+        number = rest.split()[:1]
+        if number and number[0].isdigit():
+            sizes[key] = int(number[0]) * 1024
+    return sizes
 
 
 def read_memory_cgroups(root: Path) -> list[Cgroup]:
@@ -115,7 +149,7 @@ def _read_v2(directory: Path) -> Cgroup | None:
         return None
     stat = _read_stat(directory)
     cache = stat.get("inactive_file", 0) + stat.get("active_file", 0) + stat.get("slab_reclaimable", 0)
-    return Cgroup(limit_bytes=min(known), used_bytes=max(0, usage - cache))
+    return Cgroup(limit_bytes=min(known), used_bytes=max(0, usage - cache), cache_bytes=cache)
 
 
 def _read_v1(directory: Path) -> Cgroup | None:
@@ -125,7 +159,7 @@ def _read_v1(directory: Path) -> Cgroup | None:
         return None
     stat = _read_stat(directory)
     cache = stat.get("total_inactive_file", 0) + stat.get("total_active_file", 0)
-    return Cgroup(limit_bytes=limit, used_bytes=max(0, usage - cache))
+    return Cgroup(limit_bytes=limit, used_bytes=max(0, usage - cache), cache_bytes=cache)
 
 
 def _read_number(path: Path) -> int | None:

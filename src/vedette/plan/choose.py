@@ -8,6 +8,7 @@ from vedette.errors import BadInputError, DoesNotFitError
 from vedette.models.facts import Model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import USUAL_ENGINE, EngineTraits, Wish
+from vedette.plan.reasons import free_memory
 
 MOST_CPU_WEIGHTS_BYTES = 500_000_000
 """A processor reads every weight once a token from memory of some 10 GB/s: with more, answers crawl."""
@@ -50,5 +51,5 @@ def choose_model(
     raise DoesNotFitError(
         f"No model of the catalogue fits: {closest.model_name}, the nearest, needs "
         f"{closest.shortfall_bytes / 1024**3:.2f} GiB more.",
-        "Free memory, or ask for less (`--context`, `--concurrency`).",
+        f"{free_memory(closest)}, or ask for less (`--context`, `--concurrency`).",
     )

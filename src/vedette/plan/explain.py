@@ -11,7 +11,7 @@ import click
 from vedette.plan.bars import Paper, Part, bar
 from vedette.plan.flagstory import Flag, NumberedReason, numbered_reasons, reason_behind, split_arguments
 from vedette.plan.plan import Backend, Basis, Concession, Plan
-from vedette.plan.reasons import gib
+from vedette.plan.reasons import free_memory, gib, others_sentence
 
 MEMORY_LEGEND = (
     ("weights", "weights", "W", 33),
@@ -84,12 +84,18 @@ def concession_sentence(concession: Concession) -> str:
     return f"Not all that you asked for fits: {missing}; planned: {concession.planned}."
 
 
+def concession_notes(plan: Plan) -> list[str]:
+    """What to say of a plan that fits but grants less than was asked for; nothing where it grants all."""
+    if plan.concession is None:
+        return []
+    others = others_sentence(plan)
+    return [concession_sentence(plan.concession), *([f"{others}."] if others else [])]
+
+
 def _hints(plan: Plan, paper: Paper) -> list[str]:
     """What to know besides the verdict: wishes that were not granted, and what to do if it does not fit."""
-    hints = []
-    if plan.concession is not None and plan.fits:
-        hints.append(concession_sentence(plan.concession))
-    elif plan.concession is not None:
+    hints = concession_notes(plan) if plan.fits else []
+    if plan.concession is not None and not plan.fits:
         missing = gib(plan.concession.missing_bytes)
         hints.append(f"This is the least of use; what you asked for ({plan.concession.wished}) needs {missing} more.")
     for reason in plan.reasons:
@@ -98,7 +104,7 @@ def _hints(plan: Plan, paper: Paper) -> list[str]:
     if plan.unsupported is not None:
         hints.append("→ Choose a checkpoint in another format, or another model.")
     elif not plan.fits:
-        hints.append("→ Free memory, or name no model: vedette then chooses one that fits.")
+        hints.append(f"→ {free_memory(plan)}, or name no model: vedette then chooses one that fits.")
     lines = [line for hint in hints for line in textwrap.wrap(hint, paper.columns - 4)]
     return [f"  {click.style(line, fg='yellow')}" for line in lines]
 

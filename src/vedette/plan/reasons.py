@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 
+from vedette.device.facts import Device
 from vedette.plan import memory as parts
 from vedette.plan.climb import Choice
 from vedette.plan.formats import Verdict, advice, weights_format
 from vedette.plan.ladder import Rung
-from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Memory, Reason, Wish
+from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Memory, Plan, Reason, Wish
 
 GIB = 1024**3
+OTHERS = "other_processes"
 
 
 def gib(size_bytes: int) -> str:
@@ -40,6 +42,17 @@ def wish_in_words(wish: Wish, rung: Rung) -> str:
     if wish.concurrency is not None:
         words.append(f"{rung.concurrency} requests at once")
     return ", ".join(words)
+
+
+def others_sentence(plan: Plan) -> str | None:
+    """Who else holds memory that the plan could use; None where that is not known, or it has all it would like."""
+    return next((reason.why for reason in plan.reasons if reason.subject == OTHERS), None)
+
+
+def free_memory(plan: Plan) -> str:
+    """The advice for a plan that does not fit, as the beginning of a sentence."""
+    others = others_sentence(plan)
+    return f"Free memory ({others})" if others else "Free memory"
 
 
 def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) -> Iterator[Reason]:
@@ -86,6 +99,34 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
         f"of {gib(site.device.memory_total_bytes)}, " + _available_story(site, need),
         Basis.ASSUMED if site.device.assumed else Basis.COMPUTED,
     )
+    others = site.device.other_processes
+    if others and _competes(site.device, choice):
+        held = ", ".join(f"{process.name} {gib(process.resident_bytes)}" for process in others)
+        why = f"{held} {'holds' if len(others) == 1 else 'hold'} memory that this plan could use"
+        yield Reason(OTHERS, gib(sum(process.resident_bytes for process in others)), why, Basis.COMPUTED)
+    if site.device.swap_total_bytes:
+        yield Reason("swap", gib(site.device.swap_total_bytes), _swap_story(site), Basis.COMPUTED)
+
+
+def _competes(device: Device, choice: Choice) -> bool:
+    """Whether RAM that other processes hold is what the plan lacks."""
+    need = choice.need
+    if device.memory_limited:  # nobody outside takes of it
+        return False
+    if need.host_available_bytes is not None:
+        return need.host_bytes > need.host_available_bytes
+    return need.shortfall_bytes > 0 or choice.rung != choice.liked
+
+
+def _swap_story(site: parts.Site) -> str:
+    total, zram = site.device.swap_total_bytes, site.device.swap_zram_bytes
+    story = "never counted as memory for the model: "
+    if zram:
+        what = "it" if zram == total else f"{gib(zram)} of it"
+        story += f"{what} is RAM, compressed (zram), which takes RAM and processor time from the model"
+    else:
+        story += "all its weights are read for every token, and would come back from the disk each time"
+    return story + ("; a GPU's memory cannot be swapped" if site.backend is Backend.CUDA else "")
 
 
 def _weights_story(site: parts.Site, settings: EngineSettings) -> str:
@@ -193,6 +234,7 @@ def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) 
     yield Reason("prefix_caching", "on" if settings.prefix_caching else "off", caching, Basis.COMPUTED)
     if settings.gpu_memory_utilization is not None:
         why = "only a gate at start, as low as it goes: the size of the KV cache is given in bytes"
+        why += _page_cache_story(site.device)
         yield Reason("gpu_memory_utilization", f"{settings.gpu_memory_utilization:.2f}", why, Basis.COMPUTED)
     if settings.processor_cache_bytes:
         why = "prepared pictures for follow-up questions; the engine's default of 4 GiB would be the model's memory"
@@ -200,3 +242,10 @@ def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) 
     if settings.reasoning_parser is not None:
         why = "the model thinks inside <think> before it answers"
         yield Reason("reasoning_parser", settings.reasoning_parser, why, Basis.COMPUTED)
+
+
+def _page_cache_story(device: Device) -> str:
+    if not device.page_cache_counts_as_used:
+        return ""
+    now = f" ({gib(device.page_cache_bytes)} now)" if device.page_cache_bytes is not None else ""
+    return f"; below L4T r39 the page cache{now} counts as used for CUDA, and a higher gate could refuse what fits"

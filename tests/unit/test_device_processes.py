@@ -1,0 +1,113 @@
+"""Who else holds memory: /proc as it is laid out on a board, with what ends, hides or lies."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vedette.device.facts import OtherProcess
+from vedette.device.processes import parse_process, read_other_processes
+from vedette.device.read import read_device
+
+MIB = 1024**2
+
+
+def status(name: str, anonymous_mib: int, file_mib: int = 0, shared_mib: int = 0) -> str:
+    """What the kernel writes of a process, cut to the lines around those that count."""
+    whole = anonymous_mib + file_mib + shared_mib
+    return (
+        f"Name:\t{name}\nUmask:\t0022\nState:\tS (sleeping)\nPPid:\t1\nVmHWM:\t{whole * 1024} kB\n"
+        f"VmRSS:\t{whole * 1024} kB\nRssAnon:\t{anonymous_mib * 1024} kB\nRssFile:\t{file_mib * 1024} kB\n"
+        f"RssShmem:\t{shared_mib * 1024} kB\nVmSwap:\t0 kB\n"
+    )
+
+
+def run(root: Path, pid: int, text: str, cwd: Path = Path("/")) -> None:
+    directory = root / "proc" / str(pid)
+    directory.mkdir(parents=True)
+    (directory / "status").write_bytes(text.encode())
+    (directory / "cwd").symlink_to(cwd)
+
+
+def test_the_three_largest_are_named_the_largest_first(tmp_path: Path) -> None:
+    for pid, (name, size) in enumerate([("small", 199), ("Xorg", 400), ("firefox", 1200), ("python3", 300),
+                                        ("gnome-shell", 350)], 700):  # fmt: skip
+        run(tmp_path, pid, status(name, size))
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n")
+    assert read_device(tmp_path).other_processes == (
+        OtherProcess("firefox", 702, 1200 * MIB),
+        OtherProcess("Xorg", 701, 400 * MIB),
+        OtherProcess("gnome-shell", 704, 350 * MIB),
+    )
+
+
+def test_neither_vedette_nor_its_engine_is_one_of_the_others(tmp_path: Path) -> None:
+    workplace = tmp_path / "engine"
+    workplace.mkdir()
+    run(tmp_path, os.getpid(), status("vedette", 2000))
+    for pid in (801, 802, 803):
+        run(tmp_path, pid, status("VLLM::EngineCor", 3000), cwd=workplace)
+    run(tmp_path, 804, status("VLLM::EngineCor", 500), cwd=tmp_path / "another")
+    assert [process.pid for process in read_other_processes(tmp_path, workplace)] == [804]
+    assert len(read_other_processes(tmp_path, None)) == 3
+
+
+def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    run(tmp_path, 2, "Name:\tkthreadd\nState:\tS (sleeping)\n")
+    run(tmp_path, 3, "")
+    (tmp_path / "proc/4").mkdir()
+    (tmp_path / "proc/5").write_text("no directory")
+    run(tmp_path, 6, status("Xorg", 400))
+    (tmp_path / "proc/6/cwd").unlink()
+    assert read_other_processes(tmp_path, tmp_path / "engine") == (OtherProcess("Xorg", 6, 400 * MIB),)
+    assert read_other_processes(tmp_path / "nowhere", None) == ()
+
+
+def test_mapped_files_are_not_held(tmp_path: Path) -> None:
+    """A model mapped from disk is page cache, which the plan already counts as available."""
+    run(tmp_path, 7, status("llama-server", 100, file_mib=4000, shared_mib=50))
+    assert read_other_processes(tmp_path, None) == ()
+    assert parse_process(7, status("postgres", 100, file_mib=20, shared_mib=500)) == OtherProcess(
+        "postgres", 7, 600 * MIB
+    )
+
+
+def test_an_old_kernel_tells_only_the_whole() -> None:
+    assert parse_process(1, "Name:\tX\nVmRSS:\t  409600 kB\n") == OtherProcess("X", 1, 400 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("\x1b[2Jgone", "[2Jgone"),
+        ("a\rRssAnon: 9 kB", "aRssAnon: 9 kB"),
+        ("a\x85VmRSS: 1 kB", "aVmRSS: 1 kB"),
+        ("\u202egnp.exe\u2066", "gnp.exe"),
+        ("\x07\x00\x7f", "unnamed"),
+        ("Web Content", "Web Content"),
+        ("a:b", "a:b"),
+    ],
+)
+def test_a_hostile_name_neither_moves_the_cursor_nor_changes_a_size(tmp_path: Path, given: str, name: str) -> None:
+    run(tmp_path, 9, status(given, 300))
+    assert read_other_processes(tmp_path, None) == (OtherProcess(name, 9, 300 * MIB),)
+
+
+def test_a_name_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
+    run(tmp_path, 9, "")
+    (tmp_path / "proc/9/status").write_bytes(status("caf?", 300).encode().replace(b"?", b"\xe9"))
+    assert read_other_processes(tmp_path, None) == (OtherProcess("caf\ufffd", 9, 300 * MIB),)
+
+
+def test_a_real_process_is_found_with_what_it_holds() -> None:
+    code = "held = bytearray(b'x') * (2 * 1024**3 // 10); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        text = Path(f"/proc/{child.pid}/status").read_text()
+        child.communicate(b"\n")
+    found = parse_process(child.pid, text)
+    assert found is not None
+    assert 2 * 1024**3 // 10 <= found.resident_bytes < 400 * MIB
