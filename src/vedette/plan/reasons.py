@@ -125,7 +125,7 @@ def _swap_story(site: parts.Site) -> str:
         what = "it" if zram == total else f"{gib(zram)} of it"
         story += f"{what} is RAM, compressed (zram), which takes RAM and processor time from the model"
     else:
-        story += "all its weights are read for every token, and would come back from the disk each time"
+        story += "all its weights are read for every token, and would have to be swapped in each time"
     return story + ("; a GPU's memory cannot be swapped" if site.backend is Backend.CUDA else "")
 
 
