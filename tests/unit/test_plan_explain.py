@@ -18,6 +18,7 @@ from vedette.models.catalogue import catalogue
 from vedette.plan.bars import Paper
 from vedette.plan.explain import explain_plan, signed_gib
 from vedette.plan.plan import Basis, Concession, Speed
+from vedette.plan.reasons import gib
 from vedette.proposal import Proposal, propose
 
 CASES = [
@@ -121,7 +122,7 @@ def test_a_wish_that_was_not_granted_is_said_with_what_is_missing() -> None:
 
 def test_a_wish_for_what_does_not_fit_at_all_promises_nothing() -> None:
     proposal = proposal_of("Qwen2-7B-Instruct", "orin-nano-8gb")
-    given_up = Concession("8 requests at once", "1 requests at once", 2 * 1024**3)
+    given_up = Concession("8 requests at once", "one request at a time", 2 * 1024**3)
     text = page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, concession=given_up)))
     told = " ".join(text.split("\n\n")[0].split())
     assert "what you asked for (8 requests at once) needs 2.00 GiB more" in told
@@ -180,3 +181,44 @@ def test_every_wish_ends_in_a_page_or_a_sentence(model: str, device: str, wishes
     names = (str(proposal.source.path), proposal.source.name)
     assert all(len(line) <= 80 or any(name in line for name in names) for line in page(proposal).splitlines())
     assert json.dumps(proposal.as_json())
+
+
+def why_of(proposal: Proposal) -> dict[str, str]:
+    return {reason.subject: reason.why for reason in proposal.plan.reasons}
+
+
+def test_every_choice_of_the_engines_settings_has_a_reason() -> None:
+    on_gpu = {reason.subject: reason for reason in proposal_of("cosmos-reason2-2b", "orin-nx-16gb").plan.reasons}
+    assert on_gpu["prefix_caching"].value == on_gpu["chunked_prefill"].value == "on"
+    assert "below sm_89" in on_gpu["kv_cache_dtype"].why
+    assert "W4A16" in on_gpu["weights_format"].why
+    assert {"attention_backend", "max_num_batched_tokens", "images_per_request", "video_frames"} <= set(on_gpu)
+
+
+@pytest.mark.parametrize(
+    ("workload", "why"),
+    [
+        (None, "enough for a live page and a conversation beside it"),
+        ("live", "enough for a picture, a question and a short answer"),
+        ("chat", "enough for a long conversation with pictures"),
+        ("api", "all that the model knows"),
+    ],
+)
+def test_what_is_enough_is_said(workload: str | None, why: str) -> None:
+    assert why_of(proposal_of("cosmos-reason2-2b", "agx-thor", workload=workload))["max_model_len"] == why
+
+
+def test_what_was_given_up_is_said_once_with_what_all_of_it_would_need() -> None:
+    told = why_of(proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=131_072))
+    asked_for = r"less than the 131,072 that you asked for: with 4 requests at once that would need \d+\.\d\d GiB"
+    assert re.fullmatch(asked_for, told["max_model_len"])
+    assert told["concurrency"] == "less than 4, for want of memory as well"
+
+
+def test_small_sizes_are_told_in_mib() -> None:
+    assert [gib(size) for size in (0, 1, 5 * 1024**2, 1024**3 // 2)] == [
+        "0.00 GiB",
+        "less than 1 MiB",
+        "5 MiB",
+        "0.50 GiB",
+    ]

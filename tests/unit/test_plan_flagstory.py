@@ -72,7 +72,11 @@ def test_a_flag_that_this_plan_does_not_give_is_told_all_the_same() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
     story = story_json("--enforce-eager", proposal.plan, proposal.arguments, proposal.wish, proposal.replan)
     assert (story["given"], story["value"], story["neighbours"]) == (False, None, [])
-    assert "this plan does not give it" in " ".join(explain_flag(story, Paper(80)).split())
+    assert "this plan does not give it: many times faster than eager" in " ".join(
+        explain_flag(story, Paper(80)).split()
+    )
+    story = story_json("--quantization", proposal.plan, proposal.arguments, proposal.wish, proposal.replan)
+    assert "runs natively W4A16" in story["why"]
 
 
 def test_every_story_can_be_told() -> None:

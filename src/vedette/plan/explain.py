@@ -37,6 +37,8 @@ LABELS = {name: label for name, label, _, _ in MEMORY_LEGEND} | {
     "gpu_memory_utilization": "start-up gate",
     "reasoning_parser": "reasoning",
     "max_num_batched_tokens": "tokens a step",
+    "chunked_prefill": "chunked prefill",
+    "video_frames": "clip frames",
     "kv_cache_dtype": "KV cache type",
     "prefix_caching": "prefix cache",
     "attention_backend": "attention",
@@ -214,10 +216,10 @@ def _numbered(number: int, told: str, why: str, indent: int, paper: Paper) -> li
 def explain_flag(story: Mapping[str, Any], paper: Paper) -> str:
     """One flag's story (`flagstory.story_json`) in words."""
     title = _typed(Flag(story["flag"], (story["value"],) if story["value"] else ()), paper.columns)
-    why = story["why"] or "it follows from the others"
+    why = story["why"] or ("it follows from the others" if story["given"] else "vLLM's own default holds")
     if not story["given"]:
-        why = "this plan does not give it: vLLM's own default holds"
-    elif story["reason"]:
+        why = f"this plan does not give it: {why}"
+    if story["reason"]:
         basis = f", {story['basis']}" if story["basis"] else ""
         why += f" (reason {story['reason']} of `vedette plan`{basis})"
     lines = [

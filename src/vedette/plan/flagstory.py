@@ -47,7 +47,7 @@ STORIES: Mapping[str, FlagStory] = {
     "--max-num-batched-tokens": FlagStory(
         "How many tokens one step computes at most. Long prompts go in pieces of this size, but a picture has to go in "
         "whole; the memory of activations grows with it.",
-        ("max_num_batched_tokens", "batched_tokens", "activation"),
+        ("max_num_batched_tokens",),
         wish=_CONTEXT,
     ),
     "--kv-cache-memory-bytes": FlagStory(
@@ -72,8 +72,7 @@ STORIES: Mapping[str, FlagStory] = {
     ),
     "--media-io-kwargs": FlagStory(
         "How clips are read: the number of frames taken of each.",
-        ("video_frames", "clip_tokens", "visual_tokens"),
-        always="eight frames tell what happens in a clip; more take context from the answer",
+        ("video_frames",),
     ),
     "--mm-processor-kwargs": FlagStory(
         "What the model's picture processor is told: larger pictures are scaled down to this many pixels.",
@@ -100,12 +99,10 @@ STORIES: Mapping[str, FlagStory] = {
     "--attention-backend": FlagStory("The kernels that compute attention.", ("attention_backend",)),
     "--hf-overrides": FlagStory(
         "Values of the model's config.json that vLLM is to take as said here.",
-        ("hf_overrides", "position_cache", "weights"),
+        ("weights",),
     ),
-    "--quantization": FlagStory("How the weights are packed, where config.json does not say.", ("quantization",)),
-    "--block-size": FlagStory(
-        "Tokens of one block of the KV cache: requests take whole blocks.", ("block_size", "kv_cache")
-    ),
+    "--quantization": FlagStory("How the weights are packed, where config.json does not say.", ("weights_format",)),
+    "--block-size": FlagStory("Tokens of one block of the KV cache: requests take whole blocks.", ("kv_cache",)),
     "--enable-prefix-caching": FlagStory(
         "Keeps the beginnings of requests, so that what was read once is not read again.",
         ("prefix_caching",),
@@ -117,12 +114,10 @@ STORIES: Mapping[str, FlagStory] = {
     "--enable-chunked-prefill": FlagStory(
         "Reads long prompts in pieces between the steps of other requests.",
         ("chunked_prefill",),
-        always="answers that are being written do not wait for another's long prompt",
     ),
     "--no-enable-chunked-prefill": FlagStory("Every prompt is read in one step.", ("chunked_prefill",)),
     "--skip-mm-profiling": FlagStory(
         "vLLM does not try the largest pictures at start; their memory is then not in its account.",
-        ("vision_activation",),
     ),
     "--language-model-only": FlagStory("The vision tower is not loaded: only text is served.", ("visual_tokens",)),
     "--disable-uvicorn-access-log": FlagStory(
@@ -273,10 +268,11 @@ def _changes(plan: Plan, other: Plan, field: str) -> str:
 def story_json(
     name: str, plan: Plan, arguments: Sequence[str], wish: Wish, replan: Callable[[Wish], Plan]
 ) -> dict[str, Any]:
-    """One flag's story for programs; `value` is None where this plan does not give the flag."""
+    """One flag's story for programs; `value` is None where this plan does not give the flag, and `why` then says what
+    is so instead."""
     _, flags = split_arguments(arguments)
     flag = next((flag for flag in flags if flag.name == name), None)
-    reason = reason_behind(flag, numbered_reasons(plan, flags)) if flag else None
+    reason = reason_behind(flag or Flag(name, ()), numbered_reasons(plan, flags))
     moved_by, costs = neighbours(name, plan, wish, replan) if flag else ("", [])
     return {
         "flag": name,

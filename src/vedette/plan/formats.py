@@ -261,7 +261,7 @@ def kv_dtype(
     if compute_capability is None:
         if avx512 and head_size % 32 == 0:
             return KvFormat("fp8", None, f"a CPU with AVX-512 reads 8-bit keys and values ({_BACKENDS}/cpu_attn.py)")
-        why = f"on a CPU it takes AVX-512 and heads of a multiple of 32 ({_BACKENDS}/cpu_attn.py)"
+        why = f"on a CPU 8-bit keys and values take AVX-512 and heads of a multiple of 32 ({_BACKENDS}/cpu_attn.py)"
         return KvFormat(None, None, why)
     if compute_capability < (8, 0):
         why = f"8-bit keys and values need a GPU of compute capability 8.0 or newer ({_BACKENDS}/flashinfer.py)"

@@ -8,7 +8,7 @@ from vedette.models.visual import processor_arguments
 from vedette.plan import memory as parts
 from vedette.plan.calibration import Calibration
 from vedette.plan.climb import Choice, climb
-from vedette.plan.formats import Verdict, advice, kv_dtype, weights_format
+from vedette.plan.formats import Verdict, advice, weights_format
 from vedette.plan.gate import gate_utilization
 from vedette.plan.ladder import CLIP_FRAMES, Ladder, Rung
 from vedette.plan.plan import (
@@ -24,9 +24,6 @@ from vedette.plan.plan import (
 )
 from vedette.plan.reasons import plan_reasons, wish_in_words
 from vedette.plan.speed import plan_speed
-
-BIDIRECTIONAL_PICTURES = {"Gemma3ForConditionalGeneration"}
-"""Architectures in which the tokens of one picture see each other."""
 
 
 def make_plan(
@@ -135,15 +132,7 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
 
 
 def _eight_bit_cache(site: parts.Site) -> str | None:
-    """The type in which the device can keep keys and values in 8 bits; None if it cannot, or no layer would gain."""
-    if site.backend is not Backend.CUDA or not any(layers.key_size for layers in site.model.cache_layers):
-        return None
-    if site.device.compute_capability is None:  # of a GPU: not known
-        return None
-    answer = kv_dtype(
-        site.device.compute_capability,
-        site.model.head_size,
-        bidirectional_pictures=site.model.architecture in BIDIRECTIONAL_PICTURES,
-    )
+    """The type in which the device keeps keys and values in 8 bits by itself; None if it cannot, or none would gain."""
+    answer = parts.kv_format(site)
     # One that has to be asked for has not been tried on such a board yet: not unless wished for.
     return answer.dtype if answer.attention_backend is None else None

@@ -8,6 +8,7 @@ from vedette.models.vision import Vision
 from vedette.models.visual import most_clip_tokens, most_picture_tokens, profiled_clip_tokens
 from vedette.plan.activation import DTYPE_BYTES, Load, step_bytes
 from vedette.plan.calibration import Calibration, affordable_bytes, corrected
+from vedette.plan.formats import KvFormat, kv_dtype
 from vedette.plan.kv import kv_cache_bytes
 from vedette.plan.ladder import CLIP_FRAMES, Rung
 from vedette.plan.plan import USUAL_ENGINE, Backend, EngineTraits, Memory
@@ -27,6 +28,8 @@ MOST_PROCESSOR_CACHE_BYTES = 64 * MIB
 """Prepared pictures kept for follow-up questions; vLLM's default of 4 GiB would be the model's memory."""
 KEPT_ROUNDS = 8
 """Of the pictures that may be looked at at once, so many are kept: a small plan has a small cache."""
+BIDIRECTIONAL_PICTURES = {"Gemma3ForConditionalGeneration"}
+"""Architectures in which the tokens of one picture see each other."""
 WORTHWHILE_BYTES = 16 * MIB
 """Savings below this are not worth another flag."""
 
@@ -149,6 +152,19 @@ def cache_bytes(model: Model, load: Load, backend: Backend) -> int:
 def prefix_caching(model: Model) -> bool:
     """Whether what was read is kept for a request that begins alike: not where layers would keep a second state."""
     return not any(layers.kind is CacheKind.STATE for layers in model.cache_layers)
+
+
+def kv_format(site: Site) -> KvFormat:
+    """How the device can keep this model's keys and values in 8 bits, or why it does not."""
+    device, model = site.device, site.model
+    if not any(layers.key_size for layers in model.cache_layers):
+        return KvFormat(None, None, "no layer has keys that 8 bits would make smaller")
+    if site.backend is Backend.CPU:
+        return kv_dtype(None, model.head_size)
+    if device.compute_capability is None:
+        return KvFormat(None, None, "the GPU's compute capability, on which 8 bits depend, is not known")
+    bidirectional = model.architecture in BIDIRECTIONAL_PICTURES
+    return kv_dtype(device.compute_capability, model.head_size, bidirectional_pictures=bidirectional)
 
 
 def weights_bytes(site: Site, load: Load) -> int:

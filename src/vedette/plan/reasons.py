@@ -6,15 +6,33 @@ from vedette.device.facts import Device
 from vedette.plan import memory as parts
 from vedette.plan.climb import Choice
 from vedette.plan.formats import Verdict, advice, weights_format
-from vedette.plan.ladder import Rung
-from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Memory, Plan, Reason, Wish
+from vedette.plan.ladder import CLIP_FRAMES, LIKINGS, MOST_CPU_CONTEXT, Rung
+from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Memory, Plan, Reason, Wish, Workload
 
+MIB = 1024**2
 GIB = 1024**3
 OTHERS = "other_processes"
 
+ENOUGH_CONTEXT = {
+    Workload.LIVE: "enough for a picture, a question and a short answer",
+    Workload.CLIP: "enough for a clip, a question and an answer",
+    Workload.CHAT: "enough for a long conversation with pictures",
+    None: "enough for a live page and a conversation beside it",
+}
+ENOUGH_REQUESTS = {
+    Workload.LIVE: "a second page may watch",
+    Workload.CLIP: "one clip after the other",
+    Workload.CHAT: "enough for a few conversations at the same time",
+    Workload.API: "programs ask several things at a time",
+    None: "enough for a live page and a few conversations",
+}
+
 
 def gib(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.2f} GiB"
+    """A size as a person reads it; what would be no more than a hundredth of a GiB is told in MiB."""
+    if size_bytes >= GIB // 100 or not size_bytes:
+        return f"{size_bytes / GIB:.2f} GiB"
+    return f"{size_bytes / MIB:.0f} MiB" if size_bytes >= MIB else "less than 1 MiB"
 
 
 def plan_reasons(site: parts.Site, wish: Wish, settings: EngineSettings, choice: Choice) -> tuple[Reason, ...]:
@@ -34,13 +52,13 @@ def wish_in_words(wish: Wish, rung: Rung) -> str:
     if wish.image_max_pixels is not None and rung.image_max_pixels is not None:
         words.append(f"pictures of {rung.image_max_pixels:,} pixels")
     if wish.images_per_request is not None:
-        words.append(f"{rung.images} pictures in a request")
+        words.append(_images_in_words(rung.images))
     if wish.prompt_tokens is not None:
         words.append(f"{rung.prompt_tokens:,}-token prompts")
     if wish.answer_tokens is not None:
         words.append(f"{rung.answer_tokens:,}-token answers")
     if wish.concurrency is not None:
-        words.append(f"{rung.concurrency} requests at once")
+        words.append(_requests_in_words(rung.concurrency))
     return ", ".join(words)
 
 
@@ -53,6 +71,14 @@ def free_memory(plan: Plan) -> str:
     """The advice for a plan that does not fit, as the beginning of a sentence."""
     others = others_sentence(plan)
     return f"Free memory ({others})" if others else "Free memory"
+
+
+def _images_in_words(images: int) -> str:
+    return f"{images} pictures in a request" if images != 1 else "one picture in a request"
+
+
+def _requests_in_words(concurrency: int) -> str:
+    return f"{concurrency:,} requests at once" if concurrency > 1 else "one request at a time"
 
 
 def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) -> Iterator[Reason]:
@@ -80,7 +106,7 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
     )
     yield reason(
         "activation",
-        f"{settings.max_num_batched_tokens} tokens in the widest layer, logits, workspaces and buffers",
+        f"{settings.max_num_batched_tokens:,} tokens in the widest layer, logits, workspaces and buffers",
         unknown,
     )
     if need.vision_activation_bytes:
@@ -132,7 +158,8 @@ def _swap_story(site: parts.Site) -> str:
 def _weights_story(site: parts.Site, settings: EngineSettings) -> str:
     model = site.model
     story = "the catalogue's figure" if model.assumed else "from the tensor headers"
-    story += f", with {gib(parts.position_cache_bytes(site, settings.max_model_len))} of position tables"
+    tables = parts.position_cache_bytes(site, settings.max_model_len)
+    story += f", with {gib(tables)} of position tables" if tables else ""
     saved = parts.position_saving(site, settings.max_model_len)
     if saved:
         story += f" ({gib(saved)} saved by ending them where the context ends)"
@@ -161,18 +188,25 @@ def _available_story(site: parts.Site, need: Memory) -> str:
 def _context_reasons(site: parts.Site, wish: Wish, choice: Choice) -> Iterator[Reason]:
     rung, liked, model = choice.rung, choice.liked, site.model
 
-    def chosen(subject: str, name: str, wished: int | None) -> Reason:
+    def chosen(name: str, wished: int | None, enough: str) -> Reason:
         value, best = getattr(rung, name), getattr(liked, name)
-        return Reason(subject, f"{value:,}", _why_chosen(wished, best, value, choice), Basis.COMPUTED)
+        if wished == value:
+            why = "as you asked"
+        elif best == value:
+            why = enough if wished is None else "the most the model takes, less than you asked for"
+        else:
+            why = _why_less(name, best, wished, choice)
+        return Reason(_SUBJECTS.get(name, name), f"{value:,}", why, Basis.COMPUTED)
 
-    yield chosen("max_model_len", "max_model_len", wish.max_model_len)
-    yield chosen("concurrency", "concurrency", wish.concurrency)
+    yield chosen("max_model_len", wish.max_model_len, _enough_context(site, wish, rung))
+    yield chosen("concurrency", wish.concurrency, ENOUGH_REQUESTS[wish.workload])
     if rung.images:
+        kind = "one at a time" if rung.images == 1 else "enough to compare them"
+        yield chosen("images", wish.images_per_request, kind)
         if rung.image_max_pixels is not None:
-            yield chosen("image_max_pixels", "image_max_pixels", wish.image_max_pixels)
-        holds = f"a request may hold {rung.images}" + (f", or a clip of {rung.clip_tokens}" if rung.clip_tokens else "")
-        why = f"the most that one picture takes, whatever its shape, markers included; {holds}"
-        yield Reason("visual_tokens", str(rung.visual_tokens), why, Basis.COMPUTED)
+            yield chosen("image_max_pixels", wish.image_max_pixels, _enough_pixels(wish, rung.image_max_pixels))
+        why = "the most that one picture takes, whatever its shape, markers included"
+        yield Reason("visual_tokens", f"{rung.visual_tokens:,}", why, Basis.COMPUTED)
         if not rung.videos and model.videos_per_prompt and not site.engine.limits_clips:
             why = "this engine cannot limit them apart from pictures, as vLLM can from 0.29 on"
             yield Reason("videos_per_request", "0", why, Basis.COMPUTED)
@@ -183,19 +217,66 @@ def _context_reasons(site: parts.Site, wish: Wish, choice: Choice) -> Iterator[R
             else "pictures are switched off, and the vision tower is not loaded"
         )
         yield Reason("visual_tokens", "0", why, Basis.COMPUTED)
-    for name in ("prompt_tokens", "answer_tokens"):
-        wished = getattr(wish, name)
-        value = getattr(rung, name)
-        why = "as you asked" if wished == value else "its share of what the pictures leave of the context"
-        yield Reason(name, str(value), why, Basis.COMPUTED)
+    if rung.videos:
+        why = f"enough to tell what happens, in {rung.clip_tokens:,} tokens at the most; more would shorten answers"
+        yield Reason("video_frames", str(CLIP_FRAMES), why, Basis.COMPUTED)
+    for name, rest in (
+        ("prompt_tokens", "what the pictures and the answer leave" if rung.images else "what the answer leaves"),
+        ("answer_tokens", _enough_answer(site, wish, rung)),
+    ):
+        wished, value = getattr(wish, name), getattr(rung, name)
+        why = (
+            rest if wished is None else "as you asked" if wished == value else f"less than the {wished:,} you asked for"
+        )
+        yield Reason(name, f"{value:,}", why, Basis.COMPUTED)
 
 
-def _why_chosen(wished: int | None, liked: int | None, value: int, choice: Choice) -> str:
-    if wished == value:
-        return "as you asked"
-    if liked == value:
-        return "what one would like" if wished is None else "the most the model takes, less than you asked for"
-    return f"less than {liked:,}, with which {gib(choice.liked_need.total_bytes)} would be needed"
+_SUBJECTS = {"images": "images_per_request"}
+"""Fields of `Rung` that a plan calls otherwise."""
+
+
+def _why_less(name: str, best: int, wished: int | None, choice: Choice) -> str:
+    """Why a number is not the one of the first rung: what all that was given up would have needed."""
+    rung, liked = choice.rung, choice.liked
+    given_up = {
+        "max_model_len": f"a context of {liked.max_model_len:,}",
+        "concurrency": _requests_in_words(liked.concurrency),
+        "images": _images_in_words(liked.images),
+        "image_max_pixels": f"pictures of {liked.image_max_pixels or 0:,} pixels",
+        "videos": "clips",
+    }
+    given_up = {field: told for field, told in given_up.items() if getattr(rung, field) != getattr(liked, field)}
+    told = f"less than the {best:,} that you asked for" if wished == best else f"less than {best:,}"
+    if next(iter(given_up)) != name:
+        return f"{told}, for want of memory as well"
+    others = [words for field, words in given_up.items() if field != name]
+    beside = f"with {', '.join(others)} " if others else ""
+    return f"{told}: {beside}that would need {gib(choice.liked_need.total_bytes)}"
+
+
+def _enough_context(site: parts.Site, wish: Wish, rung: Rung) -> str:
+    length, liked = rung.max_model_len, LIKINGS[wish.workload].context
+    if length == site.model.max_position_embeddings:
+        return "all that the model knows"
+    if liked is None or length > liked:
+        return "twice what you ask for in prompt, answer and pictures, or somewhat more"
+    if site.backend is Backend.CPU and length == MOST_CPU_CONTEXT < liked:
+        return "a CPU reads prompts slowly: `--context` asks for more"
+    return ENOUGH_CONTEXT[wish.workload]
+
+
+def _enough_pixels(wish: Wish, pixels: int) -> str:
+    liked = LIKINGS[wish.workload].pixels
+    if pixels < liked:
+        return f"the nearest to {liked:,} that the model takes"
+    return "words on a sign can be read, and an answer begins soon"
+
+
+def _enough_answer(site: parts.Site, wish: Wish, rung: Rung) -> str:
+    left = rung.max_model_len - max(rung.images * rung.visual_tokens, rung.clip_tokens)
+    if rung.answer_tokens >= (left - (wish.prompt_tokens or 0)) // 2:
+        return "half of what the pictures leave" if rung.images else "half of the context"
+    return "enough for reasoning and answer" if site.model.thinks else "enough for a long answer"
 
 
 def _format_reason(site: parts.Site) -> Reason:
@@ -206,6 +287,29 @@ def _format_reason(site: parts.Site) -> Reason:
     others = f". {advice(capability).rstrip('.')}" if capability is not None or not cuda else ""
     basis = Basis.ASSUMED if found.verdict is Verdict.UNKNOWN else Basis.COMPUTED
     return Reason("weights_format", found.title, found.why + others, basis)
+
+
+def _attention_reasons(site: parts.Site, settings: EngineSettings) -> Iterator[Reason]:
+    """How prompts are read and what is kept of them, where the engine's own choice is right included."""
+    kept = parts.kv_format(site)
+    if settings.kv_cache_dtype is not None:
+        why = "8 bits, which is half the memory, where 16 bits would leave too short a context"
+    elif kept.dtype is not None and kept.attention_backend is None:
+        why = "there is room for 16 bits; in 8 answers may differ a little"
+    else:
+        why = f"the model's own: {kept.why}"
+    yield Reason("kv_cache_dtype", settings.kv_cache_dtype or settings.dtype, why, Basis.COMPUTED)
+    if settings.backend is Backend.CUDA and settings.attention_backend is None:
+        why = "vLLM takes the fastest backend that this GPU and this model's heads allow"
+        yield Reason("attention_backend", "vLLM's own", why, Basis.ASSUMED)
+    step = f"{settings.max_num_batched_tokens:,}"
+    if settings.max_num_batched_tokens < settings.max_model_len:
+        why = "as vLLM does by itself: answers that are being written do not wait for another's long prompt"
+        yield Reason("chunked_prefill", "on", why, Basis.COMPUTED)
+        why = "pieces of a quarter of the context, 512 to 2,048, or of one picture or clip, which has to go in whole"
+        yield Reason("max_num_batched_tokens", step, why, Basis.COMPUTED)
+    else:
+        yield Reason("max_num_batched_tokens", step, "every prompt is read in one step", Basis.COMPUTED)
 
 
 def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) -> Iterator[Reason]:
@@ -223,9 +327,7 @@ def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) 
         yield Reason("freed_memory", "returned", why, Basis.COMPUTED)
     yield Reason("dtype", settings.dtype, "the type of the model's weights", Basis.COMPUTED)
     yield _format_reason(site)
-    if settings.kv_cache_dtype is not None:
-        why = "keys and values of 8 bits: half the memory, where 16 bits would leave too short a context"
-        yield Reason("kv_cache_dtype", settings.kv_cache_dtype, why, Basis.COMPUTED)
+    yield from _attention_reasons(site, settings)
     caching = (
         "a follow-up question does not read the picture and the conversation again"
         if settings.prefix_caching
