@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "engine": {"plan"},
     "measure": {"engine", "plan"},
     "instance": {"config", "engine"},
-    "proposal": {"config", "device", "models", "plan", "engine", "measure"},
+    "proposal": {"config", "instance", "device", "models", "plan", "engine", "measure"},
     "deploy": {"proposal", "config", "device", "models", "plan", "engine", "instance", "measure"},
     "serve": {"engine", "measure", "plan", "scene"},
     "terminal": set(),
