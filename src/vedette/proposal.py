@@ -23,7 +23,7 @@ from vedette.plan.choose import choose_model
 from vedette.plan.document import plan_device_json, plan_json
 from vedette.plan.make import make_plan
 from vedette.plan.memory import reserve_bytes
-from vedette.plan.pack import pack
+from vedette.plan.pack import Wanted, pack
 from vedette.plan.packed import Room
 from vedette.plan.plan import Plan, Wish, Workload
 from vedette.plan.reasons import free_memory
@@ -104,15 +104,17 @@ def propose_packed(
     """As `propose`, for several models that are to serve side by side."""
     device = _device(home, device_name)
     found = [_known(dataclasses.replace(settings, model=name), home, device) for name in models]
-    wishes = [_wish_for(model, wish_of(settings)) for _, model in found]
-    packing = pack(device, [(model, wish) for (_, model), wish in zip(found, wishes, strict=True)], ENGINE)
-    by_name = {model.name: (source, model) for source, model in found}
+    wanted = {}
+    for source, model in found:
+        wish = _wish_for(model, wish_of(settings))
+        wanted[model.name] = source, Wanted(model, wish, calibration_for(device, model, wish, home))
+    packing = pack(device, [wanted[model.name][1] for _, model in found], ENGINE)
 
     def proposals(plans: tuple[Plan, ...]) -> tuple[Proposal, ...]:
         return tuple(
-            Proposal(device, source, model, _wish_for(model, wish_of(settings)), plan, home.cache, None)
+            Proposal(device, source, each.model, each.wish, plan, home.cache, each.calibration)
             for plan in plans
-            for source, model in [by_name[plan.model_name]]
+            for source, each in [wanted[plan.model_name]]
         )
 
     return PackedProposal(device, proposals(packing.together), proposals(packing.in_turns))

@@ -23,6 +23,9 @@ def test_side_by_side_has_one_bar_and_a_row_for_each() -> None:
     assert bar.count("A") > bar.count("B") >= 1
     row = next(line for line in lines if line.startswith("  vedette-tiny"))
     assert f"{TINY.plan.context.max_model_len:,}" in row
+    own = TINY.plan.memory.total_bytes - TINY.plan.memory.reserve_bytes
+    assert f"{own / GIB:.2f}" in row.split()
+    assert any(f"B vedette-tiny {own / GIB:.2f} GiB" in line for line in lines), "the bar and the row say the same"
     assert sum("vllm serve" in line for line in lines) == 2
     assert max(len(line) for line in lines if "vllm serve" not in line) <= 80
 

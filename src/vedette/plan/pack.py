@@ -5,9 +5,23 @@ from dataclasses import dataclass, replace
 
 from vedette.device.facts import Device
 from vedette.models.facts import Model
+from vedette.plan.calibration import Calibration
 from vedette.plan.make import make_plan
 from vedette.plan.memory import reserve_bytes
 from vedette.plan.plan import USUAL_ENGINE, EngineTraits, Plan, Wish
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One of the models that are to share a device."""
+
+    model: Model
+    wish: Wish
+    calibration: Calibration | None = None
+    """What an earlier start on this device reported."""
+
+    def plan_on(self, device: Device, engine: EngineTraits) -> Plan:
+        return make_plan(device, self.model, self.wish, calibration=self.calibration, engine=engine)
 
 
 @dataclass(frozen=True)
@@ -22,7 +36,7 @@ class Packing:
 
 def pack(
     device: Device,
-    wanted: Sequence[tuple[Model, Wish]],
+    wanted: Sequence[Wanted],
     engine: EngineTraits = USUAL_ENGINE,
 ) -> Packing:
     """Whoever is named first is served first, but never so well that a later one goes without.
@@ -31,19 +45,18 @@ def pack(
     planned with everything but what the later ones need at least.
     """
     shared = _without_reserve(device)
-    taken: list[tuple[Model, Wish, Plan]] = []
+    taken: list[tuple[Wanted, Plan]] = []
     in_turns: list[Plan] = []
-    for model, wish in wanted:
-        least = make_plan(_with_memory(shared, 0, 0), model, wish, engine=engine)
-        if least.unsupported is None and _fit(shared, [*(plan for _, _, plan in taken), least]):
-            taken.append((model, wish, least))
+    for each in wanted:
+        least = each.plan_on(_with_memory(shared, 0, 0), engine)
+        if least.unsupported is None and _fit(shared, [*(plan for _, plan in taken), least]):
+            taken.append((each, least))
         else:
-            in_turns.append(make_plan(device, model, wish, engine=engine))
+            in_turns.append(each.plan_on(device, engine))
     together: list[Plan] = []
-    for index, (model, wish, _) in enumerate(taken):
-        others = [*together, *(least for _, _, least in taken[index + 1 :])]
-        free, host_free = _left(shared, others)
-        together.append(make_plan(_with_memory(shared, free, host_free), model, wish, engine=engine))
+    for index, (each, _) in enumerate(taken):
+        others = [*together, *(least for _, least in taken[index + 1 :])]
+        together.append(each.plan_on(_with_memory(shared, *_left(shared, others)), engine))
     return Packing(tuple(together), tuple(in_turns))
 
 

@@ -62,11 +62,16 @@ def _parts(plans: Sequence[Plan], room: Room) -> list[Part]:
     """One part for each model with all that its engine takes, and one for what is kept free."""
     found = []
     for index, plan in enumerate(plans):
-        size = plan.memory.total_bytes - plan.memory.reserve_bytes
+        size = _own_bytes(plan)
         name = plan.model_name.rpartition("/")[2]
         found.append(Part(name, chr(ord("A") + index), _HUES[index % len(_HUES)], size, gib(size)))
     reserve = room.reserve_bytes + sum(plan.memory.reserve_bytes for plan in plans)
     return [*found, Part("reserve", "r", 245, reserve, gib(reserve))]
+
+
+def _own_bytes(plan: Plan) -> int:
+    """What the model's engine takes; what its plan keeps free is shown for all of them together."""
+    return plan.memory.total_bytes - plan.memory.reserve_bytes
 
 
 def _table(plans: Sequence[Plan], paper: Paper) -> list[str]:
@@ -78,7 +83,7 @@ def _table(plans: Sequence[Plan], paper: Paper) -> list[str]:
         row = (
             gib(plan.memory.weights_bytes).removesuffix(" GiB"),
             gib(plan.memory.kv_cache_bytes).removesuffix(" GiB"),
-            gib(plan.memory.total_bytes).removesuffix(" GiB"),
+            gib(_own_bytes(plan)).removesuffix(" GiB"),
             f"{plan.context.max_model_len:,}",
             str(plan.context.concurrency),
             "–" if ceiling is None else f"{ceiling:,.0f}",
