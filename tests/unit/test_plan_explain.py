@@ -133,8 +133,9 @@ def test_a_wish_for_what_does_not_fit_at_all_promises_nothing() -> None:
 def test_what_the_device_cannot_run_is_said_instead_of_a_number() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
     plan = dataclasses.replace(proposal.plan, fits=False, unsupported="FP8 needs a GPU of sm_89 or later.")
-    first = page(dataclasses.replace(proposal, plan=plan)).splitlines()[0]
-    assert first.endswith("cannot run. FP8 needs a GPU of sm_89 or later.")
+    lines = page(dataclasses.replace(proposal, plan=plan)).splitlines()
+    assert lines[0].endswith("cannot run")
+    assert lines[1] == "  FP8 needs a GPU of sm_89 or later."
 
 
 def test_the_context_is_shown_as_one_budget() -> None:

@@ -12,7 +12,15 @@ from vedette.engine import flags
 from vedette.errors import BadInputError
 from vedette.plan.bars import Paper
 from vedette.plan.explain import explain_flag
-from vedette.plan.flagstory import STORIES, find_flag, numbered_reasons, reason_behind, split_arguments, story_json
+from vedette.plan.flagstory import (
+    OWN_OPTIONS,
+    STORIES,
+    find_flag,
+    numbered_reasons,
+    reason_behind,
+    split_arguments,
+    story_json,
+)
 
 
 @pytest.mark.parametrize(("model", "device"), CASES)
@@ -36,6 +44,11 @@ def test_every_flag_that_could_be_given_has_a_story() -> None:
 @pytest.mark.parametrize("written", ["max-model-len", "--max-model-len", "max_model_len", "MAX-MODEL-LEN "])
 def test_a_flag_is_found_however_it_is_written(written: str) -> None:
     assert find_flag(written) == "--max-model-len"
+
+
+def test_vedettes_own_options_name_the_flags_that_they_become() -> None:
+    assert find_flag("context") == "--max-model-len"
+    assert set(OWN_OPTIONS.values()) <= set(STORIES)
 
 
 def test_a_misspelt_flag_is_refused_with_the_nearest() -> None:

@@ -7,6 +7,7 @@ import click
 from tests.unit.test_plan_explain import proposal_of
 from vedette.plan.bars import Paper
 from vedette.plan.packed import Room, explain_packing
+from vedette.plan.plan import Concession
 
 GIB = 1024**3
 COSMOS, TINY = proposal_of("cosmos-reason2-2b", "agx-orin-64gb"), proposal_of("vedette-tiny", "agx-orin-64gb")
@@ -47,3 +48,11 @@ def test_none_beside_another() -> None:
     text = click.unstyle(explain_packing([], [LARGE.plan, LARGE.plan], Room(8 * GIB, GIB), Paper(80)))
     assert "none of these models fits" in text.splitlines()[0]
     assert "Flags" not in text
+
+
+def test_a_wish_that_does_not_fit_beside_another_is_said() -> None:
+    given_up = Concession("a context of 100,000", "a context of 50,000", GIB)
+    plan = dataclasses.replace(TINY.plan, concession=given_up)
+    text = explain_packing([(plan, TINY.arguments)], [], Room(plan.memory.available_bytes, 0), Paper(80))
+    told = " ".join(click.unstyle(text).split())
+    assert "vedette-tiny: Not all that you asked for fits: a context of 100,000 would take 1.00 GiB more" in told

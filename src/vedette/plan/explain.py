@@ -73,7 +73,7 @@ def verdict(plan: Plan) -> str:
     """One line: does it fit?"""
     what = click.style(plan.model_name, bold=True) + f" on {plan.device_name}"
     if plan.unsupported is not None:
-        return click.style("✗ ", fg="red") + f"{what}: cannot run. {plan.unsupported}"
+        return click.style("✗ ", fg="red") + f"{what}: cannot run"
     if not plan.fits:
         return click.style("✗ ", fg="red") + f"{what}: does not fit, needs {gib(plan.shortfall_bytes)} more"
     left = plan.memory.available_bytes - plan.memory.total_bytes
@@ -104,6 +104,7 @@ def _hints(plan: Plan, paper: Paper) -> list[str]:
         if reason.subject == "architecture":
             hints.append(f"{reason.value}: {reason.why}.")
     if plan.unsupported is not None:
+        hints.append(plan.unsupported)
         hints.append("→ Choose a checkpoint in another format, or another model.")
     elif not plan.fits:
         hints.append(f"→ {free_memory(plan)}, or name no model: vedette then chooses one that fits.")

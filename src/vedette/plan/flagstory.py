@@ -131,6 +131,15 @@ STORIES: Mapping[str, FlagStory] = {
 }
 
 
+OWN_OPTIONS: Mapping[str, str] = {
+    "--context": "--max-model-len",
+    "--concurrency": "--max-num-seqs",
+    "--images": "--limit-mm-per-prompt",
+    "--picture": "--mm-processor-kwargs",
+}
+"""vedette's own options, and the flag of vLLM that each becomes first of all."""
+
+
 @dataclass(frozen=True)
 class Flag:
     """One flag as it is typed; `values` is empty for a switch."""
@@ -180,8 +189,9 @@ def reason_behind(flag: Flag, reasons: Sequence[NumberedReason]) -> NumberedReas
 
 
 def find_flag(written: str) -> str:
-    """The flag that a person means, with or without dashes. Raises BadInputError, naming the nearest."""
+    """The flag that a person means, with or without dashes, or by vedette's own option. Raises BadInputError, naming the nearest."""
     name = "--" + written.strip().lower().lstrip("-").replace("_", "-").replace(" ", "-")
+    name = OWN_OPTIONS.get(name, name)
     if name in STORIES:
         return name
     near = difflib.get_close_matches(name, STORIES, n=1, cutoff=0.6)

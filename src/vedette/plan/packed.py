@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 
 from vedette.plan.bars import Paper, Part, bar
-from vedette.plan.explain import flag_lines
+from vedette.plan.explain import concession_sentence, flag_lines
 from vedette.plan.flagstory import split_arguments
 from vedette.plan.plan import Plan
 from vedette.plan.reasons import gib
@@ -32,7 +32,7 @@ def explain_packing(
     """The whole packing. together: each plan with its engine's arguments."""
     plans = [plan for plan, _ in together]
     taken = sum(plan.memory.total_bytes for plan in plans) + room.reserve_bytes
-    sections = [[_verdict(plans, in_turns, room.available_bytes - taken)]]
+    sections = [[_verdict(plans, in_turns, room.available_bytes - taken), *_concessions(plans, paper)]]
     if plans:
         memory = f"{gib(taken)} of the {gib(room.available_bytes)} available"
         sections.append([_heading("Memory", memory), *bar(_parts(plans, room), room.available_bytes, paper)])
@@ -56,6 +56,13 @@ def _verdict(plans: Sequence[Plan], in_turns: Sequence[Plan], left_bytes: int) -
     wanted = len(plans) + len(in_turns)
     fit = "only one fits" if len(plans) == 1 else f"only {len(plans)} fit side by side"
     return cross + f"{device}: of {wanted} models {fit}"
+
+
+def _concessions(plans: Sequence[Plan], paper: Paper) -> list[str]:
+    """What was asked for and does not fit beside the others."""
+    told = [f"{plan.model_name}: {concession_sentence(plan.concession)}" for plan in plans if plan.concession]
+    lines = [line for sentence in told for line in textwrap.wrap(sentence, paper.columns - 4)]
+    return [f"  {click.style(line, fg='yellow')}" for line in lines]
 
 
 def _parts(plans: Sequence[Plan], room: Room) -> list[Part]:
@@ -108,4 +115,4 @@ def _turn(plan: Plan, paper: Paper) -> list[str]:
 
 
 def _heading(title: str, said: str) -> str:
-    return f"{click.style(f'{title:<8}', bold=True)} {said}".rstrip()
+    return f"{click.style(f'{title:<8}', bold=True)} {said}" if said else click.style(title, bold=True)
