@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -40,13 +41,10 @@ from vedette.proposal import (
     read_machine,
     wish_of,
 )
+from vedette.recovery import Recovery
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""
-
-_RESTARTS = 3
-"""Starts that may fail in a row, once the engine has served, before it is given up."""
-_BACKOFF_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +62,8 @@ class Deployment:
         self._model: Model | None = None
         self._plan: Plan | None = None
         self._engine: Engine | None = None
+        self._recovery = Recovery()
+        self._ready_at: float | None = None
         self._learning: asyncio.Future[Calibration | None] | None = None
 
     # What `serve` sees (serve/backend.py)
@@ -125,7 +125,7 @@ class Deployment:
         try:
             self.life.enter(State.PREPARING, Phase.DETECTING)
             source, made = await self._prepare()
-            await self._start(source, made)
+            await self._come_up(source, made)
             yield source, made
         finally:
             self.life.enter(State.DRAINING)
@@ -186,26 +186,67 @@ class Deployment:
                 environment.mark_broken(made)
             raise
         self.life.enter(State.READY)
+        self._ready_at = time.monotonic()
         self._learning = asyncio.ensure_future(asyncio.to_thread(self._learn, device, plan, self._engine))
+
+    async def _come_up(self, source: Source, made: environment.Environment) -> None:
+        """The first start; one that runs out of memory is tried again with less. Raises VedetteError."""
+        try:
+            await self._start(source, made)
+        except EngineDiedError as error:
+            if error.cause.code != "out_of_memory":
+                raise
+            await self._come_back(source, made, error.cause)
 
     async def _keep_up(self, source: Source, made: environment.Environment) -> None:
         """Waits for the engine to die and brings it back. Raises EngineFailedError when that fails too often."""
         assert self._engine is not None  # noqa: S101 - only called once it has served
-        cause = await self._engine.wait_until_dead()
-        for attempt in range(_RESTARTS):
+        await self._come_back(source, made, await self._engine.wait_until_dead())
+
+    async def _come_back(self, source: Source, made: environment.Environment, cause: Cause) -> None:
+        """Starts the engine again and again, with less memory where that was what it died of, until it serves.
+
+        Raises EngineFailedError when it died too often, DoesNotFitError when not even the least fits any more.
+        """
+        while True:
             self.life.enter(State.FAILED, cause=cause)
             await self._stop_engine()
-            await asyncio.sleep(_BACKOFF_S * 2**attempt)
+            assert self._plan is not None  # noqa: S101 - it ran one
+            delay_s = self._recovery.after(cause, self._plan, self._served_s())
+            if delay_s is None:
+                raise EngineFailedError(f"The engine died and did not come back: {cause.sentence}", cause.hint)
+            await asyncio.sleep(delay_s)
             self.life.enter(State.PREPARING, Phase.PLANNING)
+            before = self._plan
             try:
                 await self._start(source, made)
             except EngineDiedError as error:
                 cause = error.cause
-            except (EngineFailedError, DoesNotFitError) as error:
+            except DoesNotFitError as error:
+                if self._recovery.budget_bytes is not None:
+                    raise
+                cause = Cause(error.code, error.sentence, error.hint)  # somebody may give the memory back
+            except EngineFailedError as error:
                 cause = Cause(error.code, error.sentence, error.hint)
             else:
+                self._tell_of_less(before)
                 return
-        raise EngineFailedError(f"The engine died and did not come back: {cause.sentence}", cause.hint)
+
+    def _served_s(self) -> float:
+        """How long the engine had served that has just died; 0 if it never did."""
+        ready_at, self._ready_at = self._ready_at, None
+        return 0.0 if ready_at is None else time.monotonic() - ready_at
+
+    def _tell_of_less(self, before: Plan) -> None:
+        """Says what the model serves with since the engine came back, if that is less than before."""
+        assert self._plan is not None  # noqa: S101 - it is ready
+        now, then = self._plan.context, before.context
+        if now != then:
+            sentence = (
+                f"After running out of memory the engine serves with less: {now.concurrency} requests of "
+                f"{now.max_model_len:,} tokens, before {then.concurrency} of {then.max_model_len:,}."
+            )
+            self._tell({"event": "note", "sentence": sentence})
 
     def _learn(self, device: Device, plan: Plan, engine: Engine) -> Calibration | None:
         """What this start took, kept for the next plan; never fails. Runs in a thread."""
@@ -231,6 +272,9 @@ class Deployment:
     def _make_plan(self, device: Device, model: Model) -> Plan:
         wish = wish_of(self._settings)
         calibration = calibration_for(device, model, wish, self._home)
+        budget = self._recovery.budget_bytes
+        if budget is not None:
+            device = dataclasses.replace(device, memory_available_bytes=min(budget, device.memory_available_bytes))
         plan = make_plan(device, model, wish, calibration=calibration, engine=ENGINE)
         if not plan.fits:
             raise does_not_fit(plan)

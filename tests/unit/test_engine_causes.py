@@ -48,3 +48,9 @@ def test_the_cause_is_found(status: int, lines: list[str], code: str, says: str)
 
 def test_the_kernels_count_outweighs_the_log() -> None:
     assert find_cause(Death(1, CORRUPT, out_of_memory_kills=1)).code == "out_of_memory"
+
+
+def test_a_kill_that_the_kernel_did_not_count_was_somebody_elses() -> None:
+    cause = find_cause(Death(-signal.SIGKILL, [], out_of_memory_kills=0))
+    assert cause.code == "killed"
+    assert "Another program" in cause.sentence

@@ -31,11 +31,11 @@ def test_the_nearest_count_is_taken(tmp_path: Path, cgroup: str, counter: str, t
 
 
 def test_nothing_counts_where_there_is_nothing(tmp_path: Path) -> None:
-    assert read_out_of_memory_kills(tmp_path) == 0
+    assert read_out_of_memory_kills(tmp_path) is None
 
 
 def test_this_machine_counts() -> None:
-    assert read_out_of_memory_kills() >= 0
+    assert (read_out_of_memory_kills() or 0) >= 0
 
 
 def test_other_words_are_no_count() -> None:

@@ -16,8 +16,8 @@ class Death:
     """As `subprocess` gives it: negative for a signal."""
     log_tail: Sequence[str]
     """Its last lines, oldest first."""
-    out_of_memory_kills: int = 0
-    """How often the kernel killed for memory in the engine's cgroup while it ran."""
+    out_of_memory_kills: int | None = None
+    """How often the kernel killed for memory in the engine's cgroup while it ran; None where nothing counts."""
 
 
 # In order: the first that matches is the root, since vLLM prints the cause before its consequences.
@@ -90,6 +90,12 @@ def find_cause(death: Death) -> Cause:
             what = (match.groupdict().get("what") or match.group(0)).strip()
             return Cause(code, sentence.format(what=what), hint.format(what=what))
     if death.exit_status == -signal.SIGKILL:
+        if death.out_of_memory_kills == 0:
+            return Cause(
+                "killed",
+                "Another program killed the engine (SIGKILL): the kernel did not do it for lack of memory.",
+                "vedette starts it again; see who did that if it goes on.",
+            )
         return _killed_for_memory("The engine was killed without a word, as the kernel does when memory runs out.")
     for line in death.log_tail:
         error = _ERROR_LINE.search(line)

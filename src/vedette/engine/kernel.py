@@ -3,11 +3,11 @@
 from pathlib import Path
 
 
-def read_out_of_memory_kills(root: Path = Path("/")) -> int:
+def read_out_of_memory_kills(root: Path = Path("/")) -> int | None:
     """How often the kernel has killed for memory where this process and its children are accounted.
 
-    That is their memory cgroup, of version 2 or 1, where they are in one; else the whole machine. 0 where nothing
-    counts. Only the difference of two readings means something.
+    That is their memory cgroup, of version 2 or 1, where they are in one; else the whole machine. None where
+    nothing counts. Only the difference of two readings means something.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -18,7 +18,7 @@ def read_out_of_memory_kills(root: Path = Path("/")) -> int:
             return parse_kills((root / name).read_text())
         except (OSError, ValueError):
             continue
-    return 0
+    return None
 
 
 def parse_kills(text: str) -> int:

@@ -71,8 +71,9 @@ class EngineProcess:
                 await asyncio.sleep(_POLL_S)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(reading, _LAST_WORDS_S)
-            kills = read_out_of_memory_kills() - self._kills_before
-            return Death(code, tuple(self.last_lines), max(0, kills))
+            before, after = self._kills_before, read_out_of_memory_kills()
+            kills = None if before is None or after is None else max(0, after - before)
+            return Death(code, tuple(self.last_lines), kills)
         finally:
             reading.cancel()
             self._log.close()

@@ -174,9 +174,12 @@ def corrected(now: Memory, then: Memory, calibration: Calibration) -> tuple[Memo
 def affordable_bytes(available_bytes: int, calibration: Calibration | None) -> int:
     """How much memory a plan may count on: after a death by lack of memory, less than what was planned then."""
     killed = calibration.out_of_memory_at_bytes if calibration else None
-    if killed is None:
-        return available_bytes
-    return max(0, min(available_bytes, killed - max(OUT_OF_MEMORY_MARGIN_BYTES, int(killed * OUT_OF_MEMORY_MARGIN))))
+    return available_bytes if killed is None else min(available_bytes, smaller_budget_bytes(killed))
+
+
+def smaller_budget_bytes(killed_bytes: int) -> int:
+    """What to plan for after an engine ran out of memory whose plan was of `killed_bytes`."""
+    return max(0, killed_bytes - max(OUT_OF_MEMORY_MARGIN_BYTES, int(killed_bytes * OUT_OF_MEMORY_MARGIN)))
 
 
 def put_right(computed: int, computed_then: int, measured: int) -> int:
