@@ -189,7 +189,10 @@ def reason_behind(flag: Flag, reasons: Sequence[NumberedReason]) -> NumberedReas
 
 
 def find_flag(written: str) -> str:
-    """The flag that a person means, with or without dashes, or by vedette's own option. Raises BadInputError, naming the nearest."""
+    """The flag that a person means, with or without dashes, or by vedette's own option.
+
+    Raises BadInputError, naming the nearest.
+    """
     name = "--" + written.strip().lower().lstrip("-").replace("_", "-").replace(" ", "-")
     name = OWN_OPTIONS.get(name, name)
     if name in STORIES:
