@@ -27,6 +27,7 @@ from vedette.plan.pack import Wanted, pack
 from vedette.plan.packed import Room
 from vedette.plan.plan import Plan, Wish, Workload
 from vedette.plan.reasons import free_memory
+from vedette.plan.sizes import gib
 
 ENGINE = engine_traits(environment.CPU_RECIPE.version)
 """Of the one version that there is a recipe for."""
@@ -205,8 +206,8 @@ def does_not_fit(plan: Plan) -> DoesNotFitError:
             f"{plan.model_name} cannot run on {plan.device_name}. {plan.unsupported}",
             "Choose a checkpoint in another format, or another model.",
         )
-    missing, available = plan.shortfall_bytes / 1024**3, plan.memory.available_bytes / 1024**3
     return DoesNotFitError(
-        f"{plan.model_name} does not fit: it needs {missing:.2f} GiB more than the {available:.2f} GiB available.",
+        f"{plan.model_name} does not fit: it needs {gib(plan.shortfall_bytes)} more than the "
+        f"{gib(plan.memory.available_bytes)} available.",
         f"{free_memory(plan)}, choose a smaller model, or ask for less (`--context`, `--concurrency`).",
     )

@@ -16,9 +16,9 @@ from vedette.device.catalogue import boards
 from vedette.errors import BadInputError
 from vedette.models.catalogue import catalogue
 from vedette.plan.bars import Paper
-from vedette.plan.explain import explain_plan, signed_gib
+from vedette.plan.explain import explain_plan
 from vedette.plan.plan import Basis, Concession, Speed
-from vedette.plan.reasons import gib
+from vedette.plan.sizes import gib, signed_gib
 from vedette.proposal import Proposal, propose
 
 CASES = [

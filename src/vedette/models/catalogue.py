@@ -7,8 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from vedette.models.facts import CacheKind, CacheLayers, Model, Rotary
-from vedette.models.layers import DTYPE_BYTES
+from vedette.models.facts import DTYPE_BYTES, CacheKind, CacheLayers, Model, Rotary
 from vedette.models.vision import PixelBudget
 
 

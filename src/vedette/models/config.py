@@ -6,8 +6,8 @@ from typing import Any
 
 from vedette.errors import ModelCorruptError
 from vedette.models.defaults import HABITS, SIZES, TEXT_MODEL_TYPES
-from vedette.models.facts import CacheLayers, Rotary
-from vedette.models.layers import DTYPE_BYTES, parse_cache_layers
+from vedette.models.facts import DTYPE_BYTES, CacheLayers, Rotary
+from vedette.models.layers import parse_cache_layers
 from vedette.models.quantization import parse_dropped_tensors, parse_quantization
 from vedette.models.reader import HINT, ConfigReader
 from vedette.models.rotary import has_multimodal_rotary, parse_rotary

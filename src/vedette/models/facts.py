@@ -6,6 +6,9 @@ from pathlib import Path
 
 from vedette.models.vision import Vision
 
+DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+"""Bytes of one element, for each type that a model computes in."""
+
 
 class CacheKind(Enum):
     """What a layer keeps of the tokens it has seen."""

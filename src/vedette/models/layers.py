@@ -8,10 +8,9 @@ from collections import Counter
 
 from vedette.errors import ModelCorruptError
 from vedette.models.defaults import DELTA_NET, INTERLEAVED, LATENT, PLAIN
-from vedette.models.facts import CacheKind, CacheLayers
+from vedette.models.facts import DTYPE_BYTES, CacheKind, CacheLayers
 from vedette.models.reader import HINT, ConfigReader
 
-DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 KINDS = {
     "full_attention": CacheKind.FULL,
     "sliding_attention": CacheKind.SLIDING,

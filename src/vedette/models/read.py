@@ -43,36 +43,31 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     vision = parse_vision(config, image, video, str(config_path), tokenizer)
     if tensors is None:
         tensors = read_tensors(directory)
-    if not any((directory / tokenizer).is_file() for tokenizer in TOKENIZERS):
-        raise ModelCorruptError(f"There is no tokenizer in {directory} ({', '.join(TOKENIZERS)}).", HINT)
+    tokenizer_bytes = _tokenizer_bytes(directory)
     weights = weights_by_tensor(tensors, shape)
     tower = frozenset(filter(belongs_to_vision, weights))
-    seen = sum(weights[tensor] for tensor in tower)
     text = {tensor: size for tensor, size in weights.items() if tensor not in tower}
-    tokenizer_json = directory / "tokenizer.json"
-    dense = not shape.experts or any(_DENSE.search(tensor) for tensor in text)
-    looked_up = sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
     return Model(
         name=name or directory.resolve().name,
         path=directory,
         architecture=shape.architecture,
         weights_bytes=sum(weights.values()),
-        vision_weights_bytes=seen,
-        decode_weights_bytes=sum(weights.values()) - seen - (0 if shape.tied_embeddings else looked_up),
+        vision_weights_bytes=sum(weights[tensor] for tensor in tower),
+        decode_weights_bytes=sum(text.values()) - _looked_up_bytes(weights, shape),
         allocator_slack_bytes=allocator_slack_bytes(weights, tower),
         text_allocator_slack_bytes=allocator_slack_bytes(text, frozenset()),
         zero_points_bytes=4 * sum(tensors[tensor].elements for tensor in tensors if tensor.endswith("qzeros")),
         weight_only_extra_bytes=weight_only_extra_bytes(tensors, shape),
         layers=shape.layers,
         hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size if dense else shape.expert_intermediate_size,
+        intermediate_size=_widest_feed_forward(text, shape),
         attention_heads=shape.attention_heads,
         kv_heads=shape.kv_heads,
         head_size=shape.head_size,
         vocabulary_size=shape.vocabulary_size,
         max_position_embeddings=shape.max_position_embeddings,
         dtype=shape.dtype,
-        tokenizer_bytes=(tokenizer_json.stat().st_size or None) if tokenizer_json.is_file() else None,
+        tokenizer_bytes=tokenizer_bytes,
         quantization=shape.quantization,
         vision=vision,
         thinks="<think>" in _read_chat_template(directory),
@@ -87,6 +82,27 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         deepstack_levels=shape.deepstack_levels,
         assumed_parts=shape.assumed_parts,
     )
+
+
+def _tokenizer_bytes(directory: Path) -> int | None:
+    """Of tokenizer.json; None if the tokenizer is another file. Raises ModelCorruptError if there is none at all."""
+    if not any((directory / name).is_file() for name in TOKENIZERS):
+        raise ModelCorruptError(f"There is no tokenizer in {directory} ({', '.join(TOKENIZERS)}).", HINT)
+    path = directory / "tokenizer.json"
+    return (path.stat().st_size or None) if path.is_file() else None
+
+
+def _looked_up_bytes(weights: Mapping[str, int], shape: Shape) -> int:
+    """Input embeddings, of which a token reads one row; 0 where the output head, which it reads whole, is the same."""
+    if shape.tied_embeddings:
+        return 0
+    return sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
+
+
+def _widest_feed_forward(text: Mapping[str, int], shape: Shape) -> int:
+    """Of a mixture of experts the experts' width, unless some layer is dense."""
+    dense = not shape.experts or any(_DENSE.search(tensor) for tensor in text)
+    return shape.intermediate_size if dense else shape.expert_intermediate_size
 
 
 def _experts(weights: dict[str, int], shape: Shape) -> Experts | None:

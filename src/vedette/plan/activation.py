@@ -6,13 +6,12 @@ Counted in elements of the tensors that live together at that moment, and held a
 
 from dataclasses import dataclass
 
-from vedette.models.facts import CacheKind, Model
+from vedette.models.facts import DTYPE_BYTES, CacheKind, Model
 from vedette.models.vision import PixelBudget, Square, Tiles, Vision
 from vedette.models.visual import encoder_patches
 from vedette.plan.plan import Backend
+from vedette.plan.sizes import MIB
 
-MIB = 1024**2
-DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 CUBLAS_WORKSPACE_BYTES = 32 * MIB
 """Taken at the first matrix product and kept (Hopper; earlier GPUs ask for less)."""
 MARLIN_WORKSPACE_BYTES = 12 * MIB
@@ -82,9 +81,13 @@ def _latent_bytes(model: Model, load: Load) -> int:
     """Latent attention unfolds earlier context to full keys and values, a workspace at a time."""
     if not any(layers.kind is CacheKind.LATENT for layers in model.cache_layers):
         return 0
-    tokens = min(max(8 * load.max_model_len, 64 * load.concurrency), LATENT_WORKSPACE_TOKENS)
     unfolded = model.attention_heads * 5 * model.head_size  # both at once, then keys, and values as wide as keys
-    return (tokens * unfolded + load.batched_tokens * 5 * model.hidden_size) * DTYPE_BYTES[model.dtype]
+    return (_latent_tokens(load) * unfolded + load.batched_tokens * 5 * model.hidden_size) * DTYPE_BYTES[model.dtype]
+
+
+def _latent_tokens(load: Load) -> int:
+    """Tokens of one workspace (vLLM's `MLACommonMetadataBuilder`)."""
+    return min(max(8 * load.max_model_len, 64 * load.concurrency), LATENT_WORKSPACE_TOKENS)
 
 
 def _workspace_bytes(model: Model, load: Load) -> int:
@@ -99,8 +102,7 @@ def _workspace_bytes(model: Model, load: Load) -> int:
         taken += elements * DTYPE_BYTES[model.dtype]
     latent = sum(layers.latent_size for layers in model.cache_layers)
     if latent:
-        tokens = min(max(8 * load.max_model_len, 64 * load.concurrency), LATENT_WORKSPACE_TOKENS)
-        taken += tokens * latent * DTYPE_BYTES[model.dtype]
+        taken += _latent_tokens(load) * latent * DTYPE_BYTES[model.dtype]
     return taken
 
 

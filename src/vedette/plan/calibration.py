@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from vedette.device.facts import Device
 from vedette.models.facts import Model
 from vedette.plan.plan import Backend, EngineSettings, Graphs, Memory
+from vedette.plan.sizes import GIB, MIB
 
-MIB = 1024**2
-
-ROUNDING_BYTES = 1024**3 // 200
+ROUNDING_BYTES = GIB // 200
 """vLLM reports in hundredths of a GiB: nearer than half of one, the computed figure is the more exact one."""
 HOST_GROWTH_BYTES = 96 * MIB
 """What the processes come to hold after the moment they are measured in, prepared pictures above all. vedette-tiny on

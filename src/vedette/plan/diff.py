@@ -12,8 +12,8 @@ from vedette.errors import BadInputError
 from vedette.plan.bars import Paper
 from vedette.plan.explain import LABELS
 from vedette.plan.flagstory import split_arguments
+from vedette.plan.sizes import GIB
 
-_GIB = 1024**3
 _GROUPS = ("memory", "context", "speed")
 _OWN_LABELS = {
     "decode_tokens_per_s_ceiling": "tokens/s at most",
@@ -144,7 +144,7 @@ def _said(name: str, value: Any) -> str:
     if value == "" or isinstance(value, bool):
         return "no" if value is False else "yes"
     if name.endswith("_bytes") and isinstance(value, int):
-        return f"{value / _GIB:.2f} GiB"
+        return f"{value / GIB:.2f} GiB"
     if isinstance(value, int | float):
         return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:.1f}"
     return str(value)
@@ -154,7 +154,7 @@ def _said_difference(each: Difference) -> str:
     if each.difference is None:
         return ""
     if each.name.endswith("_bytes"):
-        return f"{each.difference / _GIB:+.2f} GiB"
+        return f"{each.difference / GIB:+.2f} GiB"
     return f"{each.difference:+,.0f}" if isinstance(each.difference, int) else f"{each.difference:+,.1f}"
 
 

@@ -11,7 +11,8 @@ import click
 from vedette.plan.bars import Paper, Part, bar
 from vedette.plan.flagstory import Flag, NumberedReason, numbered_reasons, reason_behind, split_arguments
 from vedette.plan.plan import Backend, Basis, Concession, Plan
-from vedette.plan.reasons import free_memory, gib, others_sentence
+from vedette.plan.reasons import free_memory, others_sentence
+from vedette.plan.sizes import gib, signed_gib
 
 MEMORY_LEGEND = (
     ("weights", "weights", "W", 33),
@@ -244,13 +245,6 @@ def _cost(label: str, neighbour: Mapping[str, Any]) -> str:
     difference = neighbour["memory_difference_bytes"]
     cost = f"{signed_gib(difference)}; " if difference is not None else ""
     return f"{label} {neighbour['value']:,}: {cost}{neighbour['said']}"
-
-
-def signed_gib(difference_bytes: int) -> str:
-    """A difference of memory as a person reads it."""
-    if abs(difference_bytes) < 0.005 * 1024**3:
-        return "no more memory"
-    return f"{gib(abs(difference_bytes))} {'more' if difference_bytes > 0 else 'less'}"
 
 
 def _told(title: str, text: str, paper: Paper) -> list[str]:

@@ -3,17 +3,16 @@
 from dataclasses import dataclass, replace
 
 from vedette.device.facts import Device, Family
-from vedette.models.facts import CacheKind, Model
+from vedette.models.facts import DTYPE_BYTES, CacheKind, Model
 from vedette.models.vision import Vision
 from vedette.models.visual import most_clip_tokens, most_picture_tokens, profiled_clip_tokens
-from vedette.plan.activation import DTYPE_BYTES, Load, step_bytes
+from vedette.plan.activation import Load, step_bytes
 from vedette.plan.calibration import Calibration, affordable_bytes, corrected
 from vedette.plan.formats import KvFormat, kv_dtype
 from vedette.plan.kv import kv_cache_bytes
 from vedette.plan.ladder import CLIP_FRAMES, Rung
 from vedette.plan.plan import USUAL_ENGINE, Backend, EngineTraits, Memory
-
-MIB = 1024**2
+from vedette.plan.sizes import MIB
 
 KV_BLOCK_TOKENS = {Backend.CPU: 128, Backend.CUDA: 16}
 """vLLM 0.32: platforms/cpu.py sets 128; CUDA's default is 16."""

@@ -8,8 +8,7 @@ import click
 from vedette.plan.bars import Paper
 from vedette.plan.calibration import ROUNDING_BYTES, Calibration
 from vedette.plan.plan import Backend, Plan
-
-_GIB = 1024**3
+from vedette.plan.sizes import GIB
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _said(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
     if unit == "bytes":
-        return f"{value / _GIB:.2f} GiB"
+        return f"{value / GIB:.2f} GiB"
     return f"{value:,.1f} {unit}"
 
 

@@ -10,7 +10,7 @@ from vedette.plan.bars import Paper, Part, bar
 from vedette.plan.explain import concession_sentence, flag_lines
 from vedette.plan.flagstory import split_arguments
 from vedette.plan.plan import Plan
-from vedette.plan.reasons import gib
+from vedette.plan.sizes import gib
 
 _HUES = (33, 208, 70, 134, 220, 44, 168)
 _COLUMNS = ("weights", "KV cache", "total", "context", "requests", "tokens/s")

@@ -8,9 +8,8 @@ from vedette.plan.climb import Choice
 from vedette.plan.formats import Verdict, advice, weights_format
 from vedette.plan.ladder import CLIP_FRAMES, LIKINGS, MOST_CPU_CONTEXT, Rung
 from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Memory, Plan, Reason, Wish, Workload
+from vedette.plan.sizes import gib
 
-MIB = 1024**2
-GIB = 1024**3
 OTHERS = "other_processes"
 
 ENOUGH_CONTEXT = {
@@ -26,13 +25,6 @@ ENOUGH_REQUESTS = {
     Workload.API: "programs ask several things at a time",
     None: "enough for a live page and a few conversations",
 }
-
-
-def gib(size_bytes: int) -> str:
-    """A size as a person reads it; what would be no more than a hundredth of a GiB is told in MiB."""
-    if size_bytes >= GIB // 100 or not size_bytes:
-        return f"{size_bytes / GIB:.2f} GiB"
-    return f"{size_bytes / MIB:.0f} MiB" if size_bytes >= MIB else "less than 1 MiB"
 
 
 def plan_reasons(site: parts.Site, wish: Wish, settings: EngineSettings, choice: Choice) -> tuple[Reason, ...]:
