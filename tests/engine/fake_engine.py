@@ -1,6 +1,7 @@
 """A stand-in for vLLM that shows on command what the real one cannot be made to show.
 
-fake_engine.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line
+fake_engine.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line,
+                              stuck (answers one request and no more)
 """
 
 import http.server
@@ -20,11 +21,18 @@ CHUNKS = (
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    requests = 0
+
     def do_GET(self) -> None:
-        self._answer(b"", "text/plain")
+        running = max(0, Handler.requests - 1)
+        page = f'vllm:num_requests_running{{engine="0"}} {running}.0\nvllm:generation_tokens_total{{engine="0"}} 2.0\n'
+        self._answer(page.encode() if self.path == "/metrics" else b"", "text/plain")
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+        Handler.requests += "stuck" in sys.argv
+        if Handler.requests > 1:
+            time.sleep(600)
         self._answer(CHUNKS, "text/event-stream")
 
     def _answer(self, body: bytes, kind: str) -> None:

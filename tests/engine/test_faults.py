@@ -97,3 +97,16 @@ async def test_a_crash_while_serving_is_reported(tmp_path: Path) -> None:
     cause = await asyncio.wait_for(dying, 5)
     await engine.stop()
     assert cause.code == "killed"  # by this test, and the kernel counted no kill of its own
+
+
+async def test_an_engine_that_takes_requests_and_answers_none_is_stuck(tmp_path: Path) -> None:
+    engine, _ = await launch(tmp_path, "stuck")
+    try:
+        await engine.wait_until_ready(CONTEXT)
+        watching = asyncio.create_task(engine.wait_until_dead(stuck_after_s=1))
+        asking = asyncio.create_task(anext(engine.client.stream_chat({"messages": [], "max_tokens": 1})))
+        cause = await asyncio.wait_for(watching, 20)
+        asking.cancel()
+    finally:
+        await engine.stop()
+    assert cause.code == "stuck"

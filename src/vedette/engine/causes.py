@@ -20,6 +20,12 @@ class Death:
     """How often the kernel killed for memory in the engine's cgroup while it ran; None where nothing counts."""
 
 
+STUCK = Cause(
+    "stuck",
+    "The engine took requests and answered none of them for minutes.",
+    "vedette starts it again; see `vedette logs` if it goes on.",
+)
+
 # In order: the first that matches is the root, since vLLM prints the cause before its consequences.
 _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
     (

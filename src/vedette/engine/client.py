@@ -63,6 +63,16 @@ class EngineClient:
         except (aiohttp.ClientError, asyncio.TimeoutError):
             return False
 
+    async def read_metrics(self) -> str | None:
+        """The engine's page of metrics; None, never an error, if it does not come within a few seconds."""
+        try:
+            async with self._session.get(
+                f"{self.base_url}/metrics", timeout=aiohttp.ClientTimeout(total=CONNECT_TIMEOUT_S)
+            ) as response:
+                return await response.text() if response.status == HTTPStatus.OK else None
+        except (aiohttp.ClientError, asyncio.TimeoutError, UnicodeDecodeError):
+            return None
+
     @asynccontextmanager
     async def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | AsyncIterator[bytes] | None

@@ -12,11 +12,12 @@ from typing import TypeVar
 
 from PIL import Image
 
-from vedette.engine.causes import find_cause
-from vedette.engine.client import EngineClient
+from vedette.engine.causes import STUCK, find_cause
+from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
 from vedette.engine.log import parse_line, with_line
 from vedette.engine.process import Command, EngineProcess
 from vedette.engine.state import Cause, Life, Phase
+from vedette.engine.watchdog import wait_until_stuck
 from vedette.errors import EngineFailedError, VedetteError
 from vedette.plan.calibration import Reported
 from vedette.plan.plan import Context
@@ -75,9 +76,16 @@ class Engine:
         except VedetteError as error:
             raise EngineFailedError(f"The engine started but does not answer. {error.sentence}", error.hint) from error
 
-    async def wait_until_dead(self) -> Cause:
-        """Why the engine ended, once it has."""
-        return find_cause(await asyncio.shield(self._ended))
+    async def wait_until_dead(self, stuck_after_s: float = SILENCE_TIMEOUT_S) -> Cause:
+        """Why the engine ended, once it has, or that it is stuck, which is no better."""
+        stuck = asyncio.ensure_future(wait_until_stuck(self.client.read_metrics, stuck_after_s))
+        try:
+            await asyncio.wait({stuck, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            return find_cause(self._ended.result()) if self._ended.done() else STUCK
+        finally:
+            stuck.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await stuck
 
     async def stop(self) -> None:
         """Ends the engine and everything it started."""
