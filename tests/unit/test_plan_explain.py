@@ -223,3 +223,14 @@ def test_small_sizes_are_told_in_mib() -> None:
         "5 MiB",
         "0.50 GiB",
     ]
+
+
+def test_a_model_in_16_bits_that_does_not_fit_may_come_in_4() -> None:
+    assert "a checkpoint in 4 bits" in " ".join(page(proposal_of("cosmos-reason2-2b", "orin-nano-8gb")).split())
+    assert "a checkpoint in 4 bits" not in page(proposal_of("cosmos-reason2-2b", "orin-nx-16gb"))
+
+
+def test_what_is_enough_for_text_speaks_of_no_pictures() -> None:
+    told = why_of(proposal_of("ernie-4.5-0.3b", "agx-thor"))
+    assert told["max_model_len"] == "enough for a conversation"
+    assert "page" not in told["concurrency"]

@@ -10,6 +10,7 @@ import click
 
 from vedette.plan.bars import Paper, Part, bar
 from vedette.plan.flagstory import Flag, NumberedReason, numbered_reasons, reason_behind, split_arguments
+from vedette.plan.formats import weights_format
 from vedette.plan.plan import Backend, Basis, Concession, Plan
 from vedette.plan.reasons import free_memory, others_sentence
 from vedette.plan.sizes import gib, signed_gib
@@ -108,9 +109,15 @@ def _hints(plan: Plan, paper: Paper) -> list[str]:
         hints.append(plan.unsupported)
         hints.append("→ Choose a checkpoint in another format, or another model.")
     elif not plan.fits:
-        hints.append(f"→ {free_memory(plan)}, or name no model: vedette then chooses one that fits.")
+        lighter = " take a checkpoint in 4 bits if there is one," if _has_plain_weights(plan) else ""
+        hints.append(f"→ {free_memory(plan)},{lighter} or name no model: vedette then chooses one that fits.")
     lines = [line for hint in hints for line in textwrap.wrap(hint, paper.columns - 4)]
     return [f"  {click.style(line, fg='yellow')}" for line in lines]
+
+
+def _has_plain_weights(plan: Plan) -> bool:
+    plain = weights_format(None, None).title
+    return any(reason.subject == "weights_format" and reason.value == plain for reason in plan.reasons)
 
 
 def memory_sentence(plan: Plan) -> str:

@@ -20,8 +20,8 @@ ENOUGH_CONTEXT = {
 }
 ENOUGH_REQUESTS = {
     Workload.LIVE: "a second page may watch",
-    Workload.CLIP: "one clip after the other",
-    Workload.CHAT: "enough for a few conversations at the same time",
+    Workload.CLIP: "one after the other",
+    Workload.CHAT: "enough for conversations side by side",
     Workload.API: "programs ask several things at a time",
     None: "enough for a live page and a few conversations",
 }
@@ -191,10 +191,11 @@ def _context_reasons(site: parts.Site, wish: Wish, choice: Choice) -> Iterator[R
         return Reason(_SUBJECTS.get(name, name), f"{value:,}", why, Basis.COMPUTED)
 
     yield chosen("max_model_len", wish.max_model_len, _enough_context(site, wish, rung))
-    yield chosen("concurrency", wish.concurrency, ENOUGH_REQUESTS[wish.workload])
+    kind = wish.workload if rung.images or wish.workload in {Workload.CLIP, Workload.API} else Workload.CHAT
+    yield chosen("concurrency", wish.concurrency, ENOUGH_REQUESTS[kind])
     if rung.images:
-        kind = "one at a time" if rung.images == 1 else "enough to compare them"
-        yield chosen("images", wish.images_per_request, kind)
+        enough = "one at a time" if rung.images == 1 else "enough to compare them"
+        yield chosen("images", wish.images_per_request, enough)
         if rung.image_max_pixels is not None:
             yield chosen("image_max_pixels", wish.image_max_pixels, _enough_pixels(wish, rung.image_max_pixels))
         why = "the most that one picture takes, whatever its shape, markers included"
@@ -254,7 +255,7 @@ def _enough_context(site: parts.Site, wish: Wish, rung: Rung) -> str:
         return "twice what you ask for in prompt, answer and pictures, or somewhat more"
     if site.backend is Backend.CPU and length == MOST_CPU_CONTEXT < liked:
         return "a CPU reads prompts slowly: `--context` asks for more"
-    return ENOUGH_CONTEXT[wish.workload]
+    return ENOUGH_CONTEXT[wish.workload] if rung.images else "enough for a conversation"
 
 
 def _enough_pixels(wish: Wish, pixels: int) -> str:
