@@ -50,7 +50,8 @@ class Start:
     def what(self) -> str:
         context = self.plan.context
         pictures = f", {context.images_per_request} × {context.image_max_pixels} px" if context.image_max_pixels else ""
-        return f"{context.concurrency} × {context.max_model_len} tokens{pictures}"
+        returned = ", memory returned" if self.plan.settings.returns_memory else ""
+        return f"{context.concurrency} × {context.max_model_len} tokens{pictures}{returned}"
 
 
 def plan_for(model: Model, budget_mib: int) -> Plan:
@@ -170,7 +171,8 @@ def table(results: dict[str, Any]) -> str:
         f"    {results['command']}",
         "",
         "Every start is in a memory cgroup of exactly the budget: the engine's processes and the files they read. "
-        "Below an edge the engine is started all the same, on the least plan there is. Sizes in MiB.",
+        "Below an edge the engine is started all the same, on the least plan there is. Where little is left, what is "
+        "freed goes back to the system at once (memory returned). Sizes in MiB.",
         "",
         "| model | budget | plan says | plan | planned | anonymous, most | ready after | outcome | as said |",
         "|---|---|---|---|---|---|---|---|---|",
