@@ -354,9 +354,13 @@ def test_requests_at_once_that_nobody_asked_for_are_given_up_before_length_that_
     assert plan.concession is not None
     assert plan.context.concurrency == 1
     assert plan.context.max_model_len > 16_384
-    four = make_plan(device, model, dataclasses.replace(wish, concurrency=4))
-    assert four.context.concurrency == 4
-    assert four.context.max_model_len < plan.context.max_model_len
+
+
+def test_requests_at_once_that_were_asked_for_stay() -> None:
+    wish = Wish(max_model_len=131_072, concurrency=4)
+    context = make_plan(device_named("orin-nx-16gb"), catalogue_model("cosmos-reason2-2b"), wish).context
+    assert context.concurrency == 4
+    assert context.max_model_len < 131_072 // 4
 
 
 def test_a_prompt_that_only_fewer_requests_leave_room_for_is_granted() -> None:
@@ -365,6 +369,12 @@ def test_a_prompt_that_only_fewer_requests_leave_room_for_is_granted() -> None:
     assert plan.concession is None
     assert plan.context.prompt_tokens == 20_000
     assert plan.context.concurrency < 4
+
+
+def test_of_many_wishes_as_many_are_granted_as_fit() -> None:
+    wish = Wish(images_per_request=8, image_max_pixels=1920 * 1080, answer_tokens=4000, concurrency=8)
+    context = make_plan(device_named("orin-nx-16gb"), catalogue_model("cosmos-reason2-2b"), wish).context
+    assert (context.images_per_request, context.answer_tokens, context.concurrency) == (8, 4000, 1)
 
 
 def test_another_programs_context_is_as_long_as_the_memory_allows() -> None:

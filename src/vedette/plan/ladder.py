@@ -137,20 +137,24 @@ class Ladder:
         contexts, concurrencies, pixels = self._contexts(), self._concurrencies(), self._pixels()
         images, fewest, videos = self._images()
         ask = _Ask(contexts[0], concurrencies[0], images, videos, pixels[0])
-        comfortable = [length for length in contexts if length >= COMFORTABLE_CONTEXT and self._grants(ask, length)]
-        comfortable = comfortable or contexts[:1]
-        tight = [length for length in contexts if length < comfortable[-1]]
+        comfortable = [length for length in contexts if length >= COMFORTABLE_CONTEXT]
+        whole = [length for length in comfortable if self._grants_all(ask, length)] or contexts[:1]
+        short = [length for length in comfortable if length < whole[-1] and self._grants_some(ask, length)]
+        tight = [length for length in contexts if length < (short or whole)[-1]]
         yield ask
         if self._length_counts_most:
             for count in concurrencies[1:]:
                 ask = replace(ask, concurrency=count)
                 yield ask
             concurrencies = concurrencies[-1:]
-        for length in comfortable[1:]:
+        for length in whole[1:]:
             ask = replace(ask, max_model_len=length)
             yield ask
         for count in concurrencies[1:]:
             ask = replace(ask, concurrency=count)
+            yield ask
+        for length in short:
+            ask = replace(ask, max_model_len=length)
             yield ask
         if self.fp8_cache:
             ask = replace(ask, fp8_cache=True)
@@ -169,14 +173,16 @@ class Ladder:
     def _length_counts_most(self) -> bool:
         """Whether requests at once, unless asked for, are given up before any of the context."""
         wish = self.wish
-        wished = wish.max_model_len or (self.relaxed and (wish.prompt_tokens or wish.answer_tokens))
-        return wish.workload is Workload.API or bool(wished and wish.concurrency is None)
+        return wish.workload is Workload.API or (wish.max_model_len is not None and wish.concurrency is None)
 
-    def _grants(self, ask: "_Ask", length: int) -> bool:
+    def _grants_all(self, ask: "_Ask", length: int) -> bool:
         """Whether a context of this length holds the prompt, answer and pictures that were asked for, if any were."""
-        wish = self.wish
-        wished = wish.prompt_tokens or wish.answer_tokens or self._pictures_tokens()
-        return not wished or self.relaxed or self._rung(replace(ask, max_model_len=length)) is not None
+        wished = self.wish.prompt_tokens or self.wish.answer_tokens or self._pictures_tokens()
+        strict = replace(self, relaxed=False)
+        return not wished or strict._rung(replace(ask, max_model_len=length)) is not None
+
+    def _grants_some(self, ask: "_Ask", length: int) -> bool:
+        return self.relaxed and self._rung(replace(ask, max_model_len=length)) is not None
 
     def _rung(self, ask: "_Ask") -> Rung | None:
         """The context as one budget; None if pictures, prompt and answer do not all find room in it."""
