@@ -103,7 +103,7 @@ def test_a_vision_language_model(model: Path) -> None:
     assert (found.vision.min_pixels, found.vision.max_pixels) == (50_176, 81_920)
     assert found.vision.video_max_pixels == 327_680
     assert found.thinks
-    assert found.multimodal_rotary
+    assert found.rotary[0].spare == 4
     assert (found.images_per_prompt, found.videos_per_prompt) == (2, 1)
 
 

@@ -39,7 +39,6 @@ TINY = Model(
     tokenizer_bytes=73_839,
     vision=PixelBudget(16, 2, 2, 50_176, 81_920, 256, 6, 1024, 327_680),
     thinks=True,
-    multimodal_rotary=True,
     images_per_prompt=2,
     videos_per_prompt=1,
     cache_layers=(CacheLayers(CacheKind.FULL, 6, 2, 64, 64),),

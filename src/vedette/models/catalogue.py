@@ -31,6 +31,7 @@ class AssumedShape:
     dtype: str = "bfloat16"
     quantization: str | None = None
     multimodal_rotary: bool = False
+    """Positions have three axes (mrope), for which vLLM kept a four times longer table."""
     sliding_layers: int = 0
     """Of `layers`, those that look back `window_tokens`. As in Gemma 3, they have a rotary table of their own."""
     window_tokens: int | None = None
@@ -83,7 +84,7 @@ def assumed_model(name: str, path: Path) -> Model | None:
     shape = catalogue()[entry.shape_of].shape if entry.shape_of else entry.shape
     if shape is None:
         return None
-    of_layers = {"sliding_layers", "window_tokens"}
+    of_layers = {"sliding_layers", "window_tokens", "multimodal_rotary"}
     sizes = {field.name: getattr(shape, field.name) for field in fields(shape) if field.name not in of_layers}
     spare = 4 if shape.multimodal_rotary else 1
     positions, element_bytes = spare * shape.max_position_embeddings, DTYPE_BYTES[shape.dtype]

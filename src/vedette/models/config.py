@@ -10,7 +10,7 @@ from vedette.models.facts import DTYPE_BYTES, CacheLayers, Rotary
 from vedette.models.layers import parse_cache_layers
 from vedette.models.quantization import parse_dropped_tensors, parse_quantization
 from vedette.models.reader import HINT, ConfigReader
-from vedette.models.rotary import has_multimodal_rotary, parse_rotary
+from vedette.models.rotary import parse_rotary
 
 TEXT_SECTIONS = ("text_config", "llm_config", "language_config")
 EXPERT_COUNTS = ("num_experts", "n_routed_experts", "moe_num_experts", "num_local_experts")
@@ -33,7 +33,6 @@ class Shape:
     dtype: str
     quantization: str | None
     tied_embeddings: bool
-    multimodal_rotary: bool
     has_vision: bool
     cache_layers: tuple[CacheLayers, ...]
     rotary: tuple[Rotary, ...]
@@ -82,7 +81,6 @@ def parse_config(config: Mapping[str, Any], where: str) -> Shape:
         dtype=dtype,
         quantization=parse_quantization(whole),
         tied_embeddings=_tied(whole, text),
-        multimodal_rotary=has_multimodal_rotary(text),
         has_vision=vision is not None,
         cache_layers=cache_layers,
         rotary=parse_rotary(text, model_type, head_size, DTYPE_BYTES[dtype]),

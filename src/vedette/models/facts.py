@@ -103,8 +103,6 @@ class Model:
     vision: Vision | None = None
     thinks: bool = False
     """The chat template knows `<think>`: reasoning comes apart from the answer."""
-    multimodal_rotary: bool = False
-    """Positions have three axes (mrope), for which vLLM keeps a four times longer position cache."""
     images_per_prompt: int = 0
     """Pictures one prompt may hold, as the model was trained; 0 for a text model."""
     videos_per_prompt: int = 0

@@ -71,7 +71,6 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         quantization=shape.quantization,
         vision=vision,
         thinks="<think>" in _read_chat_template(directory),
-        multimodal_rotary=shape.multimodal_rotary,
         images_per_prompt=2 if vision else 0,
         videos_per_prompt=1 if vision and vision.video_max_pixels else 0,
         unknown_vision=shape.has_vision and vision is None,

@@ -36,11 +36,6 @@ def parse_rotary(text: ConfigReader, model_type: str, head_size: int, dtype_byte
     return tables
 
 
-def has_multimodal_rotary(text: ConfigReader) -> bool:
-    """Whether positions have three axes."""
-    return "mrope_section" in _scaling(text).values
-
-
 def _scaling(text: ConfigReader) -> ConfigReader:
     return text.section("rope_parameters") or text.section("rope_scaling") or ConfigReader({}, text.where)
 
