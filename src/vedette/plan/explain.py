@@ -62,11 +62,11 @@ def explain_plan(plan: Plan, arguments: Sequence[str], paper: Paper) -> str:
     typed = "as typed, with the number of the reason" if plan.fits else "of the least that would be of use"
     sections = [
         [verdict(plan), *_hints(plan, paper)],
-        [_heading("Memory", memory_sentence(plan)), *bar(memory_parts(plan), plan.memory.available_bytes, paper)],
-        [_heading("Context", _context_sentence(plan)), *bar(context_parts(plan), plan.context.max_model_len, paper)],
+        [heading("Memory", memory_sentence(plan)), *bar(memory_parts(plan), plan.memory.available_bytes, paper)],
+        [heading("Context", _context_sentence(plan)), *bar(context_parts(plan), plan.context.max_model_len, paper)],
         _speed_lines(plan, paper),
-        [_heading("Flags", typed), *flag_lines(head, flags, reasons, paper)],
-        [_heading("Why", MARKS_SAID), *reason_lines(reasons, paper)],
+        [heading("Flags", typed), *flag_lines(head, flags, reasons, paper)],
+        [heading("Why", MARKS_SAID), *reason_lines(reasons, paper)],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections)
 
@@ -269,11 +269,12 @@ def _rate(tokens_per_s: float) -> str:
     return f"{tokens_per_s:,.0f} tokens/s" if tokens_per_s >= 10 else f"{tokens_per_s:.1f} tokens/s"
 
 
-def _heading(title: str, said: str) -> str:
-    return f"{click.style(f'{title:<8}', bold=True)} {said}".rstrip()
+def heading(title: str, said: str) -> str:
+    """The first line of a section."""
+    return f"{click.style(f'{title:<8}', bold=True)} {said}" if said else click.style(title, bold=True)
 
 
 def _speed_lines(plan: Plan, paper: Paper) -> list[str]:
     """One sentence after the other beside the heading."""
     lines = [line for sentence in speed_sentences(plan) for line in textwrap.wrap(sentence, paper.columns - 9)]
-    return [_heading("Speed", lines[0]), *(f"         {line}" for line in lines[1:])]
+    return [heading("Speed", lines[0]), *(f"         {line}" for line in lines[1:])]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 
 from vedette.plan.bars import Paper, Part, bar
-from vedette.plan.explain import concession_sentence, flag_lines
+from vedette.plan.explain import concession_sentence, flag_lines, heading
 from vedette.plan.flagstory import split_arguments
 from vedette.plan.plan import Plan
 from vedette.plan.sizes import gib
@@ -35,14 +35,14 @@ def explain_packing(
     sections = [[_verdict(plans, in_turns, room.available_bytes - taken), *_concessions(plans, paper)]]
     if plans:
         memory = f"{gib(taken)} of the {gib(room.available_bytes)} available"
-        sections.append([_heading("Memory", memory), *bar(_parts(plans, room), room.available_bytes, paper)])
-        sections.append([_heading("Models", ""), *_table(plans, paper)])
+        sections.append([heading("Memory", memory), *bar(_parts(plans, room), room.available_bytes, paper)])
+        sections.append([heading("Models", ""), *_table(plans, paper)])
     if in_turns:
         turns = [line for plan in in_turns for line in _turn(plan, paper)]
-        sections.append([_heading("Turns", "each of these alone would have the whole device"), *turns])
+        sections.append([heading("Turns", "each of these alone would have the whole device"), *turns])
     for plan, arguments in together:
         lines = flag_lines(*split_arguments(arguments), [], paper)
-        sections.append([_heading("Flags", plan.model_name), *lines])
+        sections.append([heading("Flags", plan.model_name), *lines])
     return "\n\n".join("\n".join(lines) for lines in sections)
 
 
@@ -112,7 +112,3 @@ def _turn(plan: Plan, paper: Paper) -> list[str]:
         told = f"does not fit even alone: {gib(plan.shortfall_bytes)} are missing"
     told = f"{plan.model_name}: {told}"
     return textwrap.wrap(told, paper.columns, initial_indent="  ", subsequent_indent="    ")
-
-
-def _heading(title: str, said: str) -> str:
-    return f"{click.style(f'{title:<8}', bold=True)} {said}" if said else click.style(title, bold=True)
