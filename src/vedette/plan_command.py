@@ -68,7 +68,7 @@ def plan(
     Examples:
       vedette plan
       vedette plan Qwen/Qwen3-VL-2B-Instruct --device orin-nano-8gb --for live
-      vedette plan ./my-model --device orin-nx-16gb --picture 640x480 --answer-tokens 150
+      vedette plan ./my-model --picture 640x480 --answer-tokens 150
       vedette plan cosmos-reason2-2b ernie-4.5-0.3b --device agx-orin-32gb
       vedette plan --explain max-model-len
       vedette plan --diff orin-nano-8gb orin-nx-16gb
