@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from vedette.plan.bars import Paper
-from vedette.plan.calibration import ROUNDING_BYTES, Calibration
+from vedette.plan.calibration import ROUNDING_BYTES, SPARE_LIBRARIES_BYTES, Calibration
 from vedette.plan.plan import Backend, Plan
 from vedette.plan.sizes import GIB
 
@@ -25,19 +25,20 @@ class Outcome:
 def outcomes(plan: Plan, calibration: Calibration) -> list[Outcome]:
     """Predicted against measured, part by part.
 
-    On a CPU vLLM tells the KV cache alone; the rest can only be seen as the memory of its processes.
+    On a CPU vLLM tells the KV cache alone; the rest can only be seen as the memory of its processes, with libraries
+    that a plan does not count because they can be read again.
     """
     memory, reported, speed = plan.memory, calibration.reported, plan.speed
     cpu = plan.settings.backend is Backend.CPU
     activation = memory.activation_bytes + memory.vision_activation_bytes
-    inside = "in the processes" if cpu else ""
+    inside, libraries = ("in the processes", SPARE_LIBRARIES_BYTES) if cpu else ("", 0)
     found = [
         Outcome("weights", "bytes", memory.weights_bytes, reported.model_weights_bytes, inside),
         Outcome("KV cache", "bytes", memory.kv_cache_bytes, reported.kv_cache_bytes, inside),
         Outcome("activation", "bytes", activation, reported.activation_bytes, inside),
     ]
     if cpu:
-        held = memory.host_bytes + memory.weights_bytes
+        held = memory.host_bytes + memory.weights_bytes + libraries
         found.append(Outcome("processes", "bytes", held, calibration.host_bytes, "with what was used of the KV cache"))
     else:
         outside = calibration.outside_bytes
@@ -46,9 +47,10 @@ def outcomes(plan: Plan, calibration: Calibration) -> list[Outcome]:
             Outcome("CUDA", "bytes", memory.runtime_bytes, outside, "what the GPU holds beyond the above"),
             Outcome("processes", "bytes", memory.host_bytes, calibration.host_bytes, "in RAM"),
         ]
+    total = memory.total_bytes - memory.reserve_bytes + libraries
     return [
         *found,
-        Outcome("total", "bytes", memory.total_bytes - memory.reserve_bytes, _held(plan, calibration), "at rest"),
+        Outcome("total", "bytes", total, _held(plan, calibration), "at rest"),
         Outcome("ready after", "s", None, sum(calibration.phase_s.values()) or None),
         Outcome(
             "decoding",
