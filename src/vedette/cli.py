@@ -18,6 +18,7 @@ from vedette import __version__, instance
 from vedette.config import Home, read_home, read_settings
 from vedette.errors import BadInputError, NotRunningError, VedetteError
 from vedette.plan_command import json_flag, plan, wish_options
+from vedette.service_command import service
 from vedette.terminal import Screen, describe_device, describe_processes, make_screen
 
 
@@ -71,6 +72,7 @@ def vedette() -> None:
 
 
 vedette.add_command(plan)
+vedette.add_command(service)
 
 
 @vedette.command()

@@ -105,7 +105,7 @@ def read_home(environment: Mapping[str, str] = os.environ) -> Home:
     Raises ConfigError when it cannot be made or written.
     """
     try:
-        home = _home_paths(environment)
+        home = home_paths(environment)
     except RuntimeError as error:
         raise ConfigError(
             f"There is no home directory to keep vedette's files in ({error}).",
@@ -127,7 +127,8 @@ def read_home(environment: Mapping[str, str] = os.environ) -> Home:
     return home
 
 
-def _home_paths(environment: Mapping[str, str]) -> Home:
+def home_paths(environment: Mapping[str, str]) -> Home:
+    """Where `read_home` keeps things, looked up only: nothing is made. Raises RuntimeError without a home directory."""
     root = environment.get("VEDETTE_HOME")
     if root:
         base = Path(root).expanduser().absolute()

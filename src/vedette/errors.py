@@ -112,3 +112,9 @@ class PortInUseError(VedetteError):
     """The port vedette should listen on is taken."""
 
     code = "port_in_use"
+
+
+class ServiceError(VedetteError):
+    """The service could not be installed, removed or looked at."""
+
+    code = "service"

@@ -24,7 +24,9 @@ ALLOWED: dict[str, set[str]] = {
     "terminal": set(),
     "run": {"config", "instance", "deploy", "engine", "plan", "serve", "terminal"},
     "plan_command": {"config", "plan", "proposal", "run", "terminal"},
-    "cli": {"config", "instance", "device", "plan_command", "proposal", "run", "terminal"},
+    "service": {"config"},
+    "service_command": {"config", "instance", "models", "plan_command", "run", "service"},
+    "cli": {"config", "instance", "device", "plan_command", "service_command", "proposal", "run", "terminal"},
     "__main__": {"cli"},
 }
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "core", "helpers", "manager", "misc"}
