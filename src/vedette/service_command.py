@@ -83,10 +83,9 @@ def install_command(system: bool, run_as: str | None, only_print: bool, as_json:
         facts = {"installed": True, "unit_path": str(path), "system": system, "user": made.account.name}
         click.echo(json.dumps({**facts, "notes": notes}))
         return
-    scope = "--system " if system else ""
-    journal = "journalctl -u vedette" if system else "journalctl --user -u vedette"
-    click.echo(f"Installed {path}: started, and enabled for every boot; it runs as {made.account.name}.")
-    click.echo(f"  See `vedette service status {scope}`".rstrip() + f" and `{journal} -f`.")
+    scope, user = ("--system", "") if system else ("", "--user ")
+    click.echo(f"Installed {path}: enabled and started; it runs as {made.account.name}.")
+    click.echo(f"  See `{f'vedette service status {scope}'.rstrip()}` and `journalctl {user}-u vedette -f`.")
     for note in notes:
         click.echo(f"  {note}")
 

@@ -302,6 +302,33 @@ def test_without_systemd_it_says_what_else_to_do(systemd: Systemd, tmp_path: Pat
     assert "vedette up --detach" in result.stderr
 
 
+def test_a_system_service_runs_as_whom_one_names_and_waits_for_the_network(systemd: Systemd) -> None:
+    unit = systemd.vedette("install", "--system", "--run-as", "daemon", "--print").stdout
+    assert "\nUser=daemon\n" in unit
+    assert "\nAfter=network-online.target\n" in unit
+    assert f'\nReadWritePaths="{os.path.realpath(systemd.home)}"\n' in unit
+
+
+def test_a_name_is_only_for_the_system(systemd: Systemd) -> None:
+    result = systemd.vedette("install", "--run-as", "daemon")
+    assert result.returncode == 2
+    assert "--run-as is for --system" in result.stderr
+
+
+def test_only_root_changes_the_system(systemd: Systemd) -> None:
+    code = "import os; os.geteuid = lambda: 1000; from vedette.cli import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "service", "install", "--system", "--run-as", "daemon"],
+        env={**os.environ, "VEDETTE_HOME": str(systemd.home)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "Only root" in result.stderr
+    assert "sudo " in result.stderr
+    assert systemd.calls() == []
+
+
 def test_your_own_service_is_not_installed_with_sudo(systemd: Systemd) -> None:
     code = "import os; os.geteuid = lambda: 0; from vedette.cli import main; main()"
     result = subprocess.run(
