@@ -80,9 +80,11 @@ vedette.add_command(service)
 @click.option("--detach", is_flag=True, help="Return once it serves; stop it later with `vedette down`.")
 @click.option("--port", type=int, help="Port of page and API (8090 if nothing else is set).")
 @click.option("--host", help="Address to listen on (127.0.0.1; 0.0.0.0 lets the network in).")
+@click.option("--print", "print_it", is_flag=True, help="Print the engine's command line instead of running it.")
+@click.option("--device", "device_name", metavar="NAME", help="With --print: for a board of the catalogue.")
 @wish_options
 @json_flag
-def up(model: str | None, detach: bool, as_json: bool, **flags: Any) -> None:
+def up(model: str | None, detach: bool, print_it: bool, device_name: str | None, as_json: bool, **flags: Any) -> None:
     """Bring a model up and keep it up.
 
     MODEL is a name from the catalogue, a local directory or a Hugging Face id; without it vedette chooses.
@@ -93,8 +95,16 @@ def up(model: str | None, detach: bool, as_json: bool, **flags: Any) -> None:
       vedette up --detach --port 9000
       vedette up ./my-model --answer-tokens 300
       vedette up Qwen/Qwen3-VL-2B-Instruct
+      vedette up --print --device orin-nx-16gb cosmos-reason2-2b
     """
+    if device_name is not None and not print_it:
+        raise click.UsageError("--device goes with --print: an engine only runs on this machine.")
     settings, home = read_settings({"model": model, **flags}), read_home()
+    if print_it:
+        from vedette.print_command import engine_command
+
+        click.echo(engine_command(settings, home, device_name, as_json))
+        return
     if detach:
         _detach(home, as_json)
         return

@@ -31,6 +31,7 @@ _KINDS = {
     "workload": "live, clip, chat or api",
     "picture": 'width and height in pixels, as a text: "640x480"',
     "torch_index": "an address, as a text",
+    "image": "a container image's name, as a text",
 }
 _NUMBER = "a whole number"
 """What every other setting is."""
@@ -50,6 +51,7 @@ class Layer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     images: int | None = None
     prompt_tokens: int | None = None
     torch_index: str | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Settings:
     prompt_tokens: int | None
     torch_index: str
     """Where PyTorch's CPU wheels are looked for, besides the package index that pip is set up with."""
+    image: str | None
+    """The container image that the engine runs in, where it runs in one; None takes that of the catalogue."""
     origins: Mapping[str, str]
 
 
@@ -209,6 +213,7 @@ def join_layers(layers: Mapping[str, Layer]) -> Settings:
         "images": None,
         "prompt_tokens": None,
         "torch_index": DEFAULT_TORCH_INDEX,
+        "image": None,
     }
     origins = dict.fromkeys(values, "default")
     for origin, layer in layers.items():

@@ -4,21 +4,22 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from vedette.config import Home, Settings
 from vedette.device.facts import Device, Family
 from vedette.device.read import read_device
-from vedette.engine import environment
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, EngineDiedError, free_port
-from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment, substitutes
-from vedette.engine.process import Command, find_processes
+from vedette.engine.flags import Target, engine_traits, substitutes
+from vedette.engine.host import Host
+from vedette.engine.process import find_processes
 from vedette.engine.state import Cause, Life, Phase, State
-from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, EngineInstallError
+from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError
+from vedette.hosting import host_for
 from vedette.instance import workplace
 from vedette.measure.calibration import measured_start, record_start
 from vedette.measure.speed import read_decode_tokens_per_s
@@ -31,7 +32,6 @@ from vedette.plan.explain import concession_notes
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Context, Plan
 from vedette.proposal import (
-    ENGINE,
     calibration_for,
     calibrations,
     choose,
@@ -62,6 +62,7 @@ class Deployment:
         self._model: Model | None = None
         self._plan: Plan | None = None
         self._engine: Engine | None = None
+        self._host: Host | None = None
         self._recovery = Recovery()
         self._ready_at: float | None = None
         self._learning: asyncio.Future[Calibration | None] | None = None
@@ -103,9 +104,9 @@ class Deployment:
 
     async def run(self) -> None:
         """Brings the model up and keeps it up until cancelled. Raises VedetteError when it cannot."""
-        async with self._serving() as (source, made):
+        async with self._serving() as (source, host):
             while True:
-                await self._keep_up(source, made)
+                await self._keep_up(source, host)
 
     async def try_once(self) -> tuple[Plan, Calibration | None]:
         """Brings the model up, measures what that took, and stops it; None if it could not be measured.
@@ -120,19 +121,19 @@ class Deployment:
             return self._plan, measured and dataclasses.replace(measured, decode_tokens_per_s=speed)
 
     @contextlib.asynccontextmanager
-    async def _serving(self) -> AsyncIterator[tuple[Source, environment.Environment]]:
+    async def _serving(self) -> AsyncIterator[tuple[Source, Host]]:
         """A ready engine inside, none after."""
         try:
             self.life.enter(State.PREPARING, Phase.DETECTING)
-            source, made = await self._prepare()
-            await self._come_up(source, made)
-            yield source, made
+            source, host = await self._prepare()
+            await self._come_up(source, host)
+            yield source, host
         finally:
             self.life.enter(State.DRAINING)
             await self._stop_engine()
             self.life.enter(State.STOPPED)
 
-    async def _prepare(self) -> tuple[Source, environment.Environment]:
+    async def _prepare(self) -> tuple[Source, Host]:
         device = await asyncio.to_thread(read_machine, self._home)
         self._tell({"event": "device", **device_json(device)})
         self.life.progress(Phase.CHOOSING)
@@ -143,67 +144,57 @@ class Deployment:
         why = "as you asked" if self._settings.model else "the best of the catalogue that fits here"
         self._tell({"event": "model", "name": source.name, "weights_bytes": model.weights_bytes, "why": why})
         self._model = model
-        self._make_plan(device, model)  # before gigabytes are fetched and installed for nothing
-        workshop = environment.Workshop(
-            self._home.engines,
-            self._settings.torch_index,
-            workplace(self._home),
-            lambda step: self.life.progress(Phase.INSTALLING, step),
-        )
+        self._host = host = await host_for(device, self._settings, self._home)
+        self._make_plan(device, model, host)  # before gigabytes are fetched and installed for nothing
         self.life.progress(Phase.INSTALLING)
-        made = await environment.ensure(_recipe_for(device), workshop)
-        await self._fetch(source, made)
-        return source, made
+        await host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, step))
+        await self._fetch(source, host.python)
+        return source, host
 
-    async def _fetch(self, source: Source, made: environment.Environment | None) -> None:
-        python = made.python if made else None
+    async def _fetch(self, source: Source, python: Path | None) -> None:
         async with contextlib.aclosing(fetch_model(source, self._home.models, python)) as steps:
             async for step in steps:
                 self.life.progress(Phase.FETCHING, step.detail, step.done_bytes, step.total_bytes)
 
-    async def _start(self, source: Source, made: environment.Environment) -> None:
+    async def _start(self, source: Source, host: Host) -> None:
         """Plans with the memory of this moment and starts the engine. Raises VedetteError."""
         self.life.progress(Phase.PLANNING)
         device = await asyncio.to_thread(read_machine, self._home)
         self._model = await asyncio.to_thread(_read_fetched, source)
-        plan = self._make_plan(device, self._model)
+        plan = self._make_plan(device, self._model, host)
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
-        arguments = serve_arguments(plan.settings, target, environment.CPU_RECIPE.version)
-        self.plan_json = plan_json(plan, device, engine_json(device, plan, target, self._home.cache))
+        command = host.command(plan, target)
+        self.plan_json = plan_json(plan, device, engine_json(device, plan, target, self._home.cache, host.version))
         for event in plan_events(plan, self.plan_json):
             self._tell(event)
         self.life.enter(State.STARTING, Phase.LAUNCHING)
-        environ = inherited_environment(os.environ) | serve_environment(
-            self._home.cache, plan.settings, environment.CPU_RECIPE.version
-        )
-        command = Command((*made.program, *arguments), environ, workplace(self._home))
         client = EngineClient(f"http://127.0.0.1:{target.port}", source.name)
         self._engine = await Engine.launch(command, self._home.engine_log, client, self.life)
         try:
             await self._engine.wait_until_ready(plan.context)
         except EngineDiedError as error:
             if error.cause.code == "engine_broken":
-                environment.mark_broken(made)
+                host.mark_broken()
             raise
         self.life.enter(State.READY)
         self._ready_at = time.monotonic()
-        self._learning = asyncio.ensure_future(asyncio.to_thread(self._learn, device, plan, self._engine))
+        self._learning = asyncio.ensure_future(asyncio.to_thread(self._learn, device, plan, self._engine, host))
 
-    async def _come_up(self, source: Source, made: environment.Environment) -> None:
+    async def _come_up(self, source: Source, host: Host) -> None:
         """The first start; one that runs out of memory is tried again with less. Raises VedetteError."""
         try:
-            await self._start(source, made)
+            await self._start(source, host)
         except EngineDiedError as error:
             if error.cause.code != "out_of_memory":
                 raise
-            await self._come_back(source, made, error.cause)
+            await self._come_back(source, host, error.cause)
 
-    async def _keep_up(self, source: Source, made: environment.Environment) -> None:
+    async def _keep_up(self, source: Source, host: Host) -> None:
         """Waits for the engine to die and brings it back. Raises EngineFailedError when that fails too often."""
         assert self._engine is not None  # noqa: S101 - only called once it has served
-        await self._come_back(source, made, await self._engine.wait_until_dead())
+        await self._come_back(source, host, await self._engine.wait_until_dead())
 
-    async def _come_back(self, source: Source, made: environment.Environment, cause: Cause) -> None:
+    async def _come_back(self, source: Source, host: Host, cause: Cause) -> None:
         """Starts the engine again and again, with less memory where that was what it died of, until it serves.
 
         Raises EngineFailedError when it died too often, DoesNotFitError when not even the least fits any more.
@@ -219,7 +210,7 @@ class Deployment:
             self.life.enter(State.PREPARING, Phase.PLANNING)
             before = self._plan
             try:
-                await self._start(source, made)
+                await self._start(source, host)
             except EngineDiedError as error:
                 cause = error.cause
             except DoesNotFitError as error:
@@ -248,10 +239,12 @@ class Deployment:
             )
             self._tell({"event": "note", "sentence": sentence})
 
-    def _learn(self, device: Device, plan: Plan, engine: Engine) -> Calibration | None:
+    def _learn(self, device: Device, plan: Plan, engine: Engine, host: Host) -> Calibration | None:
         """What this start took, kept for the next plan; never fails. Runs in a thread."""
+        if host.kind == "container":  # whose processes run elsewhere: a record would speak of its command alone
+            return None
         assert self._model is not None  # noqa: S101 - it is what runs
-        key = calibration_key(device, self._model, plan.settings, environment.CPU_RECIPE.version)
+        key = calibration_key(device, self._model, plan.settings, host.version)
         try:
             taken = device.memory_available_bytes - read_device().memory_available_bytes
             processes = find_processes(workplace(self._home))
@@ -267,15 +260,17 @@ class Deployment:
     async def _stop_engine(self) -> None:
         if self._engine is not None:
             engine, self._engine = self._engine, None
+            if self._host is not None:
+                await self._host.end()
             await engine.stop()
 
-    def _make_plan(self, device: Device, model: Model) -> Plan:
+    def _make_plan(self, device: Device, model: Model, host: Host) -> Plan:
         wish = wish_of(self._settings)
-        calibration = calibration_for(device, model, wish, self._home)
+        calibration = calibration_for(device, model, wish, self._home, host.version)
         budget = self._recovery.budget_bytes
         if budget is not None:
             device = dataclasses.replace(device, memory_available_bytes=min(budget, device.memory_available_bytes))
-        plan = make_plan(device, model, wish, calibration=calibration, engine=ENGINE)
+        plan = make_plan(device, model, wish, calibration=calibration, engine=engine_traits(host.version))
         if not plan.fits:
             raise does_not_fit(plan)
         self._plan = plan
@@ -286,15 +281,6 @@ def _read_fetched(source: Source) -> Model:
     model = read_source(dataclasses.replace(source, installed=True))
     assert model is not None  # noqa: S101 - an installed model has facts or raises
     return model
-
-
-def _recipe_for(device: Device) -> environment.Recipe:
-    if device.family is Family.CPU:
-        return environment.CPU_RECIPE
-    raise EngineInstallError(
-        f"vedette cannot yet run an engine on {device.name}: it only makes the CPU engine so far.",
-        "Run `vedette plan` for the flags to start vLLM's container with.",
-    )
 
 
 def plan_events(plan: Plan, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from vedette.config import Home
+from vedette.engine.container_engine import end_container
 from vedette.engine.process import end_processes
 from vedette.errors import AlreadyRunningError, NotRunningError
 
@@ -69,7 +70,8 @@ def refuse_second(home: Home) -> None:
 
 
 def clean(home: Home) -> None:
-    """Ends engine processes of this home that nobody leads any more, and removes their temporary files."""
+    """Ends engine processes and containers of this home that nobody leads any more, and removes their files."""
+    end_container(workplace(home))
     end_processes(workplace(home))
     shutil.rmtree(workplace(home), ignore_errors=True)
 

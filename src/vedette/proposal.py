@@ -29,8 +29,9 @@ from vedette.plan.plan import Plan, Wish, Workload
 from vedette.plan.reasons import free_memory
 from vedette.plan.sizes import gib
 
-ENGINE = engine_traits(environment.CPU_RECIPE.version)
-"""Of the one version that there is a recipe for."""
+VERSION = environment.CPU_RECIPE.version
+"""vLLM's that a plan is made for unless another is named: the one that there is a recipe for."""
+ENGINE = engine_traits(VERSION)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Proposal:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The engine's command as one would type it."""
-        return ("vllm", *serve_arguments(self.plan.settings, self._target, environment.CPU_RECIPE.version))
+        return ("vllm", *serve_arguments(self.plan.settings, self._target, VERSION))
 
     def replan(self, wish: Wish) -> Plan:
         """The plan of the same model on the same device for another wish."""
@@ -64,16 +65,16 @@ class Proposal:
         return Target(self.source.path, self.source.name, 0, self.device.family is Family.CPU)
 
 
-def propose(settings: Settings, home: Home, device_name: str | None = None) -> Proposal:
-    """Facts and plan for this machine, or for the catalogue board `device_name`.
+def propose(settings: Settings, home: Home, device_name: str | None = None, version: str = VERSION) -> Proposal:
+    """Facts and plan for this machine, or for the catalogue board `device_name`. version: of the vLLM that will run.
 
     Raises DeviceError, ModelNotFoundError or ModelCorruptError; a plan that does not fit is returned, not raised.
     """
     device = _device(home, device_name)
     source, model = _known(settings, home, device)
     wish = wish_of(settings)
-    calibration = calibration_for(device, model, wish, home)
-    plan = make_plan(device, model, wish, calibration=calibration, engine=ENGINE)
+    calibration = calibration_for(device, model, wish, home, version)
+    plan = make_plan(device, model, wish, calibration=calibration, engine=engine_traits(version))
     return Proposal(device, source, model, wish, plan, home.cache, calibration)
 
 
@@ -145,12 +146,10 @@ def choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Mode
     return source, read_source(source)
 
 
-def calibration_for(device: Device, model: Model, wish: Wish, home: Home) -> Calibration | None:
-    """What an earlier start with the settings that this wish leads to took."""
-    settings = make_plan(device, model, wish, engine=ENGINE).settings
-    return read_calibration(
-        calibrations(home), calibration_key(device, model, settings, environment.CPU_RECIPE.version)
-    )
+def calibration_for(device: Device, model: Model, wish: Wish, home: Home, version: str = VERSION) -> Calibration | None:
+    """What an earlier start of that vLLM with the settings that this wish leads to took."""
+    settings = make_plan(device, model, wish, engine=engine_traits(version)).settings
+    return read_calibration(calibrations(home), calibration_key(device, model, settings, version))
 
 
 def _known(settings: Settings, home: Home, device: Device) -> tuple[Source, Model]:
@@ -169,13 +168,13 @@ def calibrations(home: Home) -> Path:
     return home.state / "calibrations"
 
 
-def engine_json(device: Device, plan: Plan, target: Target, cache: Path) -> dict[str, Any]:
+def engine_json(device: Device, plan: Plan, target: Target, cache: Path, version: str = VERSION) -> dict[str, Any]:
     """The engine's part of a plan's JSON: what one would type to start it by hand."""
     return {
         "kind": "environment" if device.family is Family.CPU else "container",
-        "version": environment.CPU_RECIPE.version,
-        "argv": ["vllm", *serve_arguments(plan.settings, target, environment.CPU_RECIPE.version)],
-        "env": serve_environment(cache, plan.settings, environment.CPU_RECIPE.version),
+        "version": version,
+        "argv": ["vllm", *serve_arguments(plan.settings, target, version)],
+        "env": serve_environment(cache, plan.settings, version),
     }
 
 

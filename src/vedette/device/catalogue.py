@@ -31,6 +31,7 @@ class Board:
     compute_capability: tuple[int, int]
     cpu_count: int
     jetpack: str
+    l4t: str
     memory_bandwidth_before_super_gb_per_s: float | None = None
 
 
@@ -71,6 +72,7 @@ def _as_device(board: Board) -> Device:
         compute_capability=board.compute_capability,
         memory_bandwidth_bytes_per_s=round(board.memory_bandwidth_gb_per_s * 1e9),
         peak_flops_per_s=board.tensor_tflops * 1e12,
+        l4t_version=board.l4t,
         jetpack_version=board.jetpack,
         page_cache_counts_as_used=_version(board.jetpack) < FIRST_JETPACK_THAT_DISCOUNTS_CACHE,
         assumed=True,

@@ -76,6 +76,12 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
         "Start again: vedette remakes it.",
     ),
     (
+        re.compile(r"(unknown or invalid runtime name: nvidia|unresolvable CDI devices|requirement error)[^\n]*"),
+        "container_gpu",
+        "The container cannot use the GPU: {what}.",
+        "Set up nvidia-container-toolkit, or name an image that this driver runs (VEDETTE_IMAGE).",
+    ),
+    (
         re.compile(r"Address already in use"),
         "port_in_use",
         "The engine's port was taken by another program.",
@@ -95,7 +101,7 @@ def find_cause(death: Death) -> Cause:
         if match:
             what = (match.groupdict().get("what") or match.group(0)).strip()
             return Cause(code, sentence.format(what=what), hint.format(what=what))
-    if death.exit_status == -signal.SIGKILL:
+    if death.exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):  # a container's command adds 128
         if death.out_of_memory_kills == 0:
             return Cause(
                 "killed",

@@ -1,0 +1,81 @@
+"""Where engines run: the one interface that an environment of its own and a container share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from vedette.engine import environment
+from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment
+from vedette.engine.process import Command
+from vedette.plan.plan import Plan
+
+Report = Callable[[str], None]
+"""Is told each step, in a person's words."""
+
+
+class Host(Protocol):
+    """Makes an engine runnable on this machine and says how to run it."""
+
+    kind: str
+    """As a plan's JSON has it: environment, container."""
+
+    @property
+    def version(self) -> str:
+        """vLLM's; `make_ready` may find that it is another one than was thought."""
+
+    @property
+    def python(self) -> Path | None:
+        """An interpreter of this machine that has the engine's libraries."""
+
+    async def make_ready(self, report: Report) -> None:
+        """Installs or fetches the engine if need be. Raises VedetteError."""
+
+    def arguments(self, plan: Plan, target: Target) -> tuple[str, ...]:
+        """The whole command line of `command`, its program first."""
+
+    def command(self, plan: Plan, target: Target) -> Command:
+        """What serves this plan; when it ends, the engine does. Raises EngineVersionError."""
+
+    def mark_broken(self) -> None:
+        """The engine is there but does not work: the next `make_ready` is to make it anew."""
+
+    async def end(self) -> None:
+        """Ends what a process of `command` has started elsewhere, where ending that process might not."""
+
+
+class EnvironmentHost:
+    """The engine in an environment of its own, as processes of this machine."""
+
+    kind = "environment"
+
+    def __init__(
+        self, recipe: environment.Recipe, engines: Path, torch_index: str, cache: Path, workplace: Path
+    ) -> None:
+        self.version = recipe.version
+        self._made = environment.Environment(engines / recipe.name, recipe)
+        self._torch_index = torch_index
+        self._cache = cache
+        self._workplace = workplace
+
+    @property
+    def python(self) -> Path:
+        return self._made.python
+
+    async def make_ready(self, report: Report) -> None:
+        recipe, engines = self._made.recipe, self._made.root.parent
+        workshop = environment.Workshop(engines, self._torch_index, self._workplace, report)
+        self._made = await environment.ensure(recipe, workshop)
+
+    def arguments(self, plan: Plan, target: Target) -> tuple[str, ...]:
+        return (*self._made.program, *serve_arguments(plan.settings, target, self.version))
+
+    def command(self, plan: Plan, target: Target) -> Command:
+        own = serve_environment(self._cache, plan.settings, self.version)
+        return Command(self.arguments(plan, target), inherited_environment(os.environ) | own, self._workplace)
+
+    def mark_broken(self) -> None:
+        environment.mark_broken(self._made)
+
+    async def end(self) -> None:
+        """Its processes end with the command's."""

@@ -1,0 +1,119 @@
+"""An engine's life in a container: a real process that speaks Docker's command line starts a real server."""
+
+import asyncio
+import json
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.engine.fake_docker import alive
+from tests.engine.test_faults import CONTEXT
+from tests.unit.test_container import HELP, plan_with
+from tests.unit.test_engine_flags import TEXT
+from vedette.engine.client import EngineClient
+from vedette.engine.container import ContainerHost
+from vedette.engine.container_engine import end_container, find_container_engine
+from vedette.engine.engine import Engine, EngineDiedError, free_port
+from vedette.engine.flags import Target
+from vedette.engine.images import image_for_jetson
+from vedette.engine.state import Life, Phase, State
+from vedette.errors import EngineInstallError
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a stand-in for Docker that is the only container engine on PATH."""
+    root, programs = tmp_path / "docker", tmp_path / "bin"
+    root.mkdir()
+    programs.mkdir()
+    (root / "modes").write_text("")
+    (root / "help").write_text(HELP)
+    program = programs / "docker"
+    script = Path(__file__).with_name("fake_docker.py")
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setenv("FAKE_DOCKER", str(root))
+    return root
+
+
+async def ready_host(tmp_path: Path) -> tuple[ContainerHost, list[str]]:
+    engine = await find_container_engine()
+    host = ContainerHost(engine, image_for_jetson("36.4.3"), tmp_path / "cache", tmp_path / "engine")
+    steps: list[str] = []
+    await host.make_ready(steps.append)
+    return host, steps
+
+
+async def launch(host: ContainerHost, tmp_path: Path) -> Engine:
+    port, life = free_port(), Life()
+    life.enter(State.PREPARING)
+    life.enter(State.STARTING, Phase.LAUNCHING)
+    command = host.command(plan_with(TEXT), Target(tmp_path, "fake", port, cpu=False))
+    client = EngineClient(f"http://127.0.0.1:{port}", "fake")
+    return await Engine.launch(command, tmp_path / "engine.log", client, life)
+
+
+def asked(docker: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (docker / "said").read_text().splitlines()]
+
+
+async def test_an_image_is_fetched_with_progress_and_asked_once(docker: Path, tmp_path: Path) -> None:
+    host, steps = await ready_host(tmp_path)
+    assert "fetching the image: 0 of 3 layers" in steps
+    assert "fetching the image: 3 of 3 layers" in steps
+    assert host.version == "0.19.1"
+    again, steps = await ready_host(tmp_path)
+    assert again.version == "0.19.1"
+    assert steps == []
+    assert sum(words[0] == "pull" for words in asked(docker)) == 1
+    assert sum(words[-1] == "--version" for words in asked(docker)) == 1
+
+
+async def test_an_image_that_cannot_be_fetched_is_refused(docker: Path, tmp_path: Path) -> None:
+    (docker / "offline").touch()
+    with pytest.raises(EngineInstallError, match="registry cannot be reached"):
+        await ready_host(tmp_path)
+
+
+@pytest.mark.parametrize("modes", ["", "deaf"])
+async def test_it_serves_and_stops_within_ten_seconds(docker: Path, tmp_path: Path, modes: str) -> None:
+    (docker / "modes").write_text(modes)
+    host, _ = await ready_host(tmp_path)
+    engine = await launch(host, tmp_path)
+    await engine.wait_until_ready(CONTEXT)
+    pid = int((docker / host.name).read_text())
+    began = time.monotonic()
+    await host.end()
+    await engine.stop()
+    assert time.monotonic() - began < 10
+    assert not alive(pid)
+    assert not (docker / host.name).exists()
+
+
+async def test_a_container_killed_while_starting_has_a_cause(docker: Path, tmp_path: Path) -> None:
+    (docker / "modes").write_text("killed")
+    host, _ = await ready_host(tmp_path)
+    engine = await launch(host, tmp_path)
+    with pytest.raises(EngineDiedError) as caught:
+        await engine.wait_until_ready(CONTEXT)
+    await host.end()
+    await engine.stop()
+    assert caught.value.cause.code in ("killed", "out_of_memory")  # as far as the kernel's counters can be read
+
+
+async def test_what_a_killed_vedette_left_is_found_and_removed(docker: Path, tmp_path: Path) -> None:
+    host, _ = await ready_host(tmp_path)
+    engine = await launch(host, tmp_path)
+    await engine.wait_until_ready(CONTEXT)
+    pid = int((docker / host.name).read_text())
+    os.kill(engine.pid, 9)  # Docker's command is gone, the container is not
+    assert await engine.wait_until_dead()
+    assert alive(pid)
+    await asyncio.to_thread(end_container, tmp_path / "engine")
+    assert not alive(pid)
+    await engine.stop()
