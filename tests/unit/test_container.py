@@ -97,6 +97,11 @@ def test_a_container_engine_that_does_not_answer_is_refused_with_the_next_step(e
     assert next_step in caught.value.hint
 
 
+def test_what_a_container_engine_says_of_itself_is_read_among_its_warnings() -> None:
+    said = 'WARNING: no swap limit\n{\n  "host": {\n    "arch": "arm64"\n  }\n}\nWARNING: no more\n'
+    assert parse_info("podman", 0, said) == {"host": {"arch": "arm64"}}
+
+
 def test_the_progress_of_a_pull_is_read() -> None:
     assert parse_layer("0123456789ab: Pulling fs layer") == ("0123456789ab", False)
     assert parse_layer("0123456789ab: Already exists") == ("0123456789ab", True)

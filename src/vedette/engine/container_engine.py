@@ -98,9 +98,8 @@ def end_container(workplace: Path) -> None:
 def parse_info(name: str, status: int, output: str) -> dict[str, Any]:
     """What `info` says as JSON. Raises EngineInstallError when the container engine does not answer."""
     found: dict[str, Any] = {}
-    line = next((line for line in output.splitlines() if line.startswith("{")), "{}")
-    with contextlib.suppress(ValueError):
-        found = json.loads(line)
+    with contextlib.suppress(ValueError):  # Podman writes it over many lines; warnings stand before or after it
+        found, _ = json.JSONDecoder().raw_decode(output, max(0, output.find("{")))
     wrong = "\n".join(found.get("ServerErrors") or ()) or (output if status or not found else "")
     if not wrong:
         return found
