@@ -2,7 +2,8 @@
 
     python -m bench.plan.host_memory MODEL_DIRECTORY OUT [WAY,…]
 
-Ways: spawn (a second interpreter), fork (of the API server), one (the engine in the server's process), rust (vLLM's own front end, where its binary is there).
+Ways: spawn (a second interpreter), fork (of the API server), one (the engine in the server's process), rust (vLLM's
+own front end, where its binary is there).
 """
 
 import contextlib
