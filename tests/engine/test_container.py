@@ -1,12 +1,15 @@
 """An engine's life in a container: a real process that speaks Docker's command line starts a real server."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import stat
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,9 @@ from tests.engine.fake_docker import alive
 from tests.engine.test_faults import CONTEXT
 from tests.unit.test_container import HELP, plan_with
 from tests.unit.test_engine_flags import TEXT
+from vedette import deploy
+from vedette.config import Home, read_settings
+from vedette.device.catalogue import device_named
 from vedette.engine.client import EngineClient
 from vedette.engine.container import ContainerHost
 from vedette.engine.container_engine import end_container, find_container_engine
@@ -117,3 +123,29 @@ async def test_what_a_killed_vedette_left_is_found_and_removed(docker: Path, tmp
     await asyncio.to_thread(end_container, tmp_path / "engine")
     assert not alive(pid)
     await engine.stop()
+
+
+async def test_a_board_serves_through_its_container(
+    docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = dataclasses.replace(device_named("orin-nx-16gb"), assumed=False)
+    monkeypatch.setattr(deploy, "read_machine", lambda home: board)
+    home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
+    for directory in (home.data, home.state, home.cache):
+        directory.mkdir()
+    settings = read_settings({"model": "vedette-tiny"}, {"HOME": str(tmp_path)})
+    told: list[Mapping[str, Any]] = []
+    deployment = deploy.Deployment(settings, home, "http://127.0.0.1:1", told.append)
+    running = asyncio.create_task(deployment.run())
+    async for status in deployment.life.watch():
+        assert status.state is not State.FAILED, status
+        if status.state is State.READY or running.done():
+            break
+    (plan,) = (event["plan"] for event in told if event["event"] == "plan")
+    assert plan["engine"]["kind"] == "container"
+    assert plan["engine"]["version"] == "0.19.1"
+    assert len(asked(docker)) > 1
+    running.cancel()
+    await asyncio.wait({running})
+    assert asked(docker)[-1][:2] == ["rm", "-f"]
+    assert [path.name for path in docker.glob("vedette-*")] == []

@@ -13,6 +13,7 @@ from tests.processes import run_vedette
 from tests.unit.test_engine_flags import GPU, SEEING, TEXT
 from tests.unit.test_plan_explain import proposal_of
 from vedette.device.catalogue import boards, device_named
+from vedette.engine.causes import Death, find_cause
 from vedette.engine.container import ContainerHost, explain_pull, parse_layer, parse_version
 from vedette.engine.container_engine import ContainerEngine, parse_gpu_access, parse_info
 from vedette.engine.images import image_for_jetson, images
@@ -121,6 +122,20 @@ def test_the_progress_of_a_pull_is_read() -> None:
 )
 def test_a_failed_pull_is_explained(last: str, says: str) -> None:
     assert says in explain_pull("image", ("start", last)).sentence
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "docker: Error response from daemon: unknown or invalid runtime name: nvidia.",
+        "Error: setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=all",
+        "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=13.0, please update your driver",
+    ],
+)
+def test_a_container_that_may_not_use_the_gpu_says_so(said: str) -> None:
+    cause = find_cause(Death(125, (said,)))
+    assert cause.code == "container_gpu"
+    assert "nvidia-container-toolkit" in cause.hint
 
 
 def test_the_version_is_found_among_other_lines() -> None:
