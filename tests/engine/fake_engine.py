@@ -1,7 +1,7 @@
 """A stand-in for vLLM that shows on command what the real one cannot be made to show.
 
 fake_engine.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line,
-                              stuck (answers one request and no more)
+                              stuck (answers one request and no more), mute (never ready)
 """
 
 import http.server
@@ -58,6 +58,8 @@ def main() -> None:
     if "slow" in modes:
         time.sleep(3)
     print("Loading safetensors checkpoint shards:  50% Completed | 1/2 [00:00<00:00]", end="\r", flush=True)
+    if "mute" in modes:
+        time.sleep(600)
     if "die-loading" in modes:
         print("ValueError: the surprise of the day", flush=True)
         print("RuntimeError: Engine core initialization failed. See root cause above.", flush=True)

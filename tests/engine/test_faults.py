@@ -110,3 +110,13 @@ async def test_an_engine_that_takes_requests_and_answers_none_is_stuck(tmp_path:
     finally:
         await engine.stop()
     assert cause.code == "stuck"
+
+
+async def test_a_start_that_says_nothing_any_more_ends(tmp_path: Path) -> None:
+    engine, _ = await launch(tmp_path, "mute")
+    try:
+        with pytest.raises(EngineDiedError) as caught:
+            await asyncio.wait_for(engine.wait_until_ready(CONTEXT, silence_s=1), 20)
+    finally:
+        await engine.stop()
+    assert caught.value.cause.code == "silent"

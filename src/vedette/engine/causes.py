@@ -26,6 +26,12 @@ STUCK = Cause(
     "vedette starts it again; see `vedette logs` if it goes on.",
 )
 
+SILENT = Cause(
+    "silent",
+    "The engine said nothing for a quarter of an hour and is not ready: it may be short of memory, or of a fast disk.",
+    "Ask for less (`--context`, `--concurrency`) or free memory, and see `vedette logs`.",
+)
+
 # In order: the first that matches is the root, since vLLM prints the cause before its consequences.
 _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
     (

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from vedette.engine.causes import STUCK, find_cause
+from vedette.engine.causes import SILENT, STUCK, find_cause
 from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
 from vedette.engine.log import parse_line, with_line
 from vedette.engine.process import Command, EngineProcess
@@ -26,6 +26,10 @@ _T = TypeVar("_T")
 
 STOP_GRACE_S = 5.0
 """How long an engine may take to end by itself; with the kill after it `down` stays under 10 s."""
+
+START_SILENCE_S = 900.0
+"""How long an engine may say nothing while it starts: weights from a slow card, or kernels that are compiled. With too
+little memory it may read its own code from the disk again and again for hours, and nobody kills it."""
 
 _POLL_S = 0.25
 _SHORTEST_S = 0.01
@@ -53,6 +57,7 @@ class Engine:
         """What it has said of itself so far."""
         self.decode_tokens_per_s: float | None = None
         """Speed of the first answer; None before it, or if it was too short to tell."""
+        self._heard_at = time.monotonic()
         self._process = process
         self._life = life
         self._ended = asyncio.create_task(process.listen(self._read))
@@ -62,12 +67,13 @@ class Engine:
         """Starts the process; `wait_until_ready` says when it can be used."""
         return cls(await EngineProcess.launch(command, log_path), client, life)
 
-    async def wait_until_ready(self, context: Context) -> None:
+    async def wait_until_ready(self, context: Context, silence_s: float = START_SILENCE_S) -> None:
         """Returns when a real request, with a real picture if the model sees, has been answered.
 
-        Raises EngineFailedError when the engine ends before that, or cannot answer.
+        Raises EngineFailedError when the engine ends before that, cannot answer, or says nothing for `silence_s`
+        seconds while it starts.
         """
-        await self._unless_ended(self._wait_until_healthy())
+        await self._unless_ended(self._wait_until_healthy(silence_s))
         self._life.progress(Phase.WARMING)
         try:
             self.decode_tokens_per_s = await self._unless_ended(_ask_once(self.client, context))
@@ -94,15 +100,16 @@ class Engine:
         await self._ended
 
     def _read(self, line: str) -> None:
+        self._heard_at = time.monotonic()
         self.reported = with_line(self.reported, line)
         fact = parse_line(line)
         if fact is not None:
             self._life.progress(fact.phase, fact.detail, fact.done, fact.total)
 
-    async def _wait_until_healthy(self) -> None:
-        while True:
-            if await self.client.is_healthy():
-                return
+    async def _wait_until_healthy(self, silence_s: float) -> None:
+        while not await self.client.is_healthy():
+            if time.monotonic() - self._heard_at > silence_s:
+                raise EngineDiedError(SILENT)
             await asyncio.sleep(_POLL_S)
 
     async def _unless_ended(self, work: Awaitable[_T]) -> _T:
