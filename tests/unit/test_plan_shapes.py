@@ -123,7 +123,11 @@ def test_of_an_unknown_architecture_is_said_what_was_assumed(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("qwen3-vl-2b-instruct", "Qwen3-VL-2B-Instruct"), ("ernie-4.5-0.3b", "ERNIE-4.5-0.3B-PT")],
+    [
+        ("qwen3-vl-2b-instruct", "Qwen3-VL-2B-Instruct"),
+        ("qwen3-vl-2b-instruct-fp8", "Qwen3-VL-2B-Instruct-FP8"),
+        ("ernie-4.5-0.3b", "ERNIE-4.5-0.3B-PT"),
+    ],
 )
 def test_a_plan_from_the_catalogue_is_the_one_that_the_files_lead_to(name: str, shape: str) -> None:
     assumed = read_source(find_model(name, Path("/nowhere")))

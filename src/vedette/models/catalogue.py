@@ -36,6 +36,7 @@ class AssumedShape:
     """Of `layers`, those that look back `window_tokens`. As in Gemma 3, they have a rotary table of their own."""
     window_tokens: int | None = None
     allocator_slack_bytes: int = 0
+    weight_only_extra_bytes: int = 0
     vision: PixelBudget | None = None
 
 
