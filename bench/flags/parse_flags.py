@@ -1,6 +1,6 @@
 """Has each version's own parser take the arguments that vedette gives it, without installing or starting any.
 
-    python bench/flags/parse_flags.py ENGINE_PYTHON DIRECTORY [VERSION…]
+    PIP_INDEX_URL=… python bench/flags/parse_flags.py ENGINE_PYTHON DIRECTORY [VERSION…]
 
 ENGINE_PYTHON is that of a vLLM environment for CPUs (`~/.local/share/vedette/engines/*/bin/python`), for torch and
 the other libraries; DIRECTORY keeps the Python part of each version's wheel (30 MB), which is put in front of its own

@@ -1,15 +1,17 @@
 """Reads vLLM's own sources, version by version, and writes src/vedette/engine/versions.toml.
 
-    python bench/flags/read_flags.py SOURCES
+    PIP_INDEX_URL=… python bench/flags/read_flags.py SOURCES
 
-SOURCES is a directory for the few files that are read of each version. They come out of the wheels on PyPI by range
-requests (a dozen files of 300 MB each), and are kept there, so that a second run needs no network. Nothing of vLLM is
-imported: the sources are parsed. Run it when a new vLLM is out; `git diff` then shows what came, went and changed.
+PIP_INDEX_URL is the package index, as pip has it. SOURCES is a directory for the few files that are read of each
+version. They come out of the index's wheels by range requests (a dozen files of 300 MB each), and are kept there, so
+that a second run needs no network. Nothing of vLLM is imported: the sources are parsed. Run it when a new vLLM is out;
+`git diff` then shows what came, went and changed.
 """
 
 import ast
 import io
 import json
+import os
 import re
 import sys
 import urllib.request
@@ -17,7 +19,6 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-INDEX = "https://pypi.org/simple/vllm/"
 OLDEST_MINOR = 11
 TABLE = Path(__file__).parents[2] / "src" / "vedette" / "engine" / "versions.toml"
 
@@ -95,8 +96,13 @@ class RemoteFile(io.RawIOBase):
 
 def released() -> dict[str, tuple[str, int]]:
     """Address and size of one wheel of every release since OLDEST_MINOR."""
-    accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
-    with urllib.request.urlopen(urllib.request.Request(INDEX, headers=accept), timeout=120) as answer:
+    index = os.environ.get("PIP_INDEX_URL")
+    if not index:
+        sys.exit("Set PIP_INDEX_URL to the package index to read from (`pip config list` may name one).")
+    asked = urllib.request.Request(
+        f"{index.rstrip('/')}/vllm/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
+    )
+    with urllib.request.urlopen(asked, timeout=120) as answer:
         files = json.load(answer)["files"]
     found = {}
     for file in files:
