@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +21,13 @@ else:
 DEFAULT_PORT = 8090
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+DEFAULT_WAIT_S = 60
+"""Seconds; client libraries wait longer, and an engine is back before, on most machines."""
 MOST_PICTURE_SIDE = 65_535
 """Pixels; no JPEG is wider or higher."""
 
 WorkloadName = Literal["live", "clip", "chat", "api"]
+StandbyName = Literal["auto", "on", "off"]
 _KINDS = {
     "model": "a name, a directory or a Hugging Face id, as a text",
     "host": "an address, as a text",
@@ -32,6 +35,11 @@ _KINDS = {
     "picture": 'width and height in pixels, as a text: "640x480"',
     "torch_index": "an address, as a text",
     "image": "a container image's name, as a text",
+    "engine": "auto, environment, container, a directory with vLLM, or a server's address, as a text",
+    "beside": 'names of models, as a text: "ernie-4.5-0.3b, vedette-tiny"',
+    "allow_swap": "true or false",
+    "allow_smaller": "true or false",
+    "standby": "auto, on or off",
 }
 _NUMBER = "a whole number"
 """What every other setting is."""
@@ -52,6 +60,12 @@ class Layer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     prompt_tokens: int | None = None
     torch_index: str | None = None
     image: str | None = None
+    engine: str | None = None
+    beside: str | None = None
+    allow_swap: bool | None = None
+    allow_smaller: bool | None = None
+    wait_s: int | None = None
+    standby: StandbyName | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,19 @@ class Settings:
     """Where PyTorch's CPU wheels are looked for, besides the package index that pip is set up with."""
     image: str | None
     """The container image that the engine runs in, where it runs in one; None takes that of the catalogue."""
+    engine: str
+    """What runs the engine: auto, environment, container, a directory (an environment that a person has made, with
+    vLLM in it), or the address of an OpenAI server that somebody else runs."""
+    beside: tuple[str, ...]
+    """Further models, served side by side with `model`."""
+    allow_swap: bool
+    """A request that names another installed model changes what is served."""
+    allow_smaller: bool
+    """Where not even the least plan fits any more, a smaller model of the family may take the place."""
+    wait_s: int
+    """Seconds that a request waits for an engine on its way before it is sent away."""
+    standby: StandbyName
+    """Whether a second engine process waits with its libraries loaded, to take over after a crash."""
     origins: Mapping[str, str]
 
 
@@ -214,6 +241,12 @@ def join_layers(layers: Mapping[str, Layer]) -> Settings:
         "prompt_tokens": None,
         "torch_index": DEFAULT_TORCH_INDEX,
         "image": None,
+        "engine": "auto",
+        "beside": "",
+        "allow_swap": False,
+        "allow_smaller": False,
+        "wait_s": DEFAULT_WAIT_S,
+        "standby": "auto",
     }
     origins = dict.fromkeys(values, "default")
     for origin, layer in layers.items():
@@ -223,6 +256,7 @@ def join_layers(layers: Mapping[str, Layer]) -> Settings:
                 values[name], origins[name] = value, origin
     if values["picture"] is not None:
         values["picture"] = _parse_size(values["picture"], origins["picture"])
+    values["beside"] = tuple(values["beside"].replace(",", " ").split())
     settings = Settings(**values, origins=origins)
     _check_ranges(settings)
     return settings
@@ -263,20 +297,22 @@ def _unusable(raw: Mapping[str, Any], found: str, origin: str) -> ConfigError:
     )
 
 
+_RANGES = {
+    "port": (1, 65_535),
+    "context": (64, 10_000_000),
+    "answer_tokens": (1, 1_000_000),
+    "concurrency": (1, 1024),
+    "images": (0, 64),
+    "prompt_tokens": (1, 1_000_000),
+    "wait_s": (0, 3600),
+}
+
+
 def _check_ranges(settings: Settings) -> None:
-    lowest = {"port": 1, "context": 64, "answer_tokens": 1, "concurrency": 1, "images": 0, "prompt_tokens": 1}
-    highest = {
-        "port": 65_535,
-        "context": 10_000_000,
-        "answer_tokens": 1_000_000,
-        "concurrency": 1024,
-        "images": 64,
-        "prompt_tokens": 1_000_000,
-    }
-    for name in (field.name for field in fields(settings) if field.name in lowest):
+    for name, (lowest, highest) in _RANGES.items():
         value = getattr(settings, name)
-        if value is not None and not lowest[name] <= value <= highest[name]:
+        if value is not None and not lowest <= value <= highest:
             raise ConfigError(
                 f"{name} is {value} (from {settings.origins[name]}), which is out of range.",
-                f"Choose from {lowest[name]} to {highest[name]}.",
+                f"Choose from {lowest} to {highest}.",
             )
