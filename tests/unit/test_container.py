@@ -14,9 +14,10 @@ from tests.unit.test_engine_flags import GPU, SEEING, TEXT
 from tests.unit.test_plan_explain import proposal_of
 from vedette.device.catalogue import boards, device_named
 from vedette.engine.causes import Death, find_cause
-from vedette.engine.container import ContainerHost, explain_pull, parse_layer, parse_version
+from vedette.engine.container import ContainerHost, explain_pull, parse_layer
 from vedette.engine.container_engine import ContainerEngine, parse_gpu_access, parse_info
 from vedette.engine.images import image_for_jetson, images
+from vedette.engine.software import parse_version
 from vedette.errors import EngineInstallError
 from vedette.plan.plan import EngineSettings, Plan
 from vedette.print_command import shell_lines

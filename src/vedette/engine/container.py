@@ -3,21 +3,18 @@
 import asyncio
 import contextlib
 import hashlib
-import json
 import os
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vedette.engine.container_engine import ContainerEngine, end_container, note_container
 from vedette.engine.flags import Target, serve_arguments, serve_environment
 from vedette.engine.host import Report
 from vedette.engine.images import Image
 from vedette.engine.process import Command, spawn
-from vedette.engine.versions import parse_help
+from vedette.engine.software import QUESTIONS, Software, parse_software, read_software, write_software
 from vedette.errors import EngineInstallError
 from vedette.plan.plan import Plan
 
@@ -25,15 +22,6 @@ _OOM_SCORE_ADJ = 500
 """As for an engine that is a process (launcher.py): killed before whoever can start it again."""
 _SHM_SIZE = "1g"
 """At most, for what vLLM's processes pass each other; only what is used is taken. 64 MiB, the default, are too few."""
-
-
-@dataclass(frozen=True)
-class Software:
-    """What an image says of its vLLM."""
-
-    version: str
-    options: frozenset[str] | None = None
-    """Those of `vllm serve --help=all`; None before it was asked."""
 
 
 class ContainerHost:
@@ -66,11 +54,11 @@ class ContainerHost:
             await self._pull(report)
             image_id = await self._image_id()
         kept = self._cache / "images" / f"{re.sub('[^0-9A-Za-z]+', '-', image_id or self._image.pinned)}.json"
-        software = _read_software(kept)
+        software = read_software(kept)
         if software is None:
             report("asking the image for its vLLM")
             software = await self._ask()
-            _write_software(kept, software)
+            write_software(kept, software)
         self._software = software
         note_container(self._workplace, self._engine.program, self.name)
 
@@ -153,7 +141,7 @@ class ContainerHost:
     async def _ask(self) -> Software:
         """What the vLLM in the image calls itself and understands; two runs, each with its imports."""
         said = []
-        for question in (("--version",), ("serve", "--help=all")):
+        for question in QUESTIONS:
             status, output = await self._engine.ask(
                 *("run", "--rm", "--pull", "never", "--network", "none", *self._engine.gpu),
                 *self._image_words(question),
@@ -165,13 +153,13 @@ class ContainerHost:
                     "Mend what it names, or name another image (VEDETTE_IMAGE).",
                 )
             said.append(output)
-        version = parse_version(said[0])
-        if version is None:
+        software = parse_software(*said)
+        if software is None:
             raise EngineInstallError(
                 f"The image {self._image.reference} does not say which vLLM it holds.",
                 "Name another image (VEDETTE_IMAGE).",
             )
-        return Software(version, parse_help(said[1]))
+        return software
 
 
 def parse_layer(line: str) -> tuple[str, bool] | None:
@@ -183,12 +171,6 @@ def parse_layer(line: str) -> tuple[str, bool] | None:
     if podman:
         return podman[1], podman[2].startswith(("done", "skipped"))
     return None
-
-
-def parse_version(output: str) -> str | None:
-    """vLLM's version in what `vllm --version` prints, among the lines that other libraries print."""
-    found = re.findall(r"^(?:vllm )?v?(\d+\.\d+\S*)$", output, re.MULTILINE | re.IGNORECASE)
-    return found[-1] if found else None
 
 
 def explain_pull(reference: str, output: tuple[str, ...]) -> EngineInstallError:
@@ -222,19 +204,3 @@ def _linked_directories(model: Path) -> list[Path]:
         return []
     real = {path.resolve().parent for path in model.iterdir() if path.is_symlink()}
     return sorted(parent for parent in real if not parent.is_relative_to(model))
-
-
-def _read_software(path: Path) -> Software | None:
-    try:
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Software(kept["version"], frozenset(kept["options"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write_software(path: Path, software: Software) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    kept = {"version": software.version, "options": sorted(software.options or ())}
-    unfinished.write_text(json.dumps(kept), encoding="utf-8")
-    unfinished.replace(path)
