@@ -20,7 +20,7 @@ from vedette.engine.process import find_processes
 from vedette.engine.state import Cause, Life, Phase, State
 from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError
 from vedette.hosting import host_for
-from vedette.instance import workplace
+from vedette.instance import slot
 from vedette.measure.calibration import measured_start, record_start
 from vedette.measure.speed import read_decode_tokens_per_s
 from vedette.models.facts import Model
@@ -58,6 +58,7 @@ class Deployment:
         self.plan_json: dict[str, Any] | None = None
         self._settings = settings
         self._home = home
+        self._slot = slot(home)
         self._tell = tell
         self._model: Model | None = None
         self._plan: Plan | None = None
@@ -144,7 +145,7 @@ class Deployment:
         why = "as you asked" if self._settings.model else "the best of the catalogue that fits here"
         self._tell({"event": "model", "name": source.name, "weights_bytes": model.weights_bytes, "why": why})
         self._model = model
-        self._host = host = await host_for(device, self._settings, self._home)
+        self._host = host = await host_for(device, self._settings, self._home, self._slot.workplace)
         self._make_plan(device, model, host)  # before gigabytes are fetched and installed for nothing
         self.life.progress(Phase.INSTALLING)
         await host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, step))
@@ -169,7 +170,7 @@ class Deployment:
             self._tell(event)
         self.life.enter(State.STARTING, Phase.LAUNCHING)
         client = EngineClient(f"http://127.0.0.1:{target.port}", source.name)
-        self._engine = await Engine.launch(command, self._home.engine_log, client, self.life)
+        self._engine = await Engine.launch(command, self._slot.log, client, self.life)
         try:
             await self._engine.wait_until_ready(plan.context)
         except EngineDiedError as error:
@@ -247,7 +248,7 @@ class Deployment:
         key = calibration_key(device, self._model, plan.settings, host.version)
         try:
             taken = device.memory_available_bytes - read_device().memory_available_bytes
-            processes = find_processes(workplace(self._home))
+            processes = find_processes(self._slot.workplace)
             measured = measured_start(key, plan, engine, self.life.phase_s, processes, taken)
             if self._engine is not engine:  # it ended meanwhile, and some of it was not there to be measured
                 return None

@@ -36,8 +36,22 @@ class Instance:
 
 
 def workplace(home: Home) -> Path:
-    """Directory that this home's engine, and whatever prepares it, runs in."""
+    """Directory that this home's engines, and whatever prepares them, run in or below."""
     return home.state / "engine"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one of a home's engines runs, and where it writes what it says."""
+
+    workplace: Path
+    log: Path
+
+
+def slot(home: Home, number: int = 1) -> Slot:
+    """The place of the home's first, second, … engine."""
+    log = home.engine_log
+    return Slot(workplace(home) / str(number), log if number == 1 else log.with_stem(f"{log.stem}-{number}"))
 
 
 @contextlib.contextmanager
@@ -71,7 +85,8 @@ def refuse_second(home: Home) -> None:
 
 def clean(home: Home) -> None:
     """Ends engine processes and containers of this home that nobody leads any more, and removes their files."""
-    end_container(workplace(home))
+    for place in workplace(home).glob("*/"):
+        end_container(place)
     end_processes(workplace(home))
     shutil.rmtree(workplace(home), ignore_errors=True)
 

@@ -9,6 +9,7 @@ from vedette.config import Home, Settings
 from vedette.device.catalogue import device_named
 from vedette.engine.flags import Target, serve_environment
 from vedette.hosting import host_for
+from vedette.instance import slot
 from vedette.proposal import does_not_fit, propose, read_machine
 
 _PORT = 8000
@@ -22,7 +23,7 @@ def engine_command(settings: Settings, home: Home, device_name: str | None, as_j
     Raises VedetteError where `up` would before it fetches anything.
     """
     device = device_named(device_name) if device_name is not None else read_machine(home)
-    host = asyncio.run(host_for(device, settings, home))
+    host = asyncio.run(host_for(device, settings, home, slot(home).workplace))
     proposal = propose(settings, home, device_name, host.version)
     if not proposal.plan.fits:
         raise does_not_fit(proposal.plan)

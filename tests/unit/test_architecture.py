@@ -19,8 +19,8 @@ ALLOWED: dict[str, set[str]] = {
     "instance": {"config", "engine"},
     "proposal": {"config", "instance", "device", "models", "plan", "engine", "measure"},
     "recovery": {"engine", "plan"},
-    "hosting": {"config", "device", "engine", "instance"},
-    "print_command": {"config", "device", "engine", "hosting", "proposal"},
+    "hosting": {"config", "device", "engine"},
+    "print_command": {"config", "device", "engine", "hosting", "instance", "proposal"},
     "deploy": {
         "hosting",
         "recovery",

@@ -123,14 +123,16 @@ async def spawn(command: Command) -> asyncio.subprocess.Process:
 
 
 def find_processes(workplace: Path) -> list[psutil.Process]:
-    """All processes that run in a workplace, dead parents or not; a person's shell there has a terminal and is none.
+    """All processes that run in a workplace or below it, dead parents or not; a person's shell there has a terminal
+    and is none.
 
     Their environment would not tell: vLLM's workers overwrite theirs with their title.
     """
     found, real = [], os.path.realpath(workplace)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.cwd() == real and process.terminal() is None:
+            at = process.cwd()
+            if (at == real or at.startswith(f"{real}/")) and process.terminal() is None:
                 found.append(process)
     return found
 
