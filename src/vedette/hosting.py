@@ -5,10 +5,12 @@ from pathlib import Path
 from vedette.config import Home, Settings
 from vedette.device.facts import Device, Family
 from vedette.engine import environment
+from vedette.engine.adopted import adopt
 from vedette.engine.container import ContainerHost
 from vedette.engine.container_engine import ContainerEngine, find_container_engine
 from vedette.engine.host import EnvironmentHost, Host
 from vedette.engine.images import Image, image_for_gpu, image_for_jetson, image_named
+from vedette.errors import ConfigError, EngineInstallError
 
 
 async def host_for(device: Device, settings: Settings, home: Home, workplace: Path) -> Host:
@@ -16,14 +18,58 @@ async def host_for(device: Device, settings: Settings, home: Home, workplace: Pa
 
     workplace: directory of the home that this engine alone runs in (`instance.slot`).
     For a board of the catalogue, away from it, a Docker as its JetPack brings it is assumed.
-    Raises EngineInstallError where nothing can run an engine.
+    Raises EngineInstallError where nothing can run an engine, or not what the setting `engine` names.
     """
-    if device.family is Family.CPU:
-        recipe = environment.CPU_RECIPE
+    engine = settings.engine
+    if is_address(engine):
+        raise ConfigError(
+            f"{engine} is a server that somebody else runs: vedette starts no engine there.",
+            "Leave VEDETTE_ENGINE out, or name what is to run the engine: environment, container or a directory.",
+        )
+    if engine not in ("auto", "environment", "container"):
+        adopted = await adopt(Path(engine), home.cache, workplace)
+        _check_build(adopted.version, device, adopted.python)
+        return adopted
+    if engine == "environment" or (engine == "auto" and device.family is Family.CPU):
+        recipe = _recipe_for(device)
         return EnvironmentHost(recipe, home.engines, settings.torch_index, home.cache, workplace)
+    if device.family is Family.CPU:
+        raise EngineInstallError(
+            "There is no container image with vLLM for a machine without an NVIDIA GPU.",
+            "Leave VEDETTE_ENGINE out: the engine gets an environment of its own.",
+        )
     image = _image_for(device, settings)
-    engine = ContainerEngine("docker") if device.assumed else await find_container_engine()
-    return ContainerHost(engine, image, home.cache, workplace)
+    program = ContainerEngine("docker") if device.assumed else await find_container_engine()
+    return ContainerHost(program, image, home.cache, workplace)
+
+
+def is_address(engine: str) -> bool:
+    """Whether the setting `engine` names a server that somebody else runs."""
+    return engine.startswith(("http://", "https://"))
+
+
+def _recipe_for(device: Device) -> environment.Recipe:
+    if device.family is Family.CPU:
+        return environment.CPU_RECIPE
+    raise EngineInstallError(
+        f"vedette has no recipe for an engine's environment on {device.name}.",
+        "Leave VEDETTE_ENGINE out to run it in a container, or let it name a directory with an environment of yours.",
+    )
+
+
+def _check_build(version: str, device: Device, python: Path) -> None:
+    """vLLM runs on what it was built for; its version tells (vllm/platforms). Raises EngineInstallError."""
+    for_cpu = "cpu" in version
+    if for_cpu and device.family is not Family.CPU:
+        raise EngineInstallError(
+            f"The vLLM of {python} ({version}) is built for CPUs, and this machine has an NVIDIA GPU.",
+            "Name an environment with a vLLM for GPUs (VEDETTE_ENGINE), or leave it out.",
+        )
+    if not for_cpu and device.family is Family.CPU:
+        raise EngineInstallError(
+            f"The vLLM of {python} ({version}) is built for GPUs, and vedette finds none here.",
+            "Name an environment with a vLLM for CPUs (VEDETTE_ENGINE), or leave it out.",
+        )
 
 
 def _image_for(device: Device, settings: Settings) -> Image:
