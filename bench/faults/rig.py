@@ -1,0 +1,438 @@
+"""What the fault benches share: a vedette under test, clients that check what they are told, what is left afterwards.
+
+Everything goes through the `vedette` command and its port, as a person or a client would; nothing is ended that was
+not started here. Run the benches from the repository's root, with `src` on PYTHONPATH or vedette installed:
+
+    python -m bench.faults.kills --help
+"""
+
+import argparse
+import collections
+import contextlib
+import http.client
+import json
+import os
+import platform
+import random
+import shlex
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.plan.in_cgroup import Cgroup
+from tests import processes
+from tests.processes import clean_environment, command, free_port, run_vedette
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "training"))
+
+from evaluate import request_of  # noqa: E402
+from exam import Case, is_right, make_cases  # noqa: E402
+
+MIB = 1024**2
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+HANGING_S = 150.0
+"""A request that has not ended by then counts as left hanging; vedette lets one wait 60 s for an engine on its way."""
+_SKILLS = ("describe", "count", "is there a", "colour", "where", "two pictures", "no picture")
+_CAPITALS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Japan": "Tokyo"}
+
+
+# A vedette under test
+
+
+@dataclass
+class Vedette(processes.Vedette):
+    """A vedette that runs as a process of its own; each event has the `at` of time.monotonic() at which it came."""
+
+    def first(
+        self, wanted: Callable[[dict[str, Any]], bool], within_s: float, after: float = 0.0
+    ) -> dict[str, Any] | None:
+        """The first wanted event later than `after`; None if vedette ended, or the time was over, before it came."""
+
+        def found() -> dict[str, Any] | None:
+            return next((event for event in self.events if event["at"] > after and wanted(event)), None)
+
+        with self.changed:
+            self.changed.wait_for(lambda: found() or self.process.poll() is not None, within_s)
+            return found()
+
+    def ready(self, within_s: float, after: float = 0.0) -> dict[str, Any] | None:
+        return self.first(lambda event: event["event"] == "ready", within_s, after)
+
+    @property
+    def said(self) -> str:
+        """What it wrote beside its events: tracebacks, warnings."""
+        return (self.home / "stderr.txt").read_text(errors="replace")
+
+
+def make_home(directory: Path, borrowed: Path | None) -> Path:
+    """A fresh home that uses the engines and models of another one, if one is given."""
+    (directory / "tmp").mkdir(parents=True)
+    for name in ("engines", "models") if borrowed else ():
+        (directory / name).symlink_to((borrowed / name).absolute())
+    return directory
+
+
+def start(home: Path, *arguments: str, cgroup: Cgroup | None = None, **environment: str) -> Vedette:
+    """`vedette up --json` in the foreground on a free port, with temporary files of its own, in a cgroup if wished."""
+    port = free_port()
+    with (home / "stderr.txt").open("a") as errors:
+        process = subprocess.Popen(
+            command("up", *arguments, "--json", "--port", str(port)),
+            env=clean_environment(home) | {"TMPDIR": str(home / "tmp")} | environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            preexec_fn=cgroup.join if cgroup else None,
+        )
+    running = Vedette(process, home, port)
+    threading.Thread(target=_collect, args=(running,), daemon=True).start()
+    return running
+
+
+def _collect(running: Vedette) -> None:
+    assert running.process.stdout is not None
+    with running.process.stdout as lines:
+        for line in lines:
+            event = json.loads(line) | {"at": time.monotonic()}
+            with running.changed:
+                running.events.append(event)
+                running.changed.notify_all()
+    running.process.wait()
+    with running.changed:
+        running.changed.notify_all()
+
+
+@contextlib.contextmanager
+def running(home: Path, *arguments: str, cgroup: Cgroup | None = None, **environment: str) -> Iterator[Vedette]:
+    """A vedette that is stopped at the end, whatever happened in between."""
+    vedette = start(home, *arguments, cgroup=cgroup, **environment)
+    try:
+        yield vedette
+    finally:
+        stop(vedette)
+
+
+def stop(vedette: Vedette) -> None:
+    """Ends a vedette, by force if it does not end by itself, and what it may have left."""
+    vedette.process.terminate()
+    try:
+        vedette.process.wait(20)
+    except subprocess.TimeoutExpired:
+        vedette.process.kill()
+        vedette.process.wait()
+    run_vedette(vedette.home, "down")
+
+
+# What it has started and what it leaves
+
+
+def engine_processes(home: Path) -> list[psutil.Process]:
+    """All processes that run in a home's workplaces, whoever their parent is."""
+    inside, found = os.path.realpath(home / "run" / "engine"), []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if f"{process.cwd()}/".startswith(f"{inside}/"):
+                found.append(process)
+    return found
+
+
+def roles(vedette: Vedette) -> dict[str, psutil.Process]:
+    """The engine's `server` and, once there is one, its `core`."""
+    found = {}
+    for process in engine_processes(vedette.home):
+        with contextlib.suppress(psutil.Error):
+            if process.ppid() == vedette.process.pid:
+                found["server"] = process
+            elif process.name().startswith("VLLM::EngineCor"):
+                found["core"] = process
+    return found
+
+
+def orphans(vedette: Vedette) -> list[str]:
+    """Engine processes that no longer descend from their vedette."""
+    found = []
+    for process in engine_processes(vedette.home):
+        with contextlib.suppress(psutil.Error):
+            if vedette.process.pid not in {parent.pid for parent in process.parents()}:
+                found.append(f"{process.pid} {process.name()}")
+    return found
+
+
+def files_left(home: Path) -> list[str]:
+    """Temporary files of a home's vedette and engines."""
+    return sorted(path.name for path in (home / "tmp").rglob("*"))
+
+
+def unused_shared_memory(since: set[Path]) -> list[Path]:
+    """Shared memory that has come since a look at /dev/shm and that no process has mapped."""
+    used = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            used |= {
+                line.split(None, 5)[5].strip() for line in maps.read_text().splitlines() if str(SHARED_MEMORY) in line
+            }
+    return [path for path in sorted(set(SHARED_MEMORY.iterdir()) - since) if str(path) not in used]
+
+
+def held_bytes(vedette: Vedette) -> tuple[int, int]:
+    """Proportional memory of vedette itself, and of all that it has started."""
+    own, others = 0, 0
+    with contextlib.suppress(psutil.Error):
+        own = _proportional_bytes(vedette.process.pid)
+        others = sum(_proportional_bytes(child.pid) for child in psutil.Process(vedette.process.pid).children(True))
+    return own, others
+
+
+def _proportional_bytes(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+# Clients
+
+
+@dataclass(frozen=True)
+class Question:
+    """A chat request and what tells whether its answer is right."""
+
+    model: str
+    body: dict[str, Any]
+    is_right: Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How one request ended."""
+
+    model: str
+    at: float
+    """time.monotonic() when it was sent."""
+    took_s: float
+    stream: bool
+    outcome: str
+    """right, wrong, refused (try again later, with Retry-After), broken off (a stream that ended with an error event),
+    cut (ended without a word), hanging, or a status."""
+    detail: str = ""
+
+
+def tiny_questions(model: str, seed: int, count: int) -> list[Question]:
+    """Questions to vedette-tiny about drawn scenes, the truth known, and some without a picture."""
+    cases = [case for case in make_cases(seed, max(1, count // len(_SKILLS))) if case.skill in _SKILLS]
+    return [_question(case, model) for case in cases]
+
+
+def _question(case: Case, model: str) -> Question:
+    return Question(model, request_of(case, model), lambda answer: is_right(case, answer, ""))
+
+
+def capital_questions(model: str) -> list[Question]:
+    """Questions to a model that knows the world, which vedette-tiny does not."""
+
+    def ask(country: str, capital: str) -> Question:
+        messages = [{"role": "user", "content": f"What is the capital of {country}?"}]
+        body = {"model": model, "messages": messages, "max_tokens": 16, "temperature": 0}
+        return Question(model, body, lambda answer: capital in answer)
+
+    return [ask(country, capital) for country, capital in _CAPITALS.items()]
+
+
+def ask(port: int, question: Question, stream: bool = False, limit_s: float = HANGING_S) -> Reply:
+    """Asks one question and says how that ended; never raises."""
+    at = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)
+    try:
+        body = json.dumps(question.body | {"stream": stream})
+        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        outcome, detail = _read(connection.getresponse(), question, at + limit_s)
+    except TimeoutError:
+        outcome, detail = "hanging", ""
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        outcome, detail = "cut", repr(error)
+    finally:
+        connection.close()
+    return Reply(question.model, at, time.monotonic() - at, stream, outcome, detail)
+
+
+def _read(response: http.client.HTTPResponse, question: Question, until: float) -> tuple[str, str]:
+    if response.status != 200:
+        detail, later = response.read().decode(errors="replace")[:300], response.getheader("Retry-After")
+        return ("refused" if later else f"status {response.status}"), f"{response.status} {later}: {detail}"
+    if not (response.getheader("Content-Type") or "").startswith("text/event-stream"):
+        found = json.loads(response.read())
+        return _mark(question, found["model"], found["choices"][0]["message"]["content"] or "")
+    answer, named = "", ""
+    for line in response:
+        if time.monotonic() > until:
+            return "hanging", answer
+        if line.startswith(b"data: [DONE]"):
+            return _mark(question, named, answer)
+        if line.startswith(b"data:"):
+            chunk = json.loads(line[5:])
+            if "error" in chunk:
+                return "broken off", json.dumps(chunk["error"])
+            named = chunk["model"]
+            answer += "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
+    return "cut", answer
+
+
+def _mark(question: Question, named: str, answer: str) -> tuple[str, str]:
+    right = named == question.model and question.is_right(answer)
+    return ("right", "") if right else ("wrong", f"{named}: {answer[:300]}")
+
+
+def answerable(port: int, questions: Sequence[Question]) -> list[Question]:
+    """Those that the model answers rightly undisturbed: of these any other answer later is a fault."""
+    return [question for question in questions if ask(port, question).outcome == "right"]
+
+
+@dataclass
+class Load:
+    """Clients that ask all the time, half of them streaming; their replies pile up in `replies`."""
+
+    port: int
+    questions: Sequence[Question]
+    clients: int
+    pause_s: float = 0.5
+    """What a client waits when it was refused, however long it was told to: so that many requests meet each fault."""
+    replies: list[Reply] = field(default_factory=list)
+
+    def __enter__(self) -> "Load":
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(self.clients)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(HANGING_S + 10)
+
+    def first_right(self, after: float, within_s: float) -> Reply | None:
+        """The first right answer to a request sent after a moment."""
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            for reply in list(self.replies):
+                if reply.at > after and reply.outcome == "right":
+                    return reply
+            time.sleep(0.05)
+        return None
+
+    def _client(self, number: int) -> None:
+        rng = random.Random(number)
+        while not self._ending.is_set():
+            reply = ask(self.port, rng.choice(self.questions), stream=number % 2 == 1)
+            self.replies.append(reply)
+            if reply.outcome not in ("right", "wrong"):
+                self._ending.wait(self.pause_s)
+
+
+def outcomes(replies: Sequence[Reply]) -> dict[str, int]:
+    """How many requests ended how."""
+    return dict(collections.Counter(reply.outcome for reply in replies).most_common())
+
+
+# Reports
+
+
+def machine() -> str:
+    """What it ran on, in a line."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    with contextlib.suppress(OSError):
+        gpus = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
+        ).stdout.split("\n")
+        names = collections.Counter(filter(None, gpus))
+        cpu += "".join(f", {count} × {name}" for name, count in names.items())
+    memory = psutil.virtual_memory().total / 1024**3
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, {system}"
+
+
+def engine_version(vedette: Vedette) -> str:
+    """What its plan says of the engine."""
+    plan = next((event["plan"] for event in vedette.events if event["event"] == "plan"), None)
+    return f"vLLM {plan['engine']['version']}" if plan else "no engine"
+
+
+def commit() -> str:
+    """Of the vedette that is tried."""
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"
+
+
+def heading(title: str, engine: str) -> list[str]:
+    """A report's first lines: what, when, on what, with what command."""
+    words = shlex.join(["python", "-m", f"bench.faults.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    date = time.strftime("%Y-%m-%d")
+    return [f"# {title}", "", f"{date}, {machine()}, {engine}, vedette at {commit()}.", "", f"    {words}", ""]
+
+
+def rows(head: Sequence[str], body: Sequence[Sequence[object]]) -> list[str]:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return lines + [f"| {' | '.join(map(str, line))} |" for line in body]
+
+
+def spread(values: Sequence[float], unit: str = "s") -> str:
+    """Median and worst of some figures."""
+    if not values:
+        return "–"
+    return f"median {statistics.median(values):.1f} {unit}, worst {max(values):.1f} {unit} of {len(values)}"
+
+
+def publish(options: argparse.Namespace, name: str, report: Sequence[str], records: Sequence[dict[str, Any]]) -> None:
+    """Prints the report, and writes it with its records, one JSON a line, into the directory that was asked for."""
+    text = "\n".join(report) + "\n"
+    print(text, flush=True)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / f"{name}.md").write_text(text)
+        (options.out / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """The options that all benches have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, help="a vedette home whose engines and models are used")
+    parser.add_argument("--engine", help="what VEDETTE_ENGINE is to be, if not what vedette chooses")
+    parser.add_argument("--scratch", type=Path, required=True, help="a directory that homes are made in")
+    parser.add_argument("--out", type=Path, help="directory for the report and its records")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser
+
+
+def environment(options: argparse.Namespace) -> dict[str, str]:
+    """What the options set in vedette's environment."""
+    return {"VEDETTE_ENGINE": options.engine} if options.engine else {}
+
+
+def as_json(reply: Reply) -> dict[str, Any]:
+    return asdict(reply)
