@@ -1,6 +1,7 @@
 """A stand-in for Docker's command line: a real process that speaks its protocol and runs the stand-in for vLLM.
 
-Its containers and images are files in the directory FAKE_DOCKER names; `modes` there holds words for fake_engine.py.
+Its containers and images are files in the directory FAKE_DOCKER names: `published` and `tagged` hold the digest that
+every tag stands for at the registry and here, `modes` holds words for fake_engine.py.
 """
 
 import json
@@ -24,17 +25,16 @@ def main() -> int:
         print(json.dumps({"Runtimes": {"runc": {}, "nvidia": {}}}))
         return 0
     if words[:2] == ["image", "inspect"]:
-        if not (ROOT / "image").exists():
-            print("Error: No such image", file=sys.stderr)
-            return 1
-        print("sha256:" + "5e" * 32)
-        return 0
+        return inspect_image(words[-1])
     if words[0] == "pull":
-        return pull()
+        return pull(words[-1])
     if words[0] == "run":
         return run(words[1:])
     name = words[-1]
     pid = read_pid(name)
+    if words[:2] == ["container", "inspect"]:
+        print(pid or 0)
+        return 0 if pid else 1
     if words[0] in ("stop", "kill"):
         if pid is None:
             return 1
@@ -48,7 +48,19 @@ def main() -> int:
     return 125
 
 
-def pull() -> int:
+def inspect_image(name: str) -> int:
+    repository, _, digest = name.partition("@")
+    known = [path.name for path in ROOT.glob("sha256:*")]
+    digest = digest or read(ROOT / "tagged")
+    if digest not in known:
+        print("Error: No such image", file=sys.stderr)
+        return 1
+    repository = repository.rpartition(":")[0] or repository
+    print(digest.replace("sha256:", "sha256:1d"), json.dumps([f"{repository}@{digest}"]))
+    return 0
+
+
+def pull(name: str) -> int:
     if (ROOT / "offline").exists():
         print("Error response from daemon: dial tcp: lookup ghcr.io: no such host")
         return 1
@@ -56,8 +68,16 @@ def pull() -> int:
         print(f"{layer}: Pulling fs layer", flush=True)
     for layer in LAYERS:
         print(f"{layer}: Pull complete", flush=True)
-    (ROOT / "image").touch()
+    digest = name.partition("@")[2]
+    if not digest:
+        digest = read(ROOT / "published")
+        (ROOT / "tagged").write_text(digest)
+    (ROOT / digest).touch()
     return 0
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def run(words: list[str]) -> int:

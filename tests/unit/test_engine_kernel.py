@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vedette.engine.kernel import parse_kills, read_out_of_memory_kills
+from vedette.engine.kernel import KillWatch, parse_kills, read_machine_kills, read_out_of_memory_kills
 
 VMSTAT = "nr_free_pages 512\noom_kill 7\ndrop_pagecache 0\n"
 
@@ -28,6 +28,7 @@ def write(root: Path, files: dict[str, str]) -> None:
 def test_the_nearest_count_is_taken(tmp_path: Path, cgroup: str, counter: str, text: str, kills: int) -> None:
     write(tmp_path, {"proc/self/cgroup": cgroup, "proc/vmstat": VMSTAT, counter: text})
     assert read_out_of_memory_kills(tmp_path) == kills
+    assert read_machine_kills(tmp_path) == 7
 
 
 def test_nothing_counts_where_there_is_nothing(tmp_path: Path) -> None:
@@ -36,6 +37,34 @@ def test_nothing_counts_where_there_is_nothing(tmp_path: Path) -> None:
 
 def test_this_machine_counts() -> None:
     assert (read_out_of_memory_kills() or 0) >= 0
+
+
+def test_only_kills_of_late_count() -> None:
+    now, kills = 0.0, 4
+    watch = KillWatch(lambda: kills, lambda: now)
+    assert watch.recent() == 0
+    now, kills = 50.0, 5
+    watch.poll()
+    assert watch.recent() == 1
+    now = 70.0
+    watch.poll()
+    now = 140.0  # as long ago as nothing dies of
+    watch.poll()
+    assert watch.recent() == 0
+
+
+def test_a_kill_is_remembered_for_a_minute_whenever_it_came() -> None:
+    for killed_at in range(1, 130, 7):
+        now, kills = 0, 0
+        watch = KillWatch(lambda: kills, lambda: now)  # noqa: B023 - called at once
+        for now in range(killed_at + 60):
+            kills = int(now >= killed_at)
+            watch.poll()
+        assert watch.recent() == 1
+
+
+def test_where_nothing_counts_nothing_is_known() -> None:
+    assert KillWatch(lambda: None).recent() is None
 
 
 def test_other_words_are_no_count() -> None:

@@ -17,7 +17,7 @@ class Death:
     log_tail: Sequence[str]
     """Its last lines, oldest first."""
     out_of_memory_kills: int | None = None
-    """How often the kernel killed for memory in the engine's cgroup while it ran; None where nothing counts."""
+    """How often the kernel killed for memory of late where the engine ran; None where nothing counts."""
 
 
 STUCK = Cause(

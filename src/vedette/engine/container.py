@@ -3,20 +3,32 @@
 import asyncio
 import contextlib
 import hashlib
+import json
 import os
 import re
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from vedette.engine.container_engine import ContainerEngine, end_container, note_container
+import psutil
+
+from vedette.engine.container_engine import ContainerEngine, container_processes, end_container, note_container
 from vedette.engine.flags import Target, serve_arguments, serve_environment
 from vedette.engine.host import Report
-from vedette.engine.images import Image
+from vedette.engine.images import (
+    Fetched,
+    Image,
+    find_digest,
+    read_fetched,
+    software_of,
+    software_path,
+    write_fetched,
+)
+from vedette.engine.kernel import read_machine_kills
 from vedette.engine.process import Command, spawn
 from vedette.engine.software import QUESTIONS, Software, parse_software, read_software, write_software
 from vedette.errors import EngineInstallError
-from vedette.plan.plan import Plan
+from vedette.plan.plan import Backend, Plan
 
 _OOM_SCORE_ADJ = 500
 """As for an engine that is a process (launcher.py): killed before whoever can start it again."""
@@ -37,42 +49,53 @@ class ContainerHost:
         self._image = image
         self._cache = cache
         self._workplace = workplace
-        self._software = Software(image.vllm)
+        self._fetched = read_fetched(cache, image)
+        self._software = software_of(image, cache)
 
     @property
     def version(self) -> str:
         return self._software.version
+
+    @property
+    def image(self) -> str:
+        """Its name, by digest as soon as that is known."""
+        return self._fetched.pinned if self._fetched else self._image.pinned
 
     async def make_ready(self, report: Report) -> None:
         """Pulls the image unless it is here, and asks it what it understands unless it has said so before.
 
         Raises EngineInstallError.
         """
-        image_id = await self._image_id()
-        if image_id is None:
-            report(f"fetching the image {self._image.reference}")
-            await self._pull(report)
-            image_id = await self._image_id()
-        kept = self._cache / "images" / f"{re.sub('[^0-9A-Za-z]+', '-', image_id or self._image.pinned)}.json"
+        found = await self._find(self._image.pinned)
+        if found is None:  # its name may stand for another image by now: the one that ran here is fetched again
+            found = await self._find(self.image) or await self._pull(self.image, report)
+        elif self._fetched is not None and self._fetched.image_id != found.image_id:
+            report(f"{self._image.reference} was fetched anew and is another image than before")
+        self._fetched = found
+        note_container(self._workplace, self._engine.program, self.name)
+        await self._engine.ask("rm", "-f", self.name)  # started by hand, or left where nothing was noted
+        kept = software_path(self._cache, found.image_id)
         software = read_software(kept)
         if software is None:
             report("asking the image for its vLLM")
             software = await self._ask()
             write_software(kept, software)
         self._software = software
-        note_container(self._workplace, self._engine.program, self.name)
+        write_fetched(self._cache, found)
 
     def command(self, plan: Plan, target: Target) -> Command:
         for directory in ("vllm", "inductor", "triton"):
             (self._cache / directory).mkdir(parents=True, exist_ok=True)
-        return Command(self.arguments(plan, target), dict(os.environ), self._workplace)
+        # The container is in none of vedette's cgroups, so that only the machine's count can tell.
+        return Command(self.arguments(plan, target), dict(os.environ), self._workplace, read_machine_kills)
 
     def arguments(self, plan: Plan, target: Target) -> tuple[str, ...]:
         """The whole command line, the container engine's program first. Raises EngineVersionError."""
         settings, software = plan.settings, self._software
         serve = serve_arguments(settings, target, software.version, software.options)
         variables = serve_environment(self._cache, settings, software.version)
-        limit = plan.memory.host_available_bytes
+        memory = plan.memory
+        limit = memory.available_bytes if settings.backend is Backend.CPU else memory.host_available_bytes
         return (
             self._engine.program,
             "run",
@@ -86,6 +109,10 @@ class ContainerHost:
 
     async def end(self) -> None:
         await asyncio.to_thread(end_container, self._workplace)
+
+    def processes(self) -> list[psutil.Process]:
+        """Those of the running container, as this machine sees them."""
+        return container_processes(self._workplace)
 
     def _options(self, model: Path, limit_bytes: int | None) -> Iterator[tuple[str, ...]]:
         yield "--name", self.name
@@ -108,15 +135,21 @@ class ContainerHost:
 
     def _image_words(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
         if self._image.entrypoint is not None:
-            return ("--entrypoint", self._image.entrypoint, self._image.pinned, *arguments)
-        return (self._image.pinned, "vllm", *arguments)
+            return ("--entrypoint", self._image.entrypoint, self.image, *arguments)
+        return (self.image, "vllm", *arguments)
 
-    async def _image_id(self) -> str | None:
-        status, output = await self._engine.ask("image", "inspect", "--format", "{{.Id}}", self._image.pinned)
-        return output.strip() if status == 0 else None
+    async def _find(self, name: str) -> Fetched | None:
+        """What a name stands for on this machine."""
+        status, output = await self._engine.ask("image", "inspect", "--format", "{{.Id}} {{json .RepoDigests}}", name)
+        if status != 0:
+            return None
+        image_id, _, digests = output.strip().splitlines()[-1].partition(" ")
+        reference = self._image.reference
+        return Fetched(reference, image_id, self._image.digest or find_digest(reference, json.loads(digests) or ()))
 
-    async def _pull(self, report: Report) -> None:
-        command = Command((self._engine.program, "pull", self._image.pinned), dict(os.environ), self._workplace)
+    async def _pull(self, name: str, report: Report) -> Fetched:
+        report(f"fetching the image {self._image.reference}")
+        command = Command((self._engine.program, "pull", name), dict(os.environ), self._workplace)
         process = await spawn(command)
         layers: dict[str, bool] = {}
         tail: deque[str] = deque(maxlen=20)
@@ -135,15 +168,17 @@ class ContainerHost:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        if status != 0:
-            raise explain_pull(self._image.reference, tuple(tail))
+        found = await self._find(name) if status == 0 else None
+        if found is None:
+            raise explain_pull(name, tuple(tail))
+        return found
 
     async def _ask(self) -> Software:
         """What the vLLM in the image calls itself and understands; two runs, each with its imports."""
         said = []
         for question in QUESTIONS:
             status, output = await self._engine.ask(
-                *("run", "--rm", "--pull", "never", "--network", "none", *self._engine.gpu),
+                *("run", "--rm", "--name", self.name, "--pull", "never", "--network", "none", *self._engine.gpu),
                 *self._image_words(question),
             )
             if status != 0:

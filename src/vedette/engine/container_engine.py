@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from vedette.errors import EngineInstallError
 
 _NAMES = ("docker", "podman")
@@ -49,8 +51,10 @@ class ContainerEngine:
         return process.returncode or 0, output.decode(errors="replace")
 
 
-async def find_container_engine(cdi_directories: Sequence[Path] = _CDI_DIRECTORIES) -> ContainerEngine:
-    """The first container engine on PATH that answers and has a way to the GPU.
+async def find_container_engine(
+    needs_gpu: bool = True, cdi_directories: Sequence[Path] = _CDI_DIRECTORIES
+) -> ContainerEngine:
+    """The first container engine on PATH that answers and, where one is needed, has a way to the GPU.
 
     Raises EngineInstallError that says what is missing and how to get it.
     """
@@ -61,7 +65,8 @@ async def find_container_engine(cdi_directories: Sequence[Path] = _CDI_DIRECTORI
             continue
         status, output = await ContainerEngine(program).ask("info", "--format", "{{json .}}")
         try:
-            return ContainerEngine(program, parse_gpu_access(name, parse_info(name, status, output), cdi_directories))
+            info = parse_info(name, status, output)
+            return ContainerEngine(program, parse_gpu_access(name, info, cdi_directories) if needs_gpu else ())
         except EngineInstallError as error:
             problem = problem or error
     raise problem or EngineInstallError(
@@ -79,20 +84,49 @@ def note_container(workplace: Path, program: str, name: str) -> None:
 
 def end_container(workplace: Path) -> None:
     """Ends and removes the container that was started from a workplace, by force if it does not listen."""
-    try:
-        program, name = json.loads((workplace / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return  # none was
+    noted = _read_note(workplace)
+    if noted is None:
+        return
+    program, name = noted
 
     def tell(*words: str, within_s: float = _PATIENCE_S) -> bool:
-        try:
-            return subprocess.run([program, *words], capture_output=True, timeout=within_s, check=False).returncode == 0
-        except (OSError, subprocess.TimeoutExpired):
-            return False
+        return _tell(program, *words, within_s=within_s) is not None
 
     if not tell("stop", "-t", str(_GRACE_S), name, within_s=_GRACE_S + 1):
         tell("kill", name)
     tell("rm", "-f", name)
+
+
+def container_processes(workplace: Path) -> list[psutil.Process]:
+    """All processes of the container that runs from a workplace; [] if none does, or none that can be seen.
+
+    Whoever loses its parent in a container becomes a child of its first process.
+    """
+    noted = _read_note(workplace)
+    said = noted and _tell(noted[0], "container", "inspect", "--format", "{{.State.Pid}}", noted[1])
+    try:
+        first = psutil.Process(int(said or 0))  # 0 of one that does not run: no process has that number
+        return [first, *first.children(recursive=True)]
+    except (ValueError, psutil.Error):
+        return []
+
+
+def _read_note(workplace: Path) -> tuple[str, str] | None:
+    """Program and name of the container that was started from a workplace; None if none was."""
+    try:
+        program, name = json.loads((workplace / _RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return program, name
+
+
+def _tell(program: str, *words: str, within_s: float = _PATIENCE_S) -> str | None:
+    """What a container engine's command prints; None if it fails or takes too long."""
+    try:
+        ended = subprocess.run([program, *words], capture_output=True, timeout=within_s, check=False, text=True)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    return ended.stdout if ended.returncode == 0 else None
 
 
 def parse_info(name: str, status: int, output: str) -> dict[str, Any]:

@@ -1,6 +1,34 @@
 """What the kernel tells of processes that it killed for lack of memory: they cannot say it themselves."""
 
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+_MACHINE = "proc/vmstat"
+_RECENT_S = 60.0
+"""A kill that is no older may be what an engine has just died of: its processes take seconds to notice one's death."""
+
+
+class KillWatch:
+    """Kills for memory of late: where a count is of more than the engine, an old one is somebody else's.
+
+    read: what counts, as `read_out_of_memory_kills`. clock: in seconds.
+    """
+
+    def __init__(self, read: Callable[[], int | None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._read, self._clock = read, clock
+        self._before = self._last = read()
+        self._last_at = clock()
+
+    def poll(self) -> None:
+        """To be called every few seconds at least."""
+        if self._clock() - self._last_at >= _RECENT_S:
+            self._before, self._last, self._last_at = self._last, self._read(), self._clock()
+
+    def recent(self) -> int | None:
+        """Kills of the last minute or two; None where nothing counts."""
+        now = self._read()
+        return None if self._before is None or now is None else max(0, now - self._before)
 
 
 def read_out_of_memory_kills(root: Path = Path("/")) -> int | None:
@@ -13,12 +41,12 @@ def read_out_of_memory_kills(root: Path = Path("/")) -> int | None:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
         lines = []
-    for name in (*_counters(lines), "proc/vmstat"):
-        try:
-            return parse_kills((root / name).read_text())
-        except (OSError, ValueError):
-            continue
-    return None
+    return _read_first(root / name for name in (*_counters(lines), _MACHINE))
+
+
+def read_machine_kills(root: Path = Path("/")) -> int | None:
+    """As `read_out_of_memory_kills`, of the whole machine with all its containers."""
+    return _read_first([root / _MACHINE])
 
 
 def parse_kills(text: str) -> int:
@@ -28,6 +56,15 @@ def parse_kills(text: str) -> int:
         if name == "oom_kill":
             return int(value)
     raise ValueError("no oom_kill")
+
+
+def _read_first(counters: Iterable[Path]) -> int | None:
+    for path in counters:
+        try:
+            return parse_kills(path.read_text())
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def _counters(lines: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from vedette.engine.causes import Death
-from vedette.engine.kernel import read_out_of_memory_kills
+from vedette.engine.kernel import KillWatch, read_out_of_memory_kills
 
 _LOG_BYTES = 8 * 1024**2
 _TAIL_LINES = 200
@@ -38,25 +38,27 @@ class Command:
     environment: Mapping[str, str]
     workplace: Path
     """Directory that it and all it starts run in, made when missing: that is how they are found again."""
+    count_kills: Callable[[], int | None] = read_out_of_memory_kills
+    """Counts the kernel's kills for lack of memory wherever its processes run."""
 
 
 class EngineProcess:
     """A running engine. Made by `launch`, ended by `stop`."""
 
-    def __init__(self, process: asyncio.subprocess.Process, workplace: Path, log: logging.Handler) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, command: Command, log: logging.Handler) -> None:
         self.pid = process.pid
         self.last_lines: deque[str] = deque(maxlen=_TAIL_LINES)
         self._process = process
-        self._workplace = workplace
+        self._workplace = command.workplace
         self._log = log
-        self._kills_before = read_out_of_memory_kills()
+        self._kills = KillWatch(command.count_kills)
 
     @classmethod
     async def launch(cls, command: Command, log_path: Path) -> "EngineProcess":
         """Starts the engine in a session of its own. Call `listen` soon: nobody else reads its output."""
         process = await spawn(command)
         log = logging.handlers.RotatingFileHandler(log_path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
-        return cls(process, command.workplace, log)
+        return cls(process, command, log)
 
     async def listen(self, on_line: Callable[[str], None]) -> Death:
         """Reads the engine's output until it ends, and says how it ended."""
@@ -68,12 +70,11 @@ class EngineProcess:
                 code = self._process.returncode
                 if code is not None:
                     break
+                self._kills.poll()
                 await asyncio.sleep(_POLL_S)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(reading, _LAST_WORDS_S)
-            before, after = self._kills_before, read_out_of_memory_kills()
-            kills = None if before is None or after is None else max(0, after - before)
-            return Death(code, tuple(self.last_lines), kills)
+            return Death(code, tuple(self.last_lines), self._kills.recent())
         finally:
             reading.cancel()
             self._log.close()
