@@ -29,7 +29,7 @@ from bench.faults.rig import MIB
 from bench.plan.in_cgroup import Cgroup, forget_files
 
 WHOLE_MIB = (1536, 2048, 3072, 4096, 6144, 8192, 10240, 12288)
-AROUND_EDGE_MIB = (-64, -8, 2, 16, 48, 96, 160, 320)
+AROUND_EDGE_MIB = (-24, -8, 2, 16, 48, 96, 160, 320)
 READY_S = 400.0
 """Ten times what a start takes that has all it wants."""
 ANSWER_S = 240.0
@@ -47,7 +47,8 @@ def main() -> None:
     for model in options.models:
         budgets = list(options.only_mib or WHOLE_MIB)
         for number, budget_mib in enumerate(budgets):
-            record, engine = try_budget(options, model, budget_mib)
+            record, found = try_budget(options, model, budget_mib)
+            engine = found or engine
             missing_mib = record["missing_mib"]
             if missing_mib is not None:
                 enough_mib = budget_mib + missing_mib
@@ -60,7 +61,7 @@ def main() -> None:
             publish(options, engine, records, (time.monotonic() - began) / 60)
 
 
-def try_budget(options: Any, model: str, budget_mib: int) -> tuple[dict[str, Any], str]:
+def try_budget(options: Any, model: str, budget_mib: int) -> tuple[dict[str, Any], str | None]:
     """One start in a cgroup: what became of it, and which engine it was."""
     forget_files(*{path.resolve() for path in _read_by_engine(options.home)})
     home = rig.make_home(options.scratch / f"{model.replace('/', '--')}-{budget_mib}-{time.time_ns()}", options.home)

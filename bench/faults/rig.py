@@ -374,10 +374,10 @@ def machine() -> str:
     return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, {system}"
 
 
-def engine_version(vedette: Vedette) -> str:
-    """What its plan says of the engine."""
+def engine_version(vedette: Vedette) -> str | None:
+    """What its plan says of the engine; None if it came to none."""
     plan = next((event["plan"] for event in vedette.events if event["event"] == "plan"), None)
-    return f"vLLM {plan['engine']['version']}" if plan else "no engine"
+    return f"vLLM {plan['engine']['version']}" if plan else None
 
 
 def commit() -> str:
@@ -390,9 +390,13 @@ def commit() -> str:
 
 def heading(title: str, engine: str) -> list[str]:
     """A report's first lines: what, when, on what, with what command."""
-    words = shlex.join(["python", "-m", f"bench.faults.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    words = list(sys.argv[1:])
+    for place in ("--home", "--scratch", "--out", "--engine"):
+        if place in words:  # which directories these were says nothing
+            words[words.index(place) + 1] = place.strip("-").upper()
+    line = shlex.join(["python", "-m", f"bench.faults.{Path(sys.argv[0]).stem}", *words])
     date = time.strftime("%Y-%m-%d")
-    return [f"# {title}", "", f"{date}, {machine()}, {engine}, vedette at {commit()}.", "", f"    {words}", ""]
+    return [f"# {title}", "", f"{date}, {machine()}, {engine}, vedette at {commit()}.", "", f"    {line}", ""]
 
 
 def rows(head: Sequence[str], body: Sequence[Sequence[object]]) -> list[str]:
