@@ -33,13 +33,9 @@ async def host_for(device: Device, settings: Settings, home: Home, workplace: Pa
     if engine == "environment" or (engine == "auto" and device.family is Family.CPU):
         recipe = _recipe_for(device)
         return EnvironmentHost(recipe, home.engines, settings.torch_index, home.cache, workplace)
-    if device.family is Family.CPU:
-        raise EngineInstallError(
-            "There is no container image with vLLM for a machine without an NVIDIA GPU.",
-            "Leave VEDETTE_ENGINE out: the engine gets an environment of its own.",
-        )
     image = _image_for(device, settings)
-    program = ContainerEngine("docker") if device.assumed else await find_container_engine()
+    needs_gpu = device.family is not Family.CPU
+    program = ContainerEngine("docker") if device.assumed else await find_container_engine(needs_gpu)
     return ContainerHost(program, image, home.cache, workplace)
 
 
@@ -75,4 +71,9 @@ def _check_build(version: str, device: Device, python: Path) -> None:
 def _image_for(device: Device, settings: Settings) -> Image:
     if settings.image is not None:
         return image_named(settings.image)
+    if device.family is Family.CPU:
+        raise EngineInstallError(
+            "vedette knows no container image with vLLM for a machine without an NVIDIA GPU.",
+            "Name one (VEDETTE_IMAGE), or leave VEDETTE_ENGINE out: the engine gets an environment of its own.",
+        )
     return image_for_jetson(device.l4t_version) if device.family is Family.JETSON else image_for_gpu()

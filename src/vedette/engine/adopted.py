@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment
 from vedette.engine.host import Report
-from vedette.engine.process import Command
+from vedette.engine.process import Command, find_processes
 from vedette.engine.software import Software, read_software, write_software
 from vedette.engine.versions import parse_help
 from vedette.errors import EngineInstallError
@@ -47,6 +49,7 @@ class AdoptedHost:
     """The engine in somebody's environment, as processes of this machine."""
 
     kind = "environment"
+    image = None
 
     def __init__(self, python: Path, found: Found, cache: Path, workplace: Path) -> None:
         self.python = python
@@ -87,6 +90,9 @@ class AdoptedHost:
 
     async def end(self) -> None:
         """Its processes end with the command's."""
+
+    def processes(self) -> list[psutil.Process]:
+        return find_processes(self._workplace)
 
 
 async def adopt(place: Path, cache: Path, workplace: Path) -> AdoptedHost:

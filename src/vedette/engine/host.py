@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
 from vedette.engine import environment
 from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment
-from vedette.engine.process import Command
+from vedette.engine.process import Command, find_processes
 from vedette.plan.plan import Plan
 
 Report = Callable[[str], None]
@@ -28,6 +30,10 @@ class Host(Protocol):
     def python(self) -> Path | None:
         """An interpreter of this machine that has the engine's libraries."""
 
+    @property
+    def image(self) -> str | None:
+        """The container image that it runs in, by digest where that is known; None outside of containers."""
+
     async def make_ready(self, report: Report) -> None:
         """Installs or fetches the engine if need be. Raises VedetteError."""
 
@@ -43,11 +49,15 @@ class Host(Protocol):
     async def end(self) -> None:
         """Ends what a process of `command` has started elsewhere, where ending that process might not."""
 
+    def processes(self) -> list[psutil.Process]:
+        """Those of the running engine, wherever they run; [] where there are none, or none that can be seen."""
+
 
 class EnvironmentHost:
     """The engine in an environment of its own, as processes of this machine."""
 
     kind = "environment"
+    image = None
 
     def __init__(
         self, recipe: environment.Recipe, engines: Path, torch_index: str, cache: Path, workplace: Path
@@ -79,3 +89,6 @@ class EnvironmentHost:
 
     async def end(self) -> None:
         """Its processes end with the command's."""
+
+    def processes(self) -> list[psutil.Process]:
+        return find_processes(self._workplace)
