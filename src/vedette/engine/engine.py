@@ -138,7 +138,7 @@ async def _ask_once(client: EngineClient, context: Context) -> float | None:
     """Asks a real question and returns how many tokens/s the answer came with after its first token."""
     content: list[dict[str, object]] = [{"type": "text", "text": "What do you see?"}]
     if context.image_max_pixels is not None:
-        picture = await asyncio.to_thread(_test_picture, context.image_max_pixels)
+        picture = await asyncio.to_thread(sample_picture, context.image_max_pixels)
         content.insert(0, {"type": "image_url", "image_url": {"url": picture}})
     body = {"messages": [{"role": "user", "content": content}], "max_tokens": min(8, context.answer_tokens)}
     tokens = 0
@@ -155,7 +155,7 @@ async def _ask_once(client: EngineClient, context: Context) -> float | None:
     return (len(times) - 1) / (times[-1] - times[0])
 
 
-def _test_picture(max_pixels: int) -> str:
+def sample_picture(max_pixels: int) -> str:
     """A data URL of a picture that uses the whole pixel budget, so that the first real one holds no surprise."""
     height = int((max_pixels * 3 / 4) ** 0.5)
     picture = Image.linear_gradient("L").resize((max(1, max_pixels // height), height)).convert("RGB")
