@@ -133,7 +133,7 @@ def test_device_tells_what_it_knows_and_what_not(tmp_path: Path) -> None:
     assert facts["page_cache_bytes"] >= 0
     assert facts["swap_total_bytes"] >= facts["swap_free_bytes"] >= 0
     assert isinstance(facts["page_cache_counts_as_used"], bool)
-    assert all(set(each) == {"name", "pid", "resident_bytes"} for each in facts["other_processes"])
+    assert all(set(each) == {"name", "pid", "resident_bytes", "run_by"} for each in facts["other_processes"])
     told = run_vedette(tmp_path, "device").stdout
     assert "unknown" in told
     assert re.search(r"^  other_processes +(none|\S.* \(\d+\) \d+\.\d GiB)$", told, re.MULTILINE)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vedette.device.facts import Device, Family
-from vedette.device.jetson import jetpack_for, parse_l4t_package, parse_power_mode, parse_tegra_release
+from vedette.device.facts import Device, Family, PowerMode
+from vedette.device.jetson import jetpack_for, parse_l4t_package, parse_tegra_release
 from vedette.device.read import read_device
 
 TNSPEC_NANO_SUPER = "TNSPEC 3767-300-0005-S.1-1-1-jetson-orin-nano-devkit-super-\n"
@@ -45,7 +45,7 @@ def test_orin_nano_developer_kit_with_everything_in_place(tmp_path: Path) -> Non
         compatible=compatible("nvidia,p3768-0000+p3767-0005-super", "nvidia,p3767-0005", "nvidia,tegra234"),
         release="# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed\n",
         power="pmode:0002 fmode:quiet\n",
-        power_config="< POWER_MODEL ID=1 NAME=25W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n",
+        power_config="< POWER_MODEL ID=1 NAME=25W >\nGPU MAX_FREQ 918000000\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n",
     )
     assert read_device(tmp_path) == Device(
         name="Jetson Orin Nano 8GB",
@@ -63,6 +63,8 @@ def test_orin_nano_developer_kit_with_everything_in_place(tmp_path: Path) -> Non
         jetpack_version="6.2",
         page_cache_counts_as_used=True,
         power_mode="MAXN_SUPER",
+        power_modes=(PowerMode(1, "25W", 918_000_000, None), PowerMode(2, "MAXN_SUPER", None, None)),
+        desktop_bytes=0,
     )
 
 
@@ -177,11 +179,6 @@ def test_jetpack_of_l4t(l4t: str, jetpack: str | None) -> None:
 def test_release_line_of_r39() -> None:
     text = "# R39 (release), REVISION: 2.0, GCID: 45755727, BOARD: generic, EABI: aarch64, DATE: Mon Jun  1\n"
     assert parse_tegra_release(text) == "39.2.0"
-
-
-def test_a_power_mode_without_a_name_is_shown_by_its_number() -> None:
-    assert parse_power_mode("pmode:0008 fmode:cool", "") == "8"
-    assert parse_power_mode("", "") is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ No GPU stands in the test machines, so a small stand-in for the pynvml module sa
 from types import SimpleNamespace
 from typing import Any
 
+from vedette.device.gpu_memory import GpuUse, Holding
 from vedette.device.nvidia import Gpu, read_gpu_with
 
 GIB = 1024**3
@@ -19,6 +20,17 @@ def refuse(*_: object) -> Any:
     raise NVMLError("Not Supported")
 
 
+def memory(version: int | None) -> SimpleNamespace:
+    """In version 1 what the driver keeps for itself counts as used."""
+    if version is None:
+        return SimpleNamespace(total=80 * GIB, free=76 * GIB, used=4 * GIB)
+    return SimpleNamespace(total=80 * GIB, free=76 * GIB, used=3 * GIB, reserved=GIB)
+
+
+def process(pid: int, held: int | None) -> SimpleNamespace:
+    return SimpleNamespace(pid=pid, usedGpuMemory=held)
+
+
 def driver(**answers: Any) -> SimpleNamespace:
     """A driver of one H100; keyword arguments replace single functions."""
     functions: dict[str, Any] = {
@@ -30,7 +42,10 @@ def driver(**answers: Any) -> SimpleNamespace:
         "nvmlDeviceGetCount": lambda: 1,
         "nvmlDeviceGetHandleByIndex": lambda index: f"gpu{index}",
         "nvmlDeviceGetHandleByUUID": lambda uuid: uuid,
-        "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(total=80 * GIB, free=79 * GIB),
+        "nvmlMemory_v2": 2,
+        "nvmlDeviceGetMemoryInfo": lambda _, version=None: memory(version),
+        "nvmlDeviceGetComputeRunningProcesses": lambda _: [],
+        "nvmlDeviceGetGraphicsRunningProcesses": lambda _: [],
         "nvmlDeviceGetCudaComputeCapability": lambda _: (9, 0),
         "nvmlDeviceGetName": lambda handle: f"NVIDIA H100 {handle}",
         "nvmlSystemGetDriverVersion": lambda: b"580.95.05",
@@ -46,11 +61,36 @@ def test_a_whole_driver() -> None:
         name="NVIDIA H100 gpu0",
         compute_capability=(9, 0),
         memory_total_bytes=80 * GIB,
-        memory_free_bytes=79 * GIB,
+        memory_free_bytes=76 * GIB,
         memory_bandwidth_bytes_per_s=3_352_320_000_000,
         peak_flops_per_s=132 * 128 * 1980e6 * 32,
         driver_version="580.95.05",
+        use=GpuUse((), 3 * GIB),
     )
+
+
+def test_a_process_that_computes_and_draws_is_counted_once() -> None:
+    listings = {
+        "nvmlDeviceGetComputeRunningProcesses": lambda _: [process(700, 2 * GIB), process(701, GIB)],
+        "nvmlDeviceGetGraphicsRunningProcesses": lambda _: [process(701, GIB), process(900, None)],
+    }
+    gpu = read_gpu_with(driver(**listings), visible=None)
+    assert gpu is not None
+    assert gpu.use == GpuUse((Holding(700, 2 * GIB), Holding(701, GIB), Holding(900, None)), 3 * GIB)
+
+
+def test_an_older_driver_does_not_tell_what_is_its_own() -> None:
+    old = driver()
+    del old.nvmlMemory_v2
+    gpu = read_gpu_with(old, visible=None)
+    assert gpu is not None
+    assert gpu.use == GpuUse((), None)
+
+
+def test_a_driver_that_does_not_name_its_processes_says_nothing_of_them() -> None:
+    gpu = read_gpu_with(driver(nvmlDeviceGetComputeRunningProcesses=refuse), visible=None)
+    assert gpu is not None
+    assert gpu.use is None
 
 
 def test_visible_devices_choose_the_gpu() -> None:

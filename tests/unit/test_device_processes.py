@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vedette.device.facts import OtherProcess
-from vedette.device.processes import parse_process, read_other_processes
+from vedette.device.processes import parse_process, parse_run_by, read_processes
 from vedette.device.read import read_device
 
 MIB = 1024**2
@@ -31,6 +31,10 @@ def run(root: Path, pid: int, text: str, cwd: Path = Path("/")) -> None:
     (directory / "cwd").symlink_to(cwd)
 
 
+def read_other_processes(root: Path, workplace: Path | None) -> tuple[OtherProcess, ...]:
+    return read_processes(root, workplace).others
+
+
 def test_the_three_largest_are_named_the_largest_first(tmp_path: Path) -> None:
     for pid, (name, size) in enumerate([("small", 199), ("Xorg", 400), ("firefox", 1200), ("python3", 300),
                                         ("gnome-shell", 350)], 700):  # fmt: skip
@@ -47,8 +51,8 @@ def test_neither_vedette_nor_its_engine_is_one_of_the_others(tmp_path: Path) -> 
     workplace = tmp_path / "engine"
     workplace.mkdir()
     run(tmp_path, os.getpid(), status("vedette", 2000))
-    for pid in (801, 802, 803):
-        run(tmp_path, pid, status("VLLM::EngineCor", 3000), cwd=workplace)
+    for pid, slot in ((801, "."), (802, "."), (803, "second")):
+        run(tmp_path, pid, status("VLLM::EngineCor", 3000), cwd=workplace / slot)
     run(tmp_path, 804, status("VLLM::EngineCor", 500), cwd=tmp_path / "another")
     assert [process.pid for process in read_other_processes(tmp_path, workplace)] == [804]
     assert len(read_other_processes(tmp_path, None)) == 3
@@ -111,3 +115,61 @@ def test_a_real_process_is_found_with_what_it_holds() -> None:
     found = parse_process(child.pid, text)
     assert found is not None
     assert 2 * 1024**3 // 10 <= found.resident_bytes < 400 * MIB
+
+
+def test_a_desktop_is_what_its_many_processes_hold_together(tmp_path: Path) -> None:
+    session = {"Xorg": 95, "gnome-shell": 310, "gsd-color": 20, "gdm-x-session": 10, "nautilus": 30, "ibus-daemon": 15}
+    for pid, (name, size) in enumerate(session.items(), 600):
+        run(tmp_path, pid, status(name, size))
+    run(tmp_path, 700, status("python3", 900))
+    assert read_processes(tmp_path, None).desktop_bytes == sum(session.values()) * MIB
+
+
+def test_no_display_server_is_no_desktop(tmp_path: Path) -> None:
+    run(tmp_path, 600, status("gnome-keyring-d", 20))
+    assert read_processes(tmp_path, None).desktop_bytes == 0
+    assert read_processes(tmp_path / "nowhere", None).desktop_bytes is None
+
+
+CONTAINER = "3f2a1b4c5d6e" + "7" * 52
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "run_by"),
+    [
+        (f"0::/system.slice/docker-{CONTAINER}.scope\n", "docker 3f2a1b4c5d6e"),
+        (f"12:memory:/docker/{CONTAINER}\n1:name=systemd:/docker/{CONTAINER}\n", "docker 3f2a1b4c5d6e"),
+        (f"0::/machine.slice/libpod-{CONTAINER}.scope/container\n", "podman 3f2a1b4c5d6e"),
+        ("0::/system.slice/ollama.service\n", "ollama.service"),
+        ("0::/system.slice/system-llama.slice/llama@qwen.service\n", "llama@qwen.service"),
+        ("0::/user.slice/user-1000.slice/session-3.scope\n", None),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/firefox.scope\n", None),
+        ("0::/system.slice/evil;reboot.service\n", None),
+        ("0::/\n", None),
+        ("", None),
+    ],
+)
+def test_who_started_a_process(tmp_path: Path, cgroups: str, run_by: str | None) -> None:
+    assert parse_run_by(cgroups) == run_by
+    run(tmp_path, 7, status("ollama", 900))
+    (tmp_path / "proc/7/cgroup").write_text(cgroups)
+    assert read_other_processes(tmp_path, None) == (OtherProcess("ollama", 7, 900 * MIB, run_by),)
+
+
+@pytest.mark.parametrize(("limit_mib", "names"), [(4096, ["inside", "below"]), (8192, ["outside", "inside", "below"])])
+def test_in_a_memory_cgroup_only_those_inside_take_of_its_memory(
+    tmp_path: Path, limit_mib: int, names: list[str]
+) -> None:
+    """Unless the whole machine leaves even less."""
+    for pid, (name, size) in enumerate([("outside", 3000), ("inside", 1000), ("below", 500)], 700):
+        run(tmp_path, pid, status(name, size))
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 16777216 kB\nMemAvailable: 6291456 kB\n")
+    (tmp_path / "proc/self").mkdir()
+    (tmp_path / "proc/self/cgroup").write_text("0::/box\n")
+    box = tmp_path / "sys/fs/cgroup/box"
+    (box / "deeper").mkdir(parents=True)
+    (box / "memory.max").write_text(f"{limit_mib * MIB}\n")
+    (box / "memory.current").write_text(f"{1500 * MIB}\n")
+    (box / "cgroup.procs").write_text("701\n")
+    (box / "deeper/cgroup.procs").write_text("702\n")
+    assert [process.name for process in read_device(tmp_path).other_processes] == names

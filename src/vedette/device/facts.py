@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
+
+StorageKind = Literal["nvme", "sd", "emmc", "usb", "network"]
 
 
 class Family(Enum):
@@ -19,6 +22,40 @@ class OtherProcess:
     pid: int
     resident_bytes: int
     """Without the files that it has mapped: those can be taken back, and count as available."""
+    run_by: str | None = None
+    """Container engine and container (`docker 3f2a1b4c5d6e`) or the system's service that started it."""
+
+
+@dataclass(frozen=True)
+class GpuProcess:
+    """A living process that holds memory on the GPU and is neither vedette nor its engine."""
+
+    name: str
+    pid: int
+    gpu_bytes: int
+    """On unified memory this RAM is not part of what /proc calls resident."""
+    run_by: str | None = None
+    """As for `OtherProcess`."""
+
+
+@dataclass(frozen=True)
+class SwapArea:
+    """A swap file or partition that is no zram."""
+
+    path: str
+    total_bytes: int
+    storage: StorageKind | None
+
+
+@dataclass(frozen=True)
+class PowerMode:
+    """One of the modes that a Jetson's nvpmodel knows."""
+
+    number: int
+    name: str
+    gpu_max_hz: int | None
+    """None where the mode does not hold the clock down."""
+    memory_max_hz: int | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +98,24 @@ class Device:
     page_cache_counts_as_used: bool = False
     """For CUDA's call that says how much memory is free, as on L4T below r39."""
     other_processes: tuple[OtherProcess, ...] = ()
-    """The largest that are neither vedette nor its engine, the largest first."""
+    """The largest that are neither vedette nor its engine, the largest first; in a memory cgroup, those inside."""
+    gpu_processes: tuple[GpuProcess, ...] = ()
+    """The largest first; empty as well where the driver does not tell, or only root."""
+    gpu_stale_bytes: int | None = None
+    """Memory in use on the GPU that no living process explains."""
+    desktop_bytes: int | None = None
+    """What a graphical session and its login hold; 0 where none runs."""
     disk_free_bytes: int | None = None
+    cache_free_bytes: int | None = None
+    """On the disk that the engine's caches lie on."""
+    storage: StorageKind | None = None
+    """What models and engines lie on."""
+    swap_areas: tuple[SwapArea, ...] = ()
     power_mode: str | None = None
+    power_modes: tuple[PowerMode, ...] = ()
+    """Those of a Jetson, in the order of its configuration."""
+    clocks_locked: bool | None = None
+    """A Jetson's GPU stays at its highest clock, as jetson_clocks leaves it, instead of following the load."""
+    cpu_kept_slow: bool | None = None
+    """The processor's governor holds it at its lowest clock."""
     assumed: bool = False

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vedette.device.catalogue import Board, boards
+from vedette.device.facts import PowerMode
+from vedette.device.power import parse_power_mode, parse_power_modes, read_clocks_locked
 
 MODULE = re.compile(r"p?(3701|3767|3834)-(?:[0-9A-Z]*-)?(\d{4})(?!\d)")
 JETPACK_BY_L4T = {
@@ -34,6 +36,8 @@ JETPACK_BY_L4T = {
 """Jetson Linux releases and the JetPack each belongs to (NVIDIA's Jetson Linux archive)."""
 FIRST_L4T_THAT_DISCOUNTS_CACHE = 39
 """Before it, CUDA's call for free memory takes the page cache for used."""
+FIRST_L4T_WITH_THE_USUAL_DRIVER = 38
+"""Before it, NVML is missing or answers little, and nvmap knows who holds the GPU's memory."""
 SERIES_BY_MODEL = (
     ("agx orin", "agx-orin"),
     ("orin nx", "orin-nx"),
@@ -56,7 +60,11 @@ class Jetson:
     jetpack_version: str | None
     page_cache_counts_as_used: bool
     """For CUDA's call that says how much memory is free."""
+    has_usual_driver: bool
+    """NVML answers as it does for any other GPU."""
     power_mode: str | None
+    power_modes: tuple[PowerMode, ...]
+    clocks_locked: bool | None
 
 
 def read_jetson(root: Path, memory_total_bytes: int) -> Jetson | None:
@@ -71,8 +79,10 @@ def read_jetson(root: Path, memory_total_bytes: int) -> Jetson | None:
     if not (tnspec or release or any(name.startswith("nvidia,tegra") for name in compatible)):
         return None
     l4t = release or parse_l4t_package(_read_text(root / "var/lib/dpkg/status"))
+    line = int(l4t.split(".")[0]) if l4t else None
     board = identify_board(tnspec, model, compatible, memory_total_bytes)
     soc = next((COMPUTE_CAPABILITY_BY_SOC[name] for name in compatible if name in COMPUTE_CAPABILITY_BY_SOC), None)
+    modes = parse_power_modes(_read_text(root / "etc/nvpmodel.conf"))
     return Jetson(
         name=board.title if board else (model or "Jetson"),
         board=board,
@@ -80,10 +90,11 @@ def read_jetson(root: Path, memory_total_bytes: int) -> Jetson | None:
         memory_bandwidth_bytes_per_s=_bandwidth(board, tnspec) if board else None,
         l4t_version=l4t,
         jetpack_version=jetpack_for(l4t) if l4t else None,
-        page_cache_counts_as_used=l4t is not None and int(l4t.split(".")[0]) < FIRST_L4T_THAT_DISCOUNTS_CACHE,
-        power_mode=parse_power_mode(
-            _read_text(root / "var/lib/nvpmodel/status"), _read_text(root / "etc/nvpmodel.conf")
-        ),
+        page_cache_counts_as_used=line is not None and line < FIRST_L4T_THAT_DISCOUNTS_CACHE,
+        has_usual_driver=line is not None and line >= FIRST_L4T_WITH_THE_USUAL_DRIVER,
+        power_mode=parse_power_mode(_read_text(root / "var/lib/nvpmodel/status"), modes),
+        power_modes=modes,
+        clocks_locked=read_clocks_locked(root),
     )
 
 
@@ -156,17 +167,6 @@ def jetpack_for(l4t: str) -> str | None:
     version = (*numbers, 0, 0)[:3]
     earlier = [known for known in JETPACK_BY_L4T if known[:2] == version[:2] and known <= version]
     return JETPACK_BY_L4T[max(earlier)] if earlier else None
-
-
-def parse_power_mode(status: str, config: str) -> str | None:
-    """The name of the mode in /var/lib/nvpmodel/status (`pmode:0002`), as /etc/nvpmodel.conf names it."""
-    current = re.search(r"pmode:0*(\d+)", status)
-    if current is None:
-        return None
-    for match in re.finditer(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", config):
-        if match[1] == current[1]:
-            return match[2]
-    return current[1]
 
 
 def _read_text(path: Path) -> str:

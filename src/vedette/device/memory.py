@@ -1,5 +1,6 @@
 """How much RAM there is and how much of it may be used: the kernel's view, cut by memory cgroups."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +34,7 @@ class Swap:
 class Cgroup:
     """One memory cgroup with a limit."""
 
+    directory: Path
     limit_bytes: int
     used_bytes: int
     """What cannot be given back: usage less the file cache."""
@@ -66,6 +68,21 @@ def limited_ram(ram: Ram, cgroups: list[Cgroup]) -> Ram:
             cache_bytes=min(cgroup.cache_bytes, left_bytes) if tighter else ram.cache_bytes,
         )
     return ram
+
+
+def read_sharers(ram: Ram, cgroups: list[Cgroup]) -> frozenset[int] | None:
+    """The processes that take of the memory which is left to this one; None where all of the machine's do.
+
+    ram: the whole machine's. Of the cgroups only the one that leaves the least counts.
+    """
+    tightest = min(cgroups, key=lambda cgroup: cgroup.limit_bytes - cgroup.used_bytes, default=None)
+    if tightest is None or tightest.limit_bytes - tightest.used_bytes >= ram.available_bytes:
+        return None
+    pids: set[int] = set()
+    for file in tightest.directory.rglob("cgroup.procs"):
+        with contextlib.suppress(OSError):
+            pids.update(int(line) for line in file.read_text().split() if line.isdecimal())
+    return frozenset(pids)
 
 
 def parse_meminfo(text: str) -> Ram:
@@ -149,7 +166,7 @@ def _read_v2(directory: Path) -> Cgroup | None:
         return None
     stat = _read_stat(directory)
     cache = stat.get("inactive_file", 0) + stat.get("active_file", 0) + stat.get("slab_reclaimable", 0)
-    return Cgroup(limit_bytes=min(known), used_bytes=max(0, usage - cache), cache_bytes=cache)
+    return Cgroup(directory, limit_bytes=min(known), used_bytes=max(0, usage - cache), cache_bytes=cache)
 
 
 def _read_v1(directory: Path) -> Cgroup | None:
@@ -159,7 +176,7 @@ def _read_v1(directory: Path) -> Cgroup | None:
         return None
     stat = _read_stat(directory)
     cache = stat.get("total_inactive_file", 0) + stat.get("total_active_file", 0)
-    return Cgroup(limit_bytes=limit, used_bytes=max(0, usage - cache), cache_bytes=cache)
+    return Cgroup(directory, limit_bytes=limit, used_bytes=max(0, usage - cache), cache_bytes=cache)
 
 
 def _read_number(path: Path) -> int | None:

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from vedette.device.gpu_memory import GpuUse, Holding
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -19,6 +21,8 @@ class Gpu:
     memory_bandwidth_bytes_per_s: int | None
     peak_flops_per_s: float | None
     driver_version: str | None
+    use: GpuUse | None = None
+    """None where the driver does not tell who uses it."""
 
 
 def read_gpu() -> Gpu | None:
@@ -83,7 +87,23 @@ def _describe(nvml: Any, handle: Any) -> Gpu:
             ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM),
         ),
         driver_version=_text(driver),
+        use=_use(
+            [ask(f"nvmlDeviceGet{kind}RunningProcesses", handle) for kind in ("Compute", "Graphics")],
+            # Version 2 tells what the driver keeps for itself apart from what is in use.
+            ask("nvmlDeviceGetMemoryInfo", handle, getattr(nvml, "nvmlMemory_v2", None)),
+        ),
     )
+
+
+def _use(listings: list[Any], memory: Any) -> GpuUse | None:
+    """Who holds memory, each once: a process that computes and draws is in both listings."""
+    if any(listing is None for listing in listings):
+        return None
+    held: dict[int, int | None] = {}
+    for process in (process for listing in listings for process in listing):
+        held[int(process.pid)] = None if process.usedGpuMemory is None else int(process.usedGpuMemory)
+    used = int(memory.used) if memory and hasattr(memory, "reserved") else None
+    return GpuUse(tuple(Holding(pid, size) for pid, size in held.items()), used)
 
 
 def _bandwidth(bus_bits: int | None, clock_mhz: int | None) -> int | None:

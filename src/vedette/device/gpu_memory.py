@@ -1,0 +1,100 @@
+"""Who holds memory on the GPU, and what of it nobody does who is still alive."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vedette.device.facts import GpuProcess
+from vedette.device.processes import LEAST_BYTES, MOST_NAMED, printable, read_run_by, runs_in
+
+_WHOLE_MACHINE = "pid:[4026531836]"
+"""The first namespace of process numbers (Linux, include/linux/proc_ns.h): in any other, the driver's numbers are
+not those of /proc here, and every process would look dead."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What the driver says of one process."""
+
+    pid: int
+    """0 for the kernel's own."""
+    held_bytes: int | None
+
+
+@dataclass(frozen=True)
+class GpuUse:
+    """What the driver says of the GPU's memory."""
+
+    holdings: tuple[Holding, ...]
+    used_bytes: int | None
+    """All that is in use, whoever holds it."""
+
+
+def read_gpu_processes(
+    root: Path, workplace: Path | None, use: GpuUse | None
+) -> tuple[tuple[GpuProcess, ...], int | None]:
+    """The living holders that are not vedette's, the largest first, and how many bytes no living one explains.
+
+    The bytes are None where the driver or the kernel does not tell enough.
+    """
+    if use is None or not _sees_all(root):
+        return (), None
+    names = {holding.pid: "kernel" if holding.pid == 0 else _read_living(root, holding.pid) for holding in use.holdings}
+    living = [holding for holding in use.holdings if names[holding.pid] is not None]
+    large = [each for each in living if each.pid not in (0, os.getpid()) and (each.held_bytes or 0) >= LEAST_BYTES]
+    large.sort(key=lambda holding: (-(holding.held_bytes or 0), holding.pid))
+    others = [
+        GpuProcess(names[each.pid] or "", each.pid, each.held_bytes or 0, read_run_by(root, each.pid))
+        for each in large
+        if not runs_in(workplace, root, each.pid)
+    ]
+    return tuple(others[:MOST_NAMED]), _stale_bytes(use, living)
+
+
+def _stale_bytes(use: GpuUse, living: Iterable[Holding]) -> int | None:
+    sizes = [holding.held_bytes for holding in living]
+    if use.used_bytes is None or None in sizes:
+        return None
+    return max(0, use.used_bytes - sum(size or 0 for size in sizes))
+
+
+def read_nvmap(root: Path) -> GpuUse | None:
+    """What the memory driver of an Orin says of its clients; only root may read it."""
+    try:
+        return parse_nvmap_clients((root / "sys/kernel/debug/nvmap/iovmm/clients").read_text(errors="replace"))
+    except OSError:
+        return None
+
+
+def parse_nvmap_clients(text: str) -> GpuUse | None:
+    """The table of nvmap's clients: rows of CLIENT, PROCESS, PID and SIZE, and the total of all memory given out.
+
+    What several share is split between them, so the total is more than the rows only by what no client holds
+    (nvmap_dev.c). None for anything else than such a table.
+    """
+    rows = [re.fullmatch(r"\S+\s+.*?(\d+)\s+(\d+)K", line.strip()) for line in text.splitlines()]
+    total = re.search(r"^total\s+(\d+)K\s*$", text, re.MULTILINE)
+    if total is None:
+        return None
+    return GpuUse(
+        tuple(Holding(int(row[1]), int(row[2]) * 1024) for row in rows if row is not None), int(total[1]) * 1024
+    )
+
+
+def _sees_all(root: Path) -> bool:
+    try:
+        return str((root / "proc/self/ns/pid").readlink()) == _WHOLE_MACHINE
+    except OSError:
+        return False
+
+
+def _read_living(root: Path, pid: int) -> str | None:
+    """The name of a process; None if it is gone, or dead and only not yet waited for."""
+    try:
+        status = (root / f"proc/{pid}/status").read_bytes().decode(errors="replace")
+    except OSError:
+        return None
+    fields = dict(line.partition(":")[::2] for line in reversed(status.split("\n")))
+    return None if fields.get("State", "").strip()[:1] in ("Z", "X") else printable(fields.get("Name", ""))
