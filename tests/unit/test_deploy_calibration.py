@@ -5,8 +5,8 @@ from pathlib import Path
 
 from vedette.config import Home, read_settings
 from vedette.engine import environment
-from vedette.measure.calibration import record_start
-from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, calibration_key, conditions_of
+from vedette.measure.calibration import record_lesson, record_start
+from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, calibration_key, conditions_of, learned
 from vedette.proposal import propose
 
 MIB = 1024**2
@@ -31,3 +31,15 @@ def test_the_next_plan_rests_on_what_was_measured(tmp_path: Path) -> None:
 
     record_start(home.state / "calibrations", dataclasses.replace(record, key=dataclasses.replace(key, clips=False)))
     assert propose(settings, home).calibration == record
+
+
+def test_the_next_plan_is_smaller_than_one_that_was_not_enough(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
+    home.data.mkdir()
+    settings = read_settings({"model": "vedette-tiny"}, {"HOME": str(tmp_path)})
+    first = propose(settings, home)
+    key = calibration_key(first.device, first.model, first.plan.settings, environment.CPU_RECIPE.version)
+    lesson = learned(first.plan, first.device.memory_total_bytes, deaths=1)
+    record_lesson(home.state / "calibrations", key, conditions_of(first.plan.settings), lesson)
+    second = propose(settings, home)
+    assert second.plan.memory.total_bytes <= first.plan.memory.total_bytes - 128 * MIB

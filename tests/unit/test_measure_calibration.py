@@ -19,10 +19,11 @@ from vedette.measure.calibration import (
     host_bytes,
     parse_calibration,
     read_calibration,
-    record_out_of_memory,
+    record_lesson,
+    record_service,
     record_start,
 )
-from vedette.plan.calibration import Calibration, Conditions, Key, Reported
+from vedette.plan.calibration import Calibration, Conditions, Key, Lesson, Reported
 from vedette.plan.plan import Backend, Graphs
 
 GIB = 1024**3
@@ -56,18 +57,44 @@ def test_another_key_finds_nothing(tmp_path: Path) -> None:
         assert read_calibration(tmp_path, dataclasses.replace(KEY, **change)) is None  # type: ignore[arg-type]
 
 
-def test_a_kill_is_known_beside_what_was_measured_and_survives_the_next_start(tmp_path: Path) -> None:
-    record_start(tmp_path, RECORD)
-    record_out_of_memory(tmp_path, KEY, CONDITIONS, 7 * GIB)
-    assert read_calibration(tmp_path, KEY) == dataclasses.replace(RECORD, out_of_memory_at_bytes=7 * GIB)
-    record_out_of_memory(tmp_path, KEY, CONDITIONS, 6 * GIB)
-    record_start(tmp_path, RECORD)
-    assert read_calibration(tmp_path, KEY) == dataclasses.replace(RECORD, out_of_memory_at_bytes=6 * GIB)
+LESSON = Lesson(planned_bytes=7 * GIB, at_most_bytes=6 * GIB, available_bytes=7 * GIB)
 
 
-def test_a_kill_before_anything_was_measured_is_a_record_too(tmp_path: Path) -> None:
-    record_out_of_memory(tmp_path, KEY, CONDITIONS, 7 * GIB)
-    assert read_calibration(tmp_path, KEY) == Calibration(KEY, CONDITIONS, out_of_memory_at_bytes=7 * GIB)
+def test_a_lesson_stands_beside_what_was_measured_and_survives_the_next_start(tmp_path: Path) -> None:
+    record_start(tmp_path, RECORD)
+    record_lesson(tmp_path, KEY, CONDITIONS, LESSON)
+    taught = dataclasses.replace(RECORD, lesson=LESSON)
+    assert read_calibration(tmp_path, KEY) == taught
+    record_start(tmp_path, taught)
+    assert read_calibration(tmp_path, KEY) == taught
+
+
+def test_a_lesson_before_anything_was_measured_holds_for_every_start_that_it_could_recur_in(tmp_path: Path) -> None:
+    record_lesson(tmp_path, KEY, CONDITIONS, LESSON)
+    for change in ({}, {"graphs": Graphs.EAGER}, {"clips": False}, {"kv_cache_dtype": "fp8"}):
+        key = dataclasses.replace(KEY, **change)  # type: ignore[arg-type]
+        assert read_calibration(tmp_path, key) == Calibration(key, CONDITIONS, lesson=LESSON)
+    for change in ({"engine_version": "0.32.0"}, {"memory_total_bytes": GIB}, {"pictures": False}):
+        assert read_calibration(tmp_path, dataclasses.replace(KEY, **change)) is None  # type: ignore[arg-type]
+
+
+def test_hours_of_service_let_go_of_a_lesson_until_it_is_learned_again(tmp_path: Path) -> None:
+    record_service(tmp_path, KEY)
+    assert read_calibration(tmp_path, KEY) is None  # there is nothing to let go of
+
+    def lesson() -> Lesson:
+        found = read_calibration(tmp_path, KEY)
+        assert found is not None
+        assert found.lesson is not None
+        return found.lesson
+
+    record_lesson(tmp_path, KEY, CONDITIONS, LESSON)
+    record_service(tmp_path, KEY)
+    assert lesson().holds
+    record_service(tmp_path, dataclasses.replace(KEY, clips=False))
+    assert not lesson().holds
+    record_lesson(tmp_path, KEY, CONDITIONS, LESSON)
+    assert lesson() == dataclasses.replace(LESSON, times=2)
 
 
 def good() -> dict[str, Any]:
@@ -92,6 +119,7 @@ def test_parsing() -> None:
         b'{"x":' + b"[" * 50_000,
         json.dumps(good() | {"host_bytes": -1}).encode(),
         json.dumps(good() | {"host_bytes": "5"}).encode(),
+        json.dumps(good() | {"lesson": {"planned_bytes": 1, "at_most_bytes": -1, "available_bytes": 1}}).encode(),
         json.dumps(good() | {"host_bytes": 1 << 60}).encode(),
         json.dumps(good() | {"decode_tokens_per_s": 1e300}).encode(),
         json.dumps(good() | {"decode_tokens_per_s": float("nan")}).encode(),

@@ -14,10 +14,13 @@ from vedette.plan.calibration import (
     Calibration,
     Conditions,
     Key,
+    Lesson,
     Reported,
     affordable_bytes,
     corrected,
+    lesson_key,
     put_right,
+    smaller_budget_bytes,
 )
 from vedette.plan.plan import Backend, Graphs, Memory
 
@@ -127,10 +130,63 @@ def test_asking_for_more_never_takes_less(a: int, b: int, then: int, measured: i
     assert put_right(less, then, measured) <= put_right(more, then, measured)
 
 
-def test_after_a_kill_less_is_affordable_than_what_was_killed() -> None:
+LESSON = Lesson(planned_bytes=6 * GIB, at_most_bytes=5 * GIB, available_bytes=7 * GIB)
+
+
+def taught(lesson: Lesson) -> Calibration:
+    return dataclasses.replace(calibration(), lesson=lesson)
+
+
+def test_after_a_death_less_is_affordable_than_what_was_not_enough() -> None:
     assert affordable_bytes(8 * GIB, None) == 8 * GIB
     assert affordable_bytes(8 * GIB, calibration()) == 8 * GIB
-    killed = calibration(out_of_memory_at_bytes=6 * GIB)
-    assert affordable_bytes(8 * GIB, killed) == 6 * GIB - int(6 * GIB * 0.05)
-    assert affordable_bytes(4 * GIB, killed) == 4 * GIB
-    assert affordable_bytes(8 * GIB, calibration(out_of_memory_at_bytes=OUT_OF_MEMORY_MARGIN_BYTES // 2)) == 0
+    assert affordable_bytes(7 * GIB, taught(LESSON)) == 5 * GIB
+    assert affordable_bytes(9 * GIB, taught(LESSON)) == 7 * GIB  # more is there than there was then
+    assert affordable_bytes(4 * GIB, taught(LESSON)) == 3 * GIB  # and it would take too much of less as well
+    assert affordable_bytes(GIB // 2, taught(LESSON)) == 0
+
+
+@given(planned=BYTES, kept=BYTES, available=BYTES, a=BYTES, b=BYTES)
+def test_a_lesson_never_gives_more_than_there_is_and_more_memory_never_less(
+    planned: int, kept: int, available: int, a: int, b: int
+) -> None:
+    lesson = Lesson(planned, kept, available)
+    less, more = sorted((a, b))
+    assert 0 <= lesson.affordable_bytes(less) <= lesson.affordable_bytes(more) <= more
+
+
+def test_each_death_in_a_row_takes_a_larger_step() -> None:
+    kept = [smaller_budget_bytes(8 * GIB, deaths) for deaths in range(1, 7)]
+    assert kept[0] == 8 * GIB - int(8 * GIB * 0.05)
+    assert kept == sorted(kept, reverse=True)
+    assert kept[3] == kept[4] == kept[5] > 6 * GIB
+    assert smaller_budget_bytes(OUT_OF_MEMORY_MARGIN_BYTES // 2) == 0
+
+
+def test_service_lets_go_of_a_lesson_and_a_second_one_stays_longer() -> None:
+    served = dataclasses.replace(LESSON, services=1)
+    assert affordable_bytes(7 * GIB, taught(served)) == 5 * GIB
+    forgiven = dataclasses.replace(LESSON, services=2)
+    assert affordable_bytes(7 * GIB, taught(forgiven)) == 7 * GIB
+    again = Lesson(6 * GIB, smaller_budget_bytes(6 * GIB), 7 * GIB).after(forgiven)
+    assert again.at_most_bytes == 5 * GIB  # what has served before, not the first step of another descent
+    assert again.holds
+    assert dataclasses.replace(again, services=3).holds
+    assert not dataclasses.replace(again, services=4).holds
+
+
+def test_one_descent_is_one_lesson() -> None:
+    next_step = Lesson(5 * GIB, 4 * GIB, 7 * GIB).after(LESSON)
+    assert next_step == Lesson(5 * GIB, 4 * GIB, 7 * GIB)
+
+
+def test_settings_that_vary_with_the_memory_share_a_lesson() -> None:
+    varied = dataclasses.replace(KEY, graphs=Graphs.EAGER, kv_cache_dtype="fp8", clips=False)
+    assert lesson_key(varied) == lesson_key(KEY)
+    for change in (
+        {"engine_version": "0.32.0"},
+        {"memory_total_bytes": GIB},
+        {"weights_bytes": 1},
+        {"pictures": False},
+    ):
+        assert lesson_key(dataclasses.replace(KEY, **change)) != lesson_key(KEY)  # type: ignore[arg-type]

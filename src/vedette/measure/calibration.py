@@ -1,6 +1,7 @@
 """Calibration records: what a running engine takes, measured, kept as files and found again.
 
-One JSON file for each key, in a directory that belongs to vedette. A file that cannot be used is passed over.
+One JSON file for each key, and one for what deaths by lack of memory taught of the engines of several keys, in a
+directory that belongs to vedette. A file that cannot be used is passed over.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ import psutil
 
 from vedette.engine.engine import Engine
 from vedette.engine.state import Phase
-from vedette.plan.calibration import Calibration, Conditions, Key, conditions_of
+from vedette.plan.calibration import Calibration, Conditions, Key, Lesson, conditions_of, lesson_key
 from vedette.plan.plan import Backend, Plan
 
 MOST_RECORDS = 64
@@ -37,8 +38,21 @@ log = logging.getLogger(__name__)
 
 
 def read_calibration(directory: Path, key: Key) -> Calibration | None:
-    """The record of exactly this key; None if there is none, or none that can be used (which is logged)."""
-    path = _path(directory, key)
+    """What is known for this key: its measured start, and the lessons of all keys that share them; None if nothing is.
+
+    A record that cannot be used is passed over, which is logged.
+    """
+    start, taught = _read(_path(directory, key), key), _read_lesson(directory, key)
+    if taught is None:
+        return start
+    return replace(start or replace(taught, key=key), lesson=taught.lesson)
+
+
+def _read_lesson(directory: Path, key: Key) -> Calibration | None:
+    return _read(_lesson_path(directory, key), lesson_key(key))
+
+
+def _read(path: Path, key: Key) -> Calibration | None:
     try:
         found = parse_calibration(_read_small(path))
         if found.key != key:
@@ -94,23 +108,29 @@ def measured_start(
 
 
 def record_start(directory: Path, calibration: Calibration) -> None:
-    """Keeps what a start taught, in place of what an earlier one did; that one was killed stays known.
+    """Keeps what a start taught, in place of what an earlier one did. Raises OSError when it cannot be written."""
+    _write(_path(directory, calibration.key), replace(calibration, lesson=None))
+
+
+def record_lesson(directory: Path, key: Key, conditions: Conditions, lesson: Lesson) -> None:
+    """Keeps that the engine of this key ran out of memory, beside what was learned before.
 
     Raises OSError when it cannot be written.
     """
-    before = read_calibration(directory, calibration.key)
-    killed_at = before.out_of_memory_at_bytes if before else None
-    _write(directory, replace(calibration, out_of_memory_at_bytes=killed_at))
+    known = _read_lesson(directory, key)
+    joined = lesson.after(known.lesson if known else None)
+    _write(_lesson_path(directory, key), Calibration(lesson_key(key), conditions, lesson=joined))
 
 
-def record_out_of_memory(directory: Path, key: Key, conditions: Conditions, total_bytes: int) -> None:
-    """Keeps that an engine planned at `total_bytes` ran out of memory, beside what is known already.
+def record_service(directory: Path, key: Key) -> None:
+    """Keeps that the engine has served for an hour, where a lesson was learned of it: each such hour counts against it.
 
     Raises OSError when it cannot be written.
     """
-    known = read_calibration(directory, key) or Calibration(key, conditions)
-    lowest = min(total_bytes, known.out_of_memory_at_bytes or total_bytes)
-    _write(directory, replace(known, out_of_memory_at_bytes=lowest))
+    known = _read_lesson(directory, key)
+    if known is not None and known.lesson is not None:
+        served = replace(known.lesson, services=known.lesson.services + 1)
+        _write(_lesson_path(directory, key), replace(known, lesson=served))
 
 
 def host_bytes(processes: Iterable[psutil.Process]) -> int | None:
@@ -160,6 +180,11 @@ def _path(directory: Path, key: Key) -> Path:
     return directory / f"{name}-{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:16]}.json"
 
 
+def _lesson_path(directory: Path, key: Key) -> Path:
+    path = _path(directory, lesson_key(key))
+    return path.with_name(f"lesson-{path.name}")
+
+
 def _read_small(path: Path) -> bytes:
     """A plain file's bytes. Raises OSError, or ValueError for what is no plain file or too large for a record."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
@@ -182,13 +207,14 @@ def _numbers(value: object) -> Iterable[float]:
             yield from _numbers(inner)
 
 
-def _write(directory: Path, calibration: Calibration) -> None:
+def _write(path: Path, calibration: Calibration) -> None:
+    directory = path.parent
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=directory, suffix=".tmp")  # for the owner's eyes alone
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(calibration), indent=1))
-        Path(name).replace(_path(directory, calibration.key))
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from vedette.device.facts import Device
 from vedette.models.facts import Model
-from vedette.plan.plan import Backend, EngineSettings, Graphs, Memory
+from vedette.plan.plan import Backend, EngineSettings, Graphs, Memory, Plan
 from vedette.plan.sizes import GIB, MIB
 
 ROUNDING_BYTES = GIB // 200
@@ -23,7 +23,10 @@ SPARE_LIBRARIES_BYTES = 140 * MIB
 planned (docs/notes/plan.md)."""
 OUT_OF_MEMORY_MARGIN_BYTES = 128 * MIB
 OUT_OF_MEMORY_MARGIN = 0.05
-"""By how much a plan stays below one whose engine was killed: the larger of the two."""
+"""By how much a plan stays below one whose engine ran out of memory: the larger of the two."""
+MOST_STEPS = 4
+"""So many such steps at once at most, however often it died in a row."""
+_MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,46 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """That an engine took more than was planned for it, and died of that.
+
+    Plans keep below what died as long as no more memory is there than there was then. After an hour's service twice
+    with less (four times after a second lesson, then eight …) one start may try again what died: whatever else was
+    the matter is over, or the lesson is renewed.
+    """
+
+    planned_bytes: int
+    """Total of the plan, reserve included, that it was not enough for."""
+    at_most_bytes: int
+    """What plans keep to, reserve included."""
+    available_bytes: int
+    """What could have been planned for."""
+    times: int = 1
+    """How often it was learned."""
+    services: int = 0
+    """How often, since then, an engine has served for an hour."""
+
+    @property
+    def holds(self) -> bool:
+        return self.services < 1 << min(self.times, _MOST_DOUBLINGS)
+
+    def affordable_bytes(self, available_bytes: int) -> int:
+        """How much of what is available a plan may count on; more where more is available, never less."""
+        kept_free = max(0, self.planned_bytes - self.at_most_bytes)
+        more = max(0, available_bytes - self.available_bytes)
+        return max(0, min(available_bytes - kept_free, self.at_most_bytes + more))
+
+    def after(self, older: "Lesson | None") -> "Lesson":
+        """This new lesson with what an earlier one taught: one descent from plan to plan is one lesson."""
+        if older is None:
+            return self
+        at_most = min(self.at_most_bytes, older.affordable_bytes(self.available_bytes))
+        return replace(self, at_most_bytes=at_most, times=older.times + (older.services > 0))
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """One measured start. `None` is unknown: a record may hold nothing but that its engine was killed."""
+    """One measured start. `None` is unknown: there may be nothing but a lesson."""
 
     key: Key
     conditions: Conditions
@@ -107,8 +148,8 @@ class Calibration:
     """Of one request alone."""
     decode_share: float | None = None
     """`decode_tokens_per_s` over the ceiling that the memory's bandwidth sets."""
-    out_of_memory_at_bytes: int | None = None
-    """Total of the plan, reserve included, whose engine ran out of memory."""
+    lesson: Lesson | None = None
+    """What deaths by lack of memory taught, whatever the settings that vary with the memory."""
 
     @property
     def outside_bytes(self) -> int | None:
@@ -170,15 +211,34 @@ def corrected(now: Memory, then: Memory, calibration: Calibration) -> tuple[Memo
     return replace(now, **parts), frozenset(parts)
 
 
+def lesson_key(key: Key) -> Key:
+    """The key of a lesson: without the settings that a smaller plan may have otherwise, which would forget it."""
+    return replace(key, graphs=Graphs.EAGER, kv_cache_dtype=None, clips=False)
+
+
+def learned(plan: Plan, available_bytes: int, deaths: int) -> Lesson:
+    """From an engine's death by lack of memory of its own doing.
+
+    available_bytes: what could have been planned for, the plan included. deaths: in a row, this one included.
+    """
+    planned = plan.memory.total_bytes
+    return Lesson(planned, smaller_budget_bytes(planned, deaths), max(planned, available_bytes))
+
+
 def affordable_bytes(available_bytes: int, calibration: Calibration | None) -> int:
     """How much memory a plan may count on: after a death by lack of memory, less than what was planned then."""
-    killed = calibration.out_of_memory_at_bytes if calibration else None
-    return available_bytes if killed is None else min(available_bytes, smaller_budget_bytes(killed))
+    lesson = calibration.lesson if calibration else None
+    return available_bytes if lesson is None or not lesson.holds else lesson.affordable_bytes(available_bytes)
 
 
-def smaller_budget_bytes(killed_bytes: int) -> int:
-    """What to plan for after an engine ran out of memory whose plan was of `killed_bytes`."""
-    return max(0, killed_bytes - max(OUT_OF_MEMORY_MARGIN_BYTES, int(killed_bytes * OUT_OF_MEMORY_MARGIN)))
+def smaller_budget_bytes(killed_bytes: int, steps: int = 1) -> int:
+    """What to plan for after an engine ran out of memory whose plan was of `killed_bytes`: so many steps less."""
+    return max(0, killed_bytes - step_bytes(killed_bytes) * min(steps, MOST_STEPS))
+
+
+def step_bytes(planned_bytes: int) -> int:
+    """One step down from a plan that was not enough."""
+    return max(OUT_OF_MEMORY_MARGIN_BYTES, int(planned_bytes * OUT_OF_MEMORY_MARGIN))
 
 
 def put_right(computed: int, computed_then: int, measured: int) -> int:
