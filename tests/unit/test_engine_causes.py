@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from vedette.engine.causes import Death, find_cause
+from vedette.engine.causes import SILENT, STUCK, Death, Outlook, find_cause, outlook_of
 
 # Lines as vLLM 0.32.0 printed them on a CPU, shortened; the cause stands before what follows from it.
 UNKNOWN_FLAG = ["usage: vllm serve [model_tag] [options]", "vllm serve: error: unrecognized arguments: --swap-space 4"]
@@ -19,6 +19,11 @@ CORRUPT = [
     "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
     "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
 ]
+RETURNED = [
+    "AssertionError: Error in memory profiling. Initial free memory 10.0 GiB, current free memory 11.0 GiB. This happens "
+    "when other processes sharing the same container release GPU memory while vLLM is profiling during initialization.",
+    "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
+]
 UNKNOWN = [
     "KeyError: 'layers.0.surprise'",
     "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
@@ -31,6 +36,7 @@ UNKNOWN = [
         (2, UNKNOWN_FLAG, "unknown_flag", "--swap-space 4"),
         (1, TOO_LONG, "context_too_large", "2336"),
         (1, CORRUPT, "model_corrupt", "SafetensorError"),
+        (1, RETURNED, "memory_returned", "gave memory back"),
         (1, ["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate"], "out_of_memory", "CUDA out of memory"),
         (1, ["ModuleNotFoundError: No module named 'zmq'"], "engine_broken", "zmq"),
         (1, UNKNOWN, "engine_error", "KeyError: 'layers.0.surprise'"),
@@ -54,3 +60,16 @@ def test_a_kill_that_the_kernel_did_not_count_was_somebody_elses() -> None:
     cause = find_cause(Death(-signal.SIGKILL, [], out_of_memory_kills=0))
     assert cause.code == "killed"
     assert "Another program" in cause.sentence
+
+
+def test_what_another_start_may_come_to() -> None:
+    assert outlook_of(find_cause(Death(1, CORRUPT, out_of_memory_kills=1))) is Outlook.SMALLER
+    assert outlook_of(find_cause(Death(-signal.SIGKILL, []))) is Outlook.SMALLER
+    assert outlook_of(SILENT) is Outlook.SMALLER
+    assert outlook_of(find_cause(Death(-signal.SIGKILL, [], out_of_memory_kills=0))) is Outlook.SAME
+    assert outlook_of(STUCK) is Outlook.SAME
+    assert outlook_of(find_cause(Death(1, RETURNED))) is Outlook.SAME
+    assert outlook_of(find_cause(Death(1, CORRUPT))) is Outlook.HOPELESS
+    assert outlook_of(find_cause(Death(2, UNKNOWN_FLAG))) is Outlook.HOPELESS
+    assert outlook_of(find_cause(Death(1, ["ModuleNotFoundError: No module named 'zmq'"]))) is Outlook.REMADE
+    assert outlook_of(find_cause(Death(1, UNKNOWN))) is Outlook.UNKNOWN

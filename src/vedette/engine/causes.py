@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from vedette.engine.state import Cause
 
@@ -19,6 +20,41 @@ class Death:
     out_of_memory_kills: int | None = None
     """How often the kernel killed for memory of late where the engine ran; None where nothing counts."""
 
+
+class Outlook(Enum):
+    """What another start may come to."""
+
+    SMALLER = "smaller"
+    """It takes less memory, or more of it."""
+    SAME = "same"
+    """The cause is over with the death: the same start may serve."""
+    REMADE = "remade"
+    """The engine's software has to be made anew."""
+    HOPELESS = "hopeless"
+    """It ends the same way."""
+    UNKNOWN = "unknown"
+
+
+_OUTLOOKS = {
+    "out_of_memory": Outlook.SMALLER,
+    "memory_taken": Outlook.SMALLER,
+    "silent": Outlook.SMALLER,
+    "killed": Outlook.SAME,
+    "stuck": Outlook.SAME,
+    "port_in_use": Outlook.SAME,
+    "memory_returned": Outlook.SAME,
+    "engine_broken": Outlook.REMADE,
+    "unknown_flag": Outlook.HOPELESS,
+    "context_too_large": Outlook.HOPELESS,
+    "model_corrupt": Outlook.HOPELESS,
+    "container_gpu": Outlook.HOPELESS,
+}
+
+_MORE_MEMORY = "Free memory (`vedette device` shows what there is) or choose a smaller model."
+KERNEL_KILL = Cause("out_of_memory", "The kernel killed the engine for lack of memory.", _MORE_MEMORY)
+SILENT_KILL = Cause(
+    "out_of_memory", "The engine was killed without a word, as the kernel does when memory runs out.", _MORE_MEMORY
+)
 
 STUCK = Cause(
     "stuck",
@@ -53,7 +89,7 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
         re.compile(r"No available memory for the cache blocks"),
         "out_of_memory",
         "No memory was left for the KV cache after the weights were loaded.",
-        "Free memory (`vedette device` shows what there is) or choose a smaller model.",
+        _MORE_MEMORY,
     ),
     (
         re.compile(
@@ -61,13 +97,19 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
         ),
         "out_of_memory",
         "The engine ran out of memory ({what}).",
-        "Free memory (`vedette device` shows what there is) or choose a smaller model.",
+        _MORE_MEMORY,
     ),
     (
         re.compile(r"Free memory on device .*? is less than desired"),
         "memory_taken",
         "Another program took memory between the plan and the engine's start.",
         "Stop it or wait for it, then start again.",
+    ),
+    (
+        re.compile(r"Error in memory profiling"),
+        "memory_returned",
+        "Another program gave memory back while the engine measured what it takes itself, which vLLM does not bear.",
+        "vedette starts it again; let the machine come to rest if it goes on.",
     ),
     (
         re.compile(r"(?P<what>SafetensorError: [^\n]+|size mismatch for [^\n]+)"),
@@ -100,7 +142,7 @@ _ERROR_LINE = re.compile(r"(?:^|\s)(?P<what>[A-Za-z_.]*(?:Error|Exception): .+)$
 def find_cause(death: Death) -> Cause:
     """The cause of a death, most certain first: the kernel's kills, what the log tells, the signal, the status."""
     if death.out_of_memory_kills:
-        return _killed_for_memory("The kernel killed the engine for lack of memory.")
+        return KERNEL_KILL
     text = "\n".join(death.log_tail)
     for pattern, code, sentence, hint in _TELLING:
         match = pattern.search(text)
@@ -114,7 +156,7 @@ def find_cause(death: Death) -> Cause:
                 "Another program killed the engine (SIGKILL): the kernel did not do it for lack of memory.",
                 "vedette starts it again; see who did that if it goes on.",
             )
-        return _killed_for_memory("The engine was killed without a word, as the kernel does when memory runs out.")
+        return SILENT_KILL
     for line in death.log_tail:
         error = _ERROR_LINE.search(line)
         if error and "Engine core initialization failed" not in line:
@@ -130,7 +172,6 @@ def find_cause(death: Death) -> Cause:
     return Cause("engine_ended", f"The engine ended {how}.", "See `vedette logs` for what it last said.")
 
 
-def _killed_for_memory(sentence: str) -> Cause:
-    return Cause(
-        "out_of_memory", sentence, "Free memory (`vedette device` shows what there is) or choose a smaller model."
-    )
+def outlook_of(cause: Cause) -> Outlook:
+    """What to expect of another start."""
+    return _OUTLOOKS.get(cause.code, Outlook.UNKNOWN)
