@@ -61,7 +61,7 @@ class PersonScreen:
             "device": lambda e: self._say("device", describe_device(e)),
             "model": lambda e: self._say("model", f"{e['name']} · {gib(e['weights_bytes'])} of weights · {e['why']}"),
             "plan": lambda e: self._say("plan", describe_plan(e["plan"])),
-            "note": lambda e: self._say("note", e["sentence"]),
+            "note": self._show_note,
             "status": self._show_status,
             "listening": lambda e: self._say("page", f"{e['page_url']} (it follows the start)"),
             "ready": self._show_ready,
@@ -101,6 +101,11 @@ class PersonScreen:
         if cause:
             self._show_error(cause)
         self.tick()
+
+    def _show_note(self, event: Event) -> None:
+        self._say("note", event["sentence"])
+        if event.get("hint"):
+            self._write(f"{'':<8}→ {event['hint']}")
 
     def _show_ready(self, event: Event) -> None:
         self._finish_phase()
@@ -162,9 +167,32 @@ def describe_device(device: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def describe_facts(facts: Mapping[str, Any]) -> str:
+    """All that is known of a device, a line each, below the line that names it."""
+    known: dict[str, Callable[[Any], str]] = {
+        "other_processes": describe_processes,
+        "gpu_processes": describe_processes,
+        "swap_areas": _describe_swap_areas,
+        "power_modes": lambda modes: ", ".join(mode["name"] for mode in modes) or "none",
+    }
+    unknown = click.style("unknown", dim=True)
+    width = max(map(len, facts))
+    rows = (
+        f"  {name:<{width}}  {unknown if value is None else known.get(name, str)(value)}"
+        for name, value in facts.items()
+    )
+    return "\n".join([describe_device(facts), *rows])
+
+
 def describe_processes(processes: Sequence[Mapping[str, Any]]) -> str:
     """Who else holds memory, with the number to find each by."""
-    return ", ".join(f"{each['name']} ({each['pid']}) {gib(each['resident_bytes'])}" for each in processes) or "none"
+    held = ((each, each.get("gpu_bytes", each.get("resident_bytes", 0))) for each in processes)
+    return ", ".join(f"{each['name']} ({each['pid']}) {gib(size_bytes)}" for each, size_bytes in held) or "none"
+
+
+def _describe_swap_areas(areas: Sequence[Mapping[str, Any]]) -> str:
+    told = (f"{area['path']} {gib(area['total_bytes'])} ({area['storage'] or 'storage unknown'})" for area in areas)
+    return ", ".join(told) or "none"
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:

@@ -18,11 +18,13 @@ ALLOWED: dict[str, set[str]] = {
     "measure": {"engine", "plan"},
     "instance": {"config", "engine"},
     "proposal": {"config", "instance", "device", "models", "plan", "engine", "measure"},
+    "preflight": {"device"},
     "recovery": {"engine", "plan"},
     "hosting": {"config", "device", "engine"},
     "print_command": {"config", "device", "engine", "hosting", "instance", "proposal"},
     "deploy": {
         "hosting",
+        "preflight",
         "recovery",
         "proposal",
         "config",

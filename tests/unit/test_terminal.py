@@ -3,9 +3,10 @@
 import io
 import os
 
+import click
 import pytest
 
-from vedette.terminal import JsonScreen, PersonScreen, describe_processes, gib, seconds
+from vedette.terminal import JsonScreen, PersonScreen, describe_facts, describe_processes, gib, seconds
 
 
 class Terminal(io.StringIO):
@@ -81,3 +82,44 @@ def test_who_else_holds_memory_is_told_with_where_to_find_it() -> None:
     xorg = {"name": "Xorg", "pid": 640, "resident_bytes": 1024**3 // 2}
     assert describe_processes([firefox, xorg]) == "firefox (812) 1.5 GiB, Xorg (640) 0.5 GiB"
     assert describe_processes([]) == "none"
+
+
+def test_a_note_has_its_next_step_below_it() -> None:
+    out = io.StringIO()
+    screen = PersonScreen(out)
+    screen.show({"event": "note", "code": "clocks", "sentence": "The clocks are low.", "hint": "`sudo jetson_clocks`"})
+    screen.show({"event": "note", "code": "page_cache_dropped", "sentence": "Let go of 1.0 GiB.", "hint": None})
+    screen.show({"event": "note", "sentence": "Just so."})
+    assert out.getvalue().splitlines() == [
+        "note    The clocks are low.",
+        "        → `sudo jetson_clocks`",
+        "note    Let go of 1.0 GiB.",
+        "note    Just so.",
+    ]
+
+
+def test_the_facts_of_a_board_are_told_a_line_each() -> None:
+    facts = {
+        "name": "Jetson Orin Nano 8GB",
+        "gpu_name": None,
+        "l4t_version": "36.4.3",
+        "jetpack_version": "6.2",
+        "cpu_count": 6,
+        "memory_available_bytes": 5 * 1024**3,
+        "memory_total_bytes": 7 * 1024**3,
+        "other_processes": (),
+        "gpu_processes": ({"name": "llama-server", "pid": 7, "gpu_bytes": 3 * 1024**3, "run_by": None},),
+        "swap_areas": (
+            {"path": "/swapfile", "total_bytes": 4 * 1024**3, "storage": "sd"},
+            {"path": "/x", "total_bytes": 1024**3, "storage": None},
+        ),
+        "power_modes": ({"number": 0, "name": "15W", "gpu_max_hz": 612_000_000, "memory_max_hz": None},),
+        "clocks_locked": None,
+    }
+    told = dict(line.strip().split(maxsplit=1) for line in click.unstyle(describe_facts(facts)).splitlines()[1:])
+    assert told["other_processes"] == "none"
+    assert told["gpu_processes"] == "llama-server (7) 3.0 GiB"
+    assert told["swap_areas"] == "/swapfile 4.0 GiB (sd), /x 1.0 GiB (storage unknown)"
+    assert told["power_modes"] == "15W"
+    assert told["clocks_locked"] == "unknown"
+    assert told["cpu_count"] == "6"
