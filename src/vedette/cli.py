@@ -17,8 +17,10 @@ import click
 from vedette import __version__, instance
 from vedette.config import Home, read_home, read_settings
 from vedette.errors import BadInputError, NotRunningError, VedetteError
-from vedette.plan_command import json_flag, plan, wish_options
+from vedette.options import json_flag, named_models, serve_options, wish_options
+from vedette.plan_command import plan
 from vedette.service_command import service
+from vedette.swap_command import swap
 from vedette.terminal import Screen, describe_device, describe_processes, make_screen
 
 
@@ -67,25 +69,28 @@ def vedette() -> None:
       vedette up                 choose a model that fits, prepare everything, serve it
       vedette plan               show what `up` would run, and why
       vedette status             is it serving?
+      vedette swap MODEL         serve another model instead
       vedette down               stop it
     """
 
 
 vedette.add_command(plan)
 vedette.add_command(service)
+vedette.add_command(swap)
 
 
 @vedette.command()
-@click.argument("model", required=False)
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--detach", is_flag=True, help="Return once it serves; stop it later with `vedette down`.")
-@click.option("--port", type=int, help="Port of page and API (8090 if nothing else is set).")
-@click.option("--host", help="Address to listen on (127.0.0.1; 0.0.0.0 lets the network in).")
+@serve_options
 @click.option("--print", "print_it", is_flag=True, help="Print the engine's command line instead of running it.")
 @click.option("--device", "device_name", metavar="NAME", help="With --print: for a board of the catalogue.")
 @wish_options
 @json_flag
-def up(model: str | None, detach: bool, print_it: bool, device_name: str | None, as_json: bool, **flags: Any) -> None:
-    """Bring a model up and keep it up.
+def up(
+    models: tuple[str, ...], detach: bool, print_it: bool, device_name: str | None, as_json: bool, **flags: Any
+) -> None:
+    """Bring a model up and keep it up; several are served side by side, where they fit.
 
     MODEL is a name from the catalogue, a local directory or a Hugging Face id; without it vedette chooses.
 
@@ -95,11 +100,13 @@ def up(model: str | None, detach: bool, print_it: bool, device_name: str | None,
       vedette up --detach --port 9000
       vedette up ./my-model --answer-tokens 300
       vedette up Qwen/Qwen3-VL-2B-Instruct
+      vedette up cosmos-reason2-2b ernie-4.5-0.3b
+      vedette up --engine http://127.0.0.1:11434
       vedette up --print --device orin-nx-16gb cosmos-reason2-2b
     """
     if device_name is not None and not print_it:
         raise click.UsageError("--device goes with --print: an engine only runs on this machine.")
-    settings, home = read_settings({"model": model, **flags}), read_home()
+    settings, home = read_settings({**named_models(models), **flags}), read_home()
     if print_it:
         from vedette.print_command import engine_command
 

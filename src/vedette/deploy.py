@@ -5,7 +5,8 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, EngineDiedError, free_port
 from vedette.engine.flags import Target, engine_traits, substitutes
 from vedette.engine.host import Host
-from vedette.engine.process import find_processes
+from vedette.engine.process import end_processes, find_processes
 from vedette.engine.state import Cause, Life, Phase, State
-from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError
+from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, SwapFailedError, VedetteError
 from vedette.hosting import host_for
 from vedette.instance import slot
 from vedette.measure.calibration import measured_start, record_start
@@ -30,6 +31,7 @@ from vedette.plan.calibration import Calibration, calibration_key
 from vedette.plan.document import plan_json
 from vedette.plan.explain import concession_notes
 from vedette.plan.make import make_plan
+from vedette.plan.pack import Share
 from vedette.plan.plan import Context, Plan
 from vedette.proposal import (
     calibration_for,
@@ -39,6 +41,7 @@ from vedette.proposal import (
     does_not_fit,
     engine_json,
     read_machine,
+    wish_for,
     wish_of,
 )
 from vedette.recovery import Recovery
@@ -46,20 +49,39 @@ from vedette.recovery import Recovery
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""
 
+DRAIN_S = 60.0
+"""How long answers that are being given may hold up a swap; what takes longer is ended as by a crash."""
+
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Order:
+    """To serve another model."""
+
+    settings: Settings
+    """With its name in them."""
+    source: Source
+    done: "asyncio.Future[None]"
 
 
 class Deployment:
     """One model from a wish to an answering engine and back; what `serve` and `status` look at."""
 
-    def __init__(self, settings: Settings, home: Home, url: str, tell: Tell) -> None:
+    def __init__(self, settings: Settings, home: Home, url: str, tell: Tell, number: int = 1) -> None:
         self.life = Life()
         self.url = url
         self.plan_json: dict[str, Any] | None = None
+        self.coming: str | None = None
+        self.used_at = 0.0
+        """When a request last came, in seconds of the monotonic clock."""
+        self.share: Share | None = None
+        """What it may take of the device; None where it is alone there."""
         self._settings = settings
         self._home = home
-        self._slot = slot(home)
+        self._slot = slot(home, number)
         self._tell = tell
+        self._source: Source | None = None
         self._model: Model | None = None
         self._plan: Plan | None = None
         self._engine: Engine | None = None
@@ -67,8 +89,17 @@ class Deployment:
         self._recovery = Recovery()
         self._ready_at: float | None = None
         self._learning: asyncio.Future[Calibration | None] | None = None
+        self._answering = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._orders: asyncio.Queue[_Order] = asyncio.Queue()
+        self._swapping = asyncio.Lock()
 
     # What `serve` sees (serve/backend.py)
+
+    @property
+    def name(self) -> str | None:
+        return self._source.name if self._source else None
 
     @property
     def client(self) -> EngineClient | None:
@@ -86,28 +117,45 @@ class Deployment:
     def sees(self) -> bool:
         return self._model is not None and self._model.vision is not None
 
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        self._answering += 1
+        self._idle.clear()
+        self.used_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._answering -= 1
+            if not self._answering:
+                self._idle.set()
+
     def status_json(self) -> dict[str, Any]:
         return {
             **self.life.status.as_json(),
-            "model": self._model.name if self._model else None,
+            "model": self.name,
+            "coming": self.coming,
             "page_url": f"{self.url}/",
             "api_url": f"{self.url}/v1",
             "engine_pid": self._engine.pid if self._engine else None,
             "plan": self.plan_json,
         }
 
-    async def watch(self) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
         async with contextlib.aclosing(self.life.watch()) as statuses:
             async for _ in statuses:
                 yield self.status_json()
 
-    # The way up, and staying up
+    # The way up, staying up, and the change to another model
 
     async def run(self) -> None:
         """Brings the model up and keeps it up until cancelled. Raises VedetteError when it cannot."""
-        async with self._serving() as (source, host):
-            while True:
-                await self._keep_up(source, host)
+        try:
+            async with self._serving():
+                while True:
+                    await self._change(await self._next_order())
+        finally:
+            while not self._orders.empty():
+                _refuse(self._orders.get_nowait())
 
     async def try_once(self) -> tuple[Plan, Calibration | None]:
         """Brings the model up, measures what that took, and stops it; None if it could not be measured.
@@ -121,48 +169,74 @@ class Deployment:
             speed = await read_decode_tokens_per_s(self._engine.client, self._plan.context.answer_tokens)
             return self._plan, measured and dataclasses.replace(measured, decode_tokens_per_s=speed)
 
+    async def swap(self, argument: str) -> None:
+        """Serves another model in this one's place; returns once it answers.
+
+        What is not here is fetched first, while this one still answers. Raises VedetteError: nothing has changed
+        then, except for SwapFailedError, after which this one is brought back.
+        """
+        async with self._swapping:
+            settings = dataclasses.replace(self._settings, model=argument)
+            device = await asyncio.to_thread(read_machine, self._home)
+            source, model = await asyncio.to_thread(choose, settings, self._home, device)
+            if source.name == self.name and self.client is not None:
+                return
+            if model is not None:
+                self._plan_for(settings, self._once_stopped(device), model)
+            if not source.installed:
+                await self._fetch(source, self._host.python if self._host else None)
+            order = _Order(settings, source, asyncio.get_running_loop().create_future())
+            self.coming = source.name
+            try:
+                self._orders.put_nowait(order)
+                await asyncio.shield(order.done)
+            finally:
+                self.coming = None
+
     @contextlib.asynccontextmanager
-    async def _serving(self) -> AsyncIterator[tuple[Source, Host]]:
+    async def _serving(self) -> AsyncIterator[None]:
         """A ready engine inside, none after."""
         try:
             self.life.enter(State.PREPARING, Phase.DETECTING)
-            source, host = await self._prepare()
-            await self._come_up(source, host)
-            yield source, host
+            await self._prepare()
+            await self._come_up()
+            yield
         finally:
             self.life.enter(State.DRAINING)
             await self._stop_engine()
             self.life.enter(State.STOPPED)
 
-    async def _prepare(self) -> tuple[Source, Host]:
+    async def _prepare(self) -> None:
         device = await asyncio.to_thread(read_machine, self._home)
         self._tell({"event": "device", **device_json(device)})
         self.life.progress(Phase.CHOOSING)
         source, model = await asyncio.to_thread(choose, self._settings, self._home, device)
+        self._source = source
         if model is None:  # an id that only a hub knows: its files have to be here before they can be planned for
             await self._fetch(source, None)
             model = await asyncio.to_thread(_read_fetched, source)
         why = "as you asked" if self._settings.model else "the best of the catalogue that fits here"
         self._tell({"event": "model", "name": source.name, "weights_bytes": model.weights_bytes, "why": why})
-        self._model = model
         self._host = host = await host_for(device, self._settings, self._home, self._slot.workplace)
-        self._make_plan(device, model, host)  # before gigabytes are fetched and installed for nothing
+        # Before gigabytes are fetched and installed for nothing.
+        self._plan = self._plan_for(self._settings, device, model)
         self.life.progress(Phase.INSTALLING)
         await host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, step))
         await self._fetch(source, host.python)
-        return source, host
 
     async def _fetch(self, source: Source, python: Path | None) -> None:
         async with contextlib.aclosing(fetch_model(source, self._home.models, python)) as steps:
             async for step in steps:
                 self.life.progress(Phase.FETCHING, step.detail, step.done_bytes, step.total_bytes)
 
-    async def _start(self, source: Source, host: Host) -> None:
+    async def _start(self) -> None:
         """Plans with the memory of this moment and starts the engine. Raises VedetteError."""
+        assert self._source is not None and self._host is not None  # noqa: S101, PT018 - prepared before
+        source, host = self._source, self._host
         self.life.progress(Phase.PLANNING)
         device = await asyncio.to_thread(read_machine, self._home)
         self._model = await asyncio.to_thread(_read_fetched, source)
-        plan = self._make_plan(device, self._model, host)
+        self._plan = plan = self._plan_for(self._settings, device, self._model)
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
         command = host.command(plan, target)
         self.plan_json = plan_json(plan, device, engine_json(device, plan, target, self._home.cache, host.version))
@@ -181,21 +255,33 @@ class Deployment:
         self._ready_at = time.monotonic()
         self._learning = asyncio.ensure_future(asyncio.to_thread(self._learn, device, plan, self._engine, host))
 
-    async def _come_up(self, source: Source, host: Host) -> None:
+    async def _come_up(self) -> None:
         """The first start; one that runs out of memory is tried again with less. Raises VedetteError."""
         try:
-            await self._start(source, host)
+            await self._start()
         except EngineDiedError as error:
             if error.cause.code != "out_of_memory":
                 raise
-            await self._come_back(source, host, error.cause)
+            await self._come_back(error.cause)
 
-    async def _keep_up(self, source: Source, host: Host) -> None:
-        """Waits for the engine to die and brings it back. Raises EngineFailedError when that fails too often."""
-        assert self._engine is not None  # noqa: S101 - only called once it has served
-        await self._come_back(source, host, await self._engine.wait_until_dead())
+    async def _next_order(self) -> _Order:
+        """Keeps the engine up until another model is ordered. Raises EngineFailedError when it dies too often."""
+        staying, ordered = asyncio.ensure_future(self._stay_up()), asyncio.ensure_future(self._orders.get())
+        try:
+            await asyncio.wait({staying, ordered}, return_when=asyncio.FIRST_COMPLETED)
+            return ordered.result() if ordered.done() else await staying
+        finally:
+            for task in (staying, ordered):
+                task.cancel()
+            await asyncio.wait({staying, ordered})
 
-    async def _come_back(self, source: Source, host: Host, cause: Cause) -> None:
+    async def _stay_up(self) -> _Order:
+        """Brings the engine back whenever it dies; never returns."""
+        while True:
+            assert self._engine is not None  # noqa: S101 - it has served
+            await self._come_back(await self._engine.wait_until_dead())
+
+    async def _come_back(self, cause: Cause) -> None:
         """Starts the engine again and again, with less memory where that was what it died of, until it serves.
 
         Raises EngineFailedError when it died too often, DoesNotFitError when not even the least fits any more.
@@ -211,18 +297,55 @@ class Deployment:
             self.life.enter(State.PREPARING, Phase.PLANNING)
             before = self._plan
             try:
-                await self._start(source, host)
+                await self._start()
             except EngineDiedError as error:
                 cause = error.cause
             except DoesNotFitError as error:
                 if self._recovery.budget_bytes is not None:
                     raise
-                cause = Cause(error.code, error.sentence, error.hint)  # somebody may give the memory back
+                cause = cause_of(error)  # somebody may give the memory back
             except EngineFailedError as error:
-                cause = Cause(error.code, error.sentence, error.hint)
+                cause = cause_of(error)
             else:
                 self._tell_of_less(before)
                 return
+
+    async def _change(self, order: _Order) -> None:
+        """Serves the ordered model; if that does not come up, the one before. Raises VedetteError if neither does."""
+        before = self._settings, self._source, self._recovery
+        try:
+            self.life.enter(State.DRAINING)
+            await self._drain()
+            await self._stop_engine()
+            # An engine whose launch this order has broken off is no `Engine` yet.
+            await asyncio.to_thread(end_processes, self._slot.workplace)
+            self._settings, self._source, self._recovery = order.settings, order.source, Recovery()
+            self.life.enter(State.PREPARING, Phase.PLANNING)
+            await self._come_up()
+            order.done.set_result(None)
+        except VedetteError as error:
+            await self._stop_engine()
+            was = f"{order.source.name} did not come up: {error.sentence}"
+            self._settings, self._source, self._recovery = before
+            _refuse(order, SwapFailedError(f"{was} {self.name} is brought back.", error.hint))
+            self._tell({"event": "note", "sentence": was})
+            self.life.enter(State.FAILED, cause=cause_of(error))
+            self.life.enter(State.PREPARING, Phase.PLANNING)
+            await self._bring_back()
+        finally:
+            _refuse(order)
+
+    async def _bring_back(self) -> None:
+        """Starts what has served here before. Raises VedetteError when it dies too often or does not fit any more."""
+        try:
+            await self._start()
+        except EngineDiedError as error:
+            await self._come_back(error.cause)
+
+    async def _drain(self) -> None:
+        """Waits until what is being answered is."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), DRAIN_S)
 
     def _served_s(self) -> float:
         """How long the engine had served that has just died; 0 if it never did."""
@@ -265,17 +388,46 @@ class Deployment:
                 await self._host.end()
             await engine.stop()
 
-    def _make_plan(self, device: Device, model: Model, host: Host) -> Plan:
-        wish = wish_of(self._settings)
-        calibration = calibration_for(device, model, wish, self._home, host.version)
-        budget = self._recovery.budget_bytes
+    def _plan_for(self, settings: Settings, device: Device, model: Model) -> Plan:
+        """The plan of a model on what it may take of the device. Raises DoesNotFitError."""
+        assert self._host is not None  # noqa: S101 - prepared before
+        version = self._host.version
+        wish = wish_for(model, wish_of(settings))
+        calibration = calibration_for(device, model, wish, self._home, version)
+        if self.share is not None:
+            device = self.share.of(device)
+        budget = self._recovery.budget_bytes if settings is self._settings else None
         if budget is not None:
             device = dataclasses.replace(device, memory_available_bytes=min(budget, device.memory_available_bytes))
-        plan = make_plan(device, model, wish, calibration=calibration, engine=engine_traits(host.version))
+        plan = make_plan(device, model, wish, calibration=calibration, engine=engine_traits(version))
         if not plan.fits:
             raise does_not_fit(plan)
-        self._plan = plan
         return plan
+
+    def _once_stopped(self, device: Device) -> Device:
+        """The device with what this engine takes given back, as far as its plan tells."""
+        if self._plan is None or self._engine is None:
+            return device
+        memory = self._plan.memory
+        free = device.memory_available_bytes + memory.total_bytes - memory.reserve_bytes
+        host = device.host_memory_available_bytes
+        return dataclasses.replace(
+            device,
+            memory_available_bytes=min(device.memory_total_bytes, free),
+            host_memory_available_bytes=None if host is None else host + memory.host_bytes,
+        )
+
+
+def cause_of(error: VedetteError) -> Cause:
+    return Cause(error.code, error.sentence, error.hint)
+
+
+def _refuse(order: _Order, error: VedetteError | None = None) -> None:
+    """Ends an order that nobody has ended yet."""
+    if not order.done.done():
+        stopped = EngineFailedError("vedette stops, or the engine died for good.", "See `vedette status`.")
+        order.done.set_exception(error or stopped)
+        order.done.exception()  # whoever waited may be gone
 
 
 def _read_fetched(source: Source) -> Model:

@@ -71,6 +71,12 @@ class EngineFailedError(VedetteError):
     code = "engine_failed"
 
 
+class SwapFailedError(VedetteError):
+    """Another model did not come up in the place of the one that was served, which is brought back."""
+
+    code = "swap_failed"
+
+
 class EngineUnavailableError(VedetteError):
     """No engine can answer right now; asking again later may work."""
 

@@ -5,42 +5,24 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vedette.config import Home, read_home, read_settings
 from vedette.errors import BadInputError, DeviceError, EngineFailedError, ModelNotFoundError
+from vedette.options import json_flag, wish_options
 from vedette.plan.bars import Paper
 
 if TYPE_CHECKING:
     from vedette.proposal import Proposal
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-json_flag = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 LEAST_COLUMNS = 60
 MOST_COLUMNS = 120
 """Longer lines are no easier to read."""
-
-
-def wish_options(command: _F) -> _F:
-    """What a person may wish of a plan; the names are those of `config.Settings`."""
-    for option in reversed((
-        click.option("--for", "workload", type=click.Choice(["live", "clip", "chat", "api"]),
-                     help="What it will mostly be asked; decides what is given up first."),
-        click.option("--picture", metavar="WxH", help="Size up to which pictures are seen, like 640x480."),
-        click.option("--images", type=int, metavar="N", help="Pictures in one request (0: text alone)."),
-        click.option("--context", type=int, metavar="TOKENS", help="Context length (picture, prompt and answer)."),
-        click.option("--prompt-tokens", type=int, metavar="TOKENS", help="Longest prompt that must be possible."),
-        click.option("--answer-tokens", type=int, metavar="TOKENS", help="Longest answer that must be possible."),
-        click.option("--concurrency", type=int, metavar="N", help="Requests served at the same time."),
-    )):  # fmt: skip
-        command = option(command)
-    return command
 
 
 @click.command()

@@ -108,7 +108,7 @@ def propose_packed(
     found = [_known(dataclasses.replace(settings, model=name), home, device) for name in models]
     wanted = {}
     for source, model in found:
-        wish = _wish_for(model, wish_of(settings))
+        wish = wish_for(model, wish_of(settings))
         wanted[model.name] = source, Wanted(model, wish, calibration_for(device, model, wish, home))
     packing = pack(device, [wanted[model.name][1] for _, model in found], ENGINE)
 
@@ -191,7 +191,7 @@ def wish_of(settings: Settings) -> Wish:
     )
 
 
-def _wish_for(model: Model, wish: Wish) -> Wish:
+def wish_for(model: Model, wish: Wish) -> Wish:
     """Of several models, those that see get the pictures."""
     if model.vision is not None:
         return wish

@@ -6,7 +6,7 @@ import errno
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import aiohttp
@@ -17,6 +17,7 @@ from vedette.config import Home, Settings
 from vedette.deploy import Deployment
 from vedette.engine.state import State
 from vedette.errors import PortInUseError, VedetteError
+from vedette.fleet import Fleet
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Plan
 from vedette.serve.app import create_app
@@ -37,11 +38,10 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
     listener = _listen(settings.host, settings.port)
     url = page_url(settings.host, settings.port)
     with contextlib.closing(listener), instance.hold(home, url):
-        deployment = Deployment(settings, home, url, screen.show)
-        async with _serving(create_app(deployment, settings.host), listener):
+        fleet = Fleet(settings, home, url, screen.show)
+        async with _serving(create_app(fleet, settings.host, settings.wait_s), listener):
             screen.show({"event": "listening", "page_url": f"{url}/"})
-            showing = _show(deployment, screen, began, serving=True)
-            await _until_told(deployment.run(), showing, told)
+            await _until_told(fleet.run(), _show(fleet.served, screen, began, serving=True), told)
     screen.show({"event": "stopped"})
 
 
@@ -55,7 +55,7 @@ async def try_plan(settings: Settings, home: Home, screen: Screen) -> tuple[Plan
     url = page_url(settings.host, settings.port)
     with instance.hold(home, url):
         deployment = Deployment(settings, home, url, screen.show)
-        return await _until_told(deployment.try_once(), _show(deployment, screen, began, serving=False), told)
+        return await _until_told(deployment.try_once(), _show((deployment,), screen, began, serving=False), told)
 
 
 def page_url(host: str, port: int) -> str:
@@ -88,18 +88,33 @@ async def _until_told(work: Coroutine[Any, Any, _T], show: Coroutine[Any, Any, N
     return None if running.cancelled() else running.result()
 
 
-async def _show(deployment: Deployment, screen: Screen, began: float, serving: bool) -> None:
-    ticking = asyncio.create_task(_tick(screen))
-    try:
+async def _show(deployments: Sequence[Deployment], screen: Screen, began: float, serving: bool) -> None:
+    """Shows how all come up, and what becomes of each later; `began`: when the first start did."""
+    down = set(deployments)
+
+    async def follow(deployment: Deployment) -> None:
+        since = began
         async for status in deployment.life.watch():
-            elapsed_ms = round((time.monotonic() - began) * 1000)
+            if status.state is not State.READY and deployment not in down:
+                down.add(deployment)
+                since = time.monotonic()
+            elapsed_ms = round((time.monotonic() - since) * 1000)
             if status.state is State.READY and serving:
-                urls = {"page_url": f"{deployment.url}/", "api_url": f"{deployment.url}/v1"}
-                screen.show({"event": "ready", **urls, "elapsed_ms": elapsed_ms})
+                down.discard(deployment)
+                if not down:
+                    urls = {"page_url": f"{deployment.url}/", "api_url": f"{deployment.url}/v1"}
+                    screen.show({"event": "ready", **urls, "elapsed_ms": elapsed_ms})
             elif status.state is not State.STOPPED:
-                screen.show({"event": "status", **status.as_json(), "elapsed_ms": elapsed_ms})
+                named = {"model": deployment.name} if len(deployments) > 1 else {}
+                screen.show({"event": "status", **named, **status.as_json(), "elapsed_ms": elapsed_ms})
+
+    showing = [asyncio.create_task(follow(deployment)) for deployment in deployments]
+    showing.append(asyncio.create_task(_tick(screen)))
+    try:
+        await asyncio.gather(*showing)
     finally:
-        ticking.cancel()
+        for task in showing:
+            task.cancel()
 
 
 async def _tick(screen: Screen) -> None:

@@ -15,7 +15,7 @@ import click
 from vedette import instance
 from vedette.config import Layer, home_paths, read_settings
 from vedette.errors import ServiceError
-from vedette.plan_command import json_flag, wish_options
+from vedette.options import json_flag, named_models, serve_options, wish_options
 from vedette.service import (
     Account,
     Service,
@@ -50,15 +50,16 @@ def service() -> None:
 
 
 @service.command("install")
-@click.argument("model", required=False)
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @system_flag
 @click.option("--run-as", metavar="USER", help="Who runs the system's service (else who called sudo).")
-@click.option("--port", type=int, help="Port of page and API (8090 if nothing else is set).")
-@click.option("--host", help="Address to listen on (127.0.0.1; 0.0.0.0 lets the network in).")
+@serve_options
 @wish_options
 @click.option("--print", "only_print", is_flag=True, help="Show the unit; change nothing.")
 @json_flag
-def install_command(system: bool, run_as: str | None, only_print: bool, as_json: bool, **flags: Any) -> None:
+def install_command(
+    models: tuple[str, ...], system: bool, run_as: str | None, only_print: bool, as_json: bool, **flags: Any
+) -> None:
     """Install, enable and start the service; again to change what it was given.
 
     It runs `vedette up` of this very installation with these arguments, and with the VEDETTE_ settings of the
@@ -71,7 +72,7 @@ def install_command(system: bool, run_as: str | None, only_print: bool, as_json:
       vedette service install --print
       sudo vedette service install --system --run-as camera --host 0.0.0.0
     """
-    made, path = _make_service(system, run_as, flags), unit_path(system)
+    made, path = _make_service(system, run_as, {**named_models(models), **flags}), unit_path(system)
     if only_print:
         unit = unit_text(made)
         click.echo(json.dumps({"unit_path": str(path), "unit": unit}) if as_json else unit, nl=as_json)
@@ -184,10 +185,15 @@ def _settled_model(wanted: str | None, models_dir: Path) -> tuple[str | None, Pa
 
 
 def _up_arguments(given: Mapping[str, Any]) -> tuple[str, ...]:
-    options = {name: value for name, value in given.items() if name != "model"}
-    words = ["up", *([given["model"]] if "model" in given else [])]
-    for name, value in options.items():
-        words += ["--for" if name == "workload" else f"--{name.replace('_', '-')}", str(value)]
+    beside = given.get("beside", "").replace(",", " ").split()
+    words = ["up", *([given["model"]] if "model" in given else []), *beside]
+    names = {"workload": "for", "wait_s": "wait"}
+    for name, value in given.items():
+        option = names.get(name, name).replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        elif name not in ("model", "beside"):
+            words += [f"--{option}", str(value)]
     return tuple(words)
 
 

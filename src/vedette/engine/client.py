@@ -17,6 +17,10 @@ SILENCE_TIMEOUT_S = 300.0
 """How long an engine may say nothing within one answer: a long prompt on a slow board, not a dead engine."""
 
 
+class EngineUnreachableError(EngineUnavailableError):
+    """Nobody listens where the engine did: it has seen nothing of the request."""
+
+
 @dataclass(frozen=True)
 class Usage:
     """Tokens as the engine counted them."""
@@ -75,17 +79,19 @@ class EngineClient:
 
     @asynccontextmanager
     async def request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | AsyncIterator[bytes] | None
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | bytearray | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The engine's raw answer to any request, its body not yet read.
 
-        Raises EngineUnavailableError when the engine cannot be reached.
+        Raises EngineUnavailableError when the engine goes, EngineUnreachableError when it was gone before.
         """
         try:
             async with self._session.request(
                 method, f"{self.base_url}{path}", headers=headers, data=body, allow_redirects=False
             ) as response:
                 yield response
+        except aiohttp.ClientConnectorError as error:
+            raise EngineUnreachableError(_gone(error).sentence, _gone(error).hint) from error
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             raise _gone(error) from error
 

@@ -1,6 +1,6 @@
 """The life of a served model: its states, and one record of it that everyone else watches.
 
-    stopped ─► preparing ─► starting ─► ready ─► draining ─► stopped
+    stopped ─► preparing ─► starting ─► ready ─► draining ─► stopped | preparing (another model)
                    │            │         │
                    └────────────┴─────────┴──► failed(cause) ─► preparing | stopped
 
@@ -8,8 +8,9 @@ Only the deployment writes; the page, the CLI and the metrics watch.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 
@@ -44,7 +45,7 @@ _NEXT: dict[State, frozenset[State]] = {
     State.PREPARING: frozenset({State.STARTING, State.FAILED, State.DRAINING, State.STOPPED}),
     State.STARTING: frozenset({State.READY, State.FAILED, State.DRAINING, State.STOPPED}),
     State.READY: frozenset({State.DRAINING, State.FAILED}),
-    State.DRAINING: frozenset({State.STOPPED, State.FAILED}),
+    State.DRAINING: frozenset({State.STOPPED, State.FAILED, State.PREPARING}),
     State.FAILED: frozenset({State.PREPARING, State.STARTING, State.DRAINING, State.STOPPED}),
 }
 
@@ -104,16 +105,22 @@ class Life:
         since = now.since if now.phase is phase else time.time()
         self._publish(Status(now.state, phase, detail, done, total, since=since))
 
-    async def watch(self) -> AsyncGenerator[Status, None]:
-        """The present status at once, then every further one."""
-        queue: asyncio.Queue[Status] = asyncio.Queue()
+    @contextlib.contextmanager
+    def told(self, queue: "asyncio.Queue[Status]") -> Iterator[None]:
+        """Puts the present status into a queue at once, then every further one."""
         queue.put_nowait(self.status)
         self._watchers.add(queue)
         try:
-            while True:
-                yield await queue.get()
+            yield
         finally:
             self._watchers.discard(queue)
+
+    async def watch(self) -> AsyncGenerator[Status, None]:
+        """The present status at once, then every further one."""
+        queue: asyncio.Queue[Status] = asyncio.Queue()
+        with self.told(queue):
+            while True:
+                yield await queue.get()
 
     def _publish(self, status: Status) -> None:
         if status == self.status:

@@ -1,5 +1,7 @@
 """Figures for Prometheus, in base units (seconds, bytes) as it expects them."""
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 _FAST_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
@@ -44,8 +46,15 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-def engine_families(text: str) -> str:
-    """What the engine itself counts, out of its own page of metrics; what any process counts is left out, since
-    vedette's own stand under the same names."""
-    kept = ("vllm:", "# HELP vllm:", "# TYPE vllm:")
-    return "".join(line for line in text.splitlines(keepends=True) if line.startswith(kept))
+def engine_families(pages: Sequence[str]) -> str:
+    """What the engines themselves count, out of their own pages of metrics, each family once; what any process counts
+    is left out, since vedette's own stand under the same names."""
+    families: dict[str, list[str]] = {}
+    for page in pages:
+        family: list[str] = []
+        for line in page.splitlines(keepends=True):
+            if line.startswith("# HELP "):
+                family = families.setdefault(line.split(" ", 3)[2], [])
+            if not (line.startswith("#") and line in family):
+                family.append(line)
+    return "".join(line for name, lines in families.items() if name.startswith("vllm:") for line in lines)

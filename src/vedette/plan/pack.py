@@ -25,6 +25,26 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one of several models may take of a device, the system's reserve left aside."""
+
+    memory_bytes: int
+    host_bytes: int | None
+    """Of the RAM beside a discrete GPU; None where it is the same memory."""
+
+    def of(self, device: Device) -> Device:
+        """The device as that model may see it now: others may hold what was free when it was shared out."""
+        left = _without_reserve(device)
+        host = left.host_memory_available_bytes or 0
+        return _with_memory(left, min(self.memory_bytes, left.memory_available_bytes), min(self.host_bytes or 0, host))
+
+
+def share_of(plan: Plan) -> Share:
+    """The share that a plan of a packing was made for."""
+    return Share(plan.memory.available_bytes, plan.memory.host_available_bytes)
+
+
+@dataclass(frozen=True)
 class Packing:
     """Plans for several models on one device."""
 

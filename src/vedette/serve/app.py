@@ -12,12 +12,16 @@ from vedette.serve.backend import Backend, describe
 from vedette.serve.faults import RETRY_AFTER_S, mark_begun, render_errors
 from vedette.serve.guard import Guard, add_headers
 from vedette.serve.live import Live
+from vedette.serve.models import Models
 from vedette.serve.passthrough import PassThrough
+from vedette.serve.route import Route
 from vedette.serve.sources import SceneCamera
 
 
-def create_app(backend: Backend, host: str = "127.0.0.1") -> web.Application:
+def create_app(backend: Backend, host: str = "127.0.0.1", wait_s: float = 60.0) -> web.Application:
     """The app for `backend`; `host` is what it listens on, an address or a name.
+
+    wait_s: seconds that a request waits for an engine on its way.
 
     Run it with `handler_cancellation`: whoever hangs up then cancels the handler, and with it the engine's work on
     an answer that nobody will read.
@@ -25,6 +29,8 @@ def create_app(backend: Backend, host: str = "127.0.0.1") -> web.Application:
     metrics = Metrics()
     scene = SceneCamera()
     live = Live(backend, scene, metrics)
+    models = Models(backend)
+    through = PassThrough(backend, Route(backend, wait_s), metrics)
     assets = Assets()
     site = _Site(backend, scene, metrics)
     app = web.Application(middlewares=[render_errors, Guard(host).check])
@@ -37,7 +43,10 @@ def create_app(backend: Backend, host: str = "127.0.0.1") -> web.Application:
             web.get("/api/status", site.status),
             web.get("/api/scene.jpg", site.scene),
             web.get("/api/live", live.handle),
-            web.route("*", "/v1/{path:.*}", PassThrough(backend, metrics).handle),
+            web.get("/api/models", models.list),
+            web.post("/api/swap", models.swap),
+            web.get("/v1/models", through.models),
+            web.route("*", "/v1/{path:.*}", through.handle),
         ]
     )
 
@@ -63,10 +72,10 @@ class _Site:
         self._metrics = metrics
 
     async def healthz(self, _: web.Request) -> web.Response:
-        """200 when requests will be answered, else 503 with the reason: what a load balancer or a readiness
-        probe expects. (That anything answers at all is the sign of life.)"""
+        """200 when requests to all models will be answered, else 503 with the reason: what a load balancer or a
+        readiness probe expects. (That anything answers at all is the sign of life.)"""
         status = self._backend.status_json()
-        serving = self._backend.client is not None
+        serving = all(served.client is not None for served in self._backend.served)
         body = {"state": status.get("state"), "reason": None if serving else describe(status)}
         if serving:
             return web.json_response(body)
@@ -79,11 +88,13 @@ class _Site:
     async def metrics(self, _: web.Request) -> web.Response:
         """vedette's own figures, and the engine's, which nobody else can ask: it listens on the loopback only."""
         text = self._metrics.expose(str(self._backend.status_json().get("state")))
-        client = self._backend.client
-        if client is not None:
-            with suppress(EngineUnavailableError):
-                async with client.request("GET", "/metrics", {"Accept-Encoding": "identity"}, None) as answer:
-                    text += engine_families(await answer.text()).encode()
+        pages = []
+        for client in (served.client for served in self._backend.served):
+            if client is not None:
+                with suppress(EngineUnavailableError):
+                    async with client.request("GET", "/metrics", {"Accept-Encoding": "identity"}, None) as answer:
+                        pages.append(await answer.text())
+        text += engine_families(pages).encode()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def scene(self, _: web.Request) -> web.Response:

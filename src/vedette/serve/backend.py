@@ -1,6 +1,7 @@
-"""What the app needs to know of the deployment that it serves; `deploy` implements it."""
+"""What the app needs to know of the models that it serves; `fleet` and `deploy` implement it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from vedette.engine.client import EngineClient
@@ -8,8 +9,16 @@ from vedette.errors import EngineUnavailableError
 from vedette.plan.plan import Context
 
 
-class Backend(Protocol):
-    """One deployment, seen from the pages and the API; everything may change while pages are open."""
+class Served(Protocol):
+    """One model, seen from the pages and the API; everything may change while pages are open, its name too."""
+
+    @property
+    def name(self) -> str | None:
+        """What requests call the model; None while it is not known yet."""
+
+    @property
+    def coming(self) -> str | None:
+        """The model that is about to take this one's place; None if none is."""
 
     @property
     def client(self) -> EngineClient | None:
@@ -27,22 +36,56 @@ class Backend(Protocol):
     def sees(self) -> bool:
         """The model takes pictures."""
 
-    def status_json(self) -> dict[str, object]:
-        """What `vedette status --json` prints; the page reads state, phase, detail, done, total, since, cause
-        and model of it."""
+    def busy(self) -> AbstractContextManager[None]:
+        """Held while a request is answered: no other model takes this one's place meanwhile."""
 
-    def watch(self) -> AsyncIterator[dict[str, object]]:
+    def status_json(self) -> dict[str, object]:
+        """How it stands; the page reads state, phase, detail, done, total, since, cause and model of it."""
+
+    def watch(self) -> AsyncGenerator[dict[str, object], None]:
         """`status_json()` at once, then whenever it changes."""
 
 
-def ready(backend: Backend) -> tuple[EngineClient, Context]:
+class Backend(Protocol):
+    """All models behind the one port."""
+
+    @property
+    def served(self) -> Sequence[Served]:
+        """Never empty; the first answers requests that name no model."""
+
+    @property
+    def allow_swap(self) -> bool:
+        """Anybody's request may change what is served."""
+
+    def installed(self) -> list[str]:
+        """Names of the models whose files are here."""
+
+    async def swap(self, argument: str, replace: str | None = None) -> Served:
+        """Serves another model in the place of `replace`, or of the one that was used longest ago.
+
+        argument: a name, a directory or a Hugging Face id. Returns once it answers. Raises VedetteError when it is
+        refused (nothing has changed then) or does not come up (what was there before is brought back then).
+        """
+
+    def status_json(self) -> dict[str, object]:
+        """What `vedette status --json` prints."""
+
+    def watch(self) -> AsyncGenerator[dict[str, object], None]:
+        """`status_json()` at once, then whenever it changes."""
+
+
+def ready(served: Served) -> tuple[EngineClient, Context]:
     """The engine and its budget. Raises EngineUnavailableError while there is none."""
-    if backend.client is None or backend.context is None:
-        raise EngineUnavailableError(
-            f"The engine is not ready: {describe(backend.status_json())}.",
-            "Try again in a few seconds; `vedette status` shows how far it is.",
-        )
-    return backend.client, backend.context
+    if served.client is None or served.context is None:
+        raise not_ready(served)
+    return served.client, served.context
+
+
+def not_ready(served: Served) -> EngineUnavailableError:
+    return EngineUnavailableError(
+        f"The engine is not ready: {describe(served.status_json())}.",
+        "Try again in a few seconds; `vedette status` shows how far it is.",
+    )
 
 
 def describe(status: dict[str, object]) -> str:

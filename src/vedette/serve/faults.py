@@ -9,9 +9,11 @@ from aiohttp import web
 
 from vedette.errors import (
     BadInputError,
+    DoesNotFitError,
     EngineUnavailableError,
     ModelNotFoundError,
     RequestRefusedError,
+    SwapFailedError,
     TooLargeError,
     VedetteError,
 )
@@ -36,11 +38,13 @@ class NoSuchPageError(VedetteError):
 
 _STATUS: dict[type[VedetteError], HTTPStatus] = {
     BadInputError: HTTPStatus.BAD_REQUEST,
+    DoesNotFitError: HTTPStatus.CONFLICT,
     EngineUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     ForbiddenError: HTTPStatus.FORBIDDEN,
     ModelNotFoundError: HTTPStatus.NOT_FOUND,
     NoSuchPageError: HTTPStatus.NOT_FOUND,
     RequestRefusedError: HTTPStatus.BAD_REQUEST,
+    SwapFailedError: HTTPStatus.CONFLICT,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 }
 

@@ -1,19 +1,26 @@
-"""`/v1/*`: the engine's own OpenAI API, passed through as it comes in both directions."""
+"""`/v1/*`: the engines' own OpenAI API, passed through as it comes in both directions."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from http import HTTPStatus
 
 import aiohttp
+import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
+from vedette.engine.client import EngineUnreachableError
 from vedette.errors import EngineUnavailableError, TooLargeError, VedetteError
 from vedette.measure.metrics import Metrics
-from vedette.serve.backend import Backend, ready
+from vedette.serve.backend import Backend, Served, not_ready, ready
 from vedette.serve.faults import begun, openai_json
+from vedette.serve.route import Route
 
 MAX_BODY_BYTES = 32 * 2**20
 """A request's size limit: some twenty pictures of a megapixel in base64."""
+MOST_HELD_BYTES = 96 * 2**20
+"""What all requests that are being read or wait may hold together."""
 
 _HOP_BY_HOP = frozenset(
     {
@@ -28,59 +35,127 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-# The body arrives here decompressed and leaves in chunks; what belongs to the browser stays here.
+# The body arrives here decompressed; what belongs to the browser stays here.
 _NOT_SENT_ON = _HOP_BY_HOP | {"host", "content-length", "content-encoding", "expect", "origin", "referer", "cookie"}
+
+_DEAD_ENGINE = (b"EngineDeadError", b"EngineCore encountered an issue")
+"""What vLLM's server answers with in the moment between its core's death and its own (v1/engine/exceptions.py)."""
+_MOST_REFUSAL_BYTES = 4096
+_NOTICE_S = 0.5
+"""Within this an engine's death is noticed."""
+_TRIES = 3
+
+
+class _Named(msgspec.Struct):
+    """The one field of a request that decides who answers it."""
+
+    model: str | None = None
 
 
 class PassThrough:
-    """The handler of `/v1/*`."""
+    """The handlers of `/v1/*`."""
 
-    def __init__(self, backend: Backend, metrics: Metrics) -> None:
+    def __init__(self, backend: Backend, route: Route, metrics: Metrics) -> None:
         self._backend = backend
+        self._route = route
         self._metrics = metrics
+        self._held_bytes = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Raises EngineUnavailableError, TooLargeError; leaves the engine's own errors as they are."""
-        client, _ = ready(self._backend)
+        """Raises VedetteError; leaves the engine's own errors as they are, but for that of a dying one."""
         # A client library resolves dots in a path, and so could leave /v1 for what the engine has beside it.
         if {".", ".."} & set(request.path.split("/")):
             raise web.HTTPNotFound
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise _too_large()
-        body = _Body(request.content) if request.body_exists else None
+        body = _Body(request, self)
+        try:
+            await body.read()
+            return await self._answered(request, body.data if request.body_exists else None)
+        finally:
+            self._held_bytes -= len(body.data)
+
+    async def models(self, _: web.Request) -> web.Response:
+        """`/v1/models`: what answers now, and what a request may bring in by naming it."""
+        data: list[object] = []
+        for served in self._backend.served:
+            if served.client is not None:
+                async with served.client.request("GET", "/v1/models", {"Accept-Encoding": "identity"}, None) as answer:
+                    data += (await answer.json()).get("data", [])
+        if not data:
+            ready(self._backend.served[0])
+        names = {served.name for served in self._backend.served}
+        others = [name for name in self._backend.installed() if name not in names] if self._backend.allow_swap else []
+        data += [{"id": name, "object": "model", "created": 0, "owned_by": "vedette"} for name in others]
+        return web.json_response({"object": "list", "data": data})
+
+    def hold(self, size: int) -> None:
+        """Notes that a body has grown. Raises EngineUnavailableError when all together are too many."""
+        self._held_bytes += size
+        if self._held_bytes > MOST_HELD_BYTES:
+            raise EngineUnavailableError("Too many large requests wait already.", "Try again later.")
+
+    async def _answered(self, request: web.Request, body: bytearray | None) -> web.StreamResponse:
+        name = named_model(body or b"")
+        for _ in range(_TRIES):
+            served = await self._route.find(name)
+            try:
+                with served.busy():
+                    return await self._pass_on(request, served, body)
+            except EngineUnreachableError:  # it has died unnoticed, and this request with it not even begun
+                await asyncio.sleep(_NOTICE_S)
+        raise not_ready(served)
+
+    async def _pass_on(self, request: web.Request, served: Served, body: bytearray | None) -> web.StreamResponse:
+        client, _ = ready(served)
         headers = _kept(request.headers, _NOT_SENT_ON)
         response: web.StreamResponse | None = None
         try:
-            async with client.request(
-                request.method, request.raw_path, headers, body.read() if body else None
-            ) as upstream:
+            async with client.request(request.method, request.raw_path, headers, body) as upstream:
+                if upstream.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                    return await _refusal(upstream)
                 response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
                 response.headers.update(_kept(upstream.headers, _HOP_BY_HOP))
                 self._metrics.api_requests.labels(status=str(upstream.status)).inc()
                 await _copy(request, upstream, response)
         except EngineUnavailableError as error:
-            failure = _too_large() if body is not None and body.too_large else error
             if response is None or not begun(request):
-                raise failure from None
-            await _break_off(request, response, failure)
+                raise
+            await _break_off(request, response, error)
         return response
 
 
 class _Body:
-    """A request's body, read as the engine takes it and never more than the limit."""
+    """A request's body, read whole: it names the model, and the engine may have to be waited for."""
 
-    def __init__(self, content: aiohttp.StreamReader) -> None:
-        self._content = content
-        self.too_large = False
+    def __init__(self, request: web.Request, holder: PassThrough) -> None:
+        self.data = bytearray()
+        self._request = request
+        self._holder = holder
 
-    async def read(self) -> AsyncIterator[bytes]:
-        seen = 0
-        async for chunk in self._content.iter_any():
-            seen += len(chunk)
-            if seen > MAX_BODY_BYTES:
-                self.too_large = True
+    async def read(self) -> None:
+        """Raises TooLargeError, EngineUnavailableError."""
+        if (self._request.content_length or 0) > MAX_BODY_BYTES:
+            raise _too_large()
+        async for chunk in self._request.content.iter_any():
+            self.data += chunk
+            self._holder.hold(len(chunk))
+            if len(self.data) > MAX_BODY_BYTES:
                 raise _too_large()
-            yield chunk
+
+
+def named_model(body: bytes | bytearray) -> str | None:
+    """The model that a request's JSON names; None where it names none or is no JSON, which the engine then says."""
+    try:
+        return msgspec.json.decode(body, type=_Named).model
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+async def _refusal(upstream: aiohttp.ClientResponse) -> web.Response:
+    """An engine's 500 as it came. Raises EngineUnavailableError if it says that the engine is dying."""
+    body = await upstream.content.read(_MOST_REFUSAL_BYTES)
+    if any(sign in body for sign in _DEAD_ENGINE):
+        raise EngineUnavailableError("The engine ended before it had answered.", "Ask again: it is being restarted.")
+    return web.Response(status=upstream.status, body=body, content_type=upstream.content_type)
 
 
 async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, response: web.StreamResponse) -> None:

@@ -15,7 +15,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from vedette.errors import BadInputError, EngineUnavailableError, VedetteError
 from vedette.measure.metrics import Metrics
 from vedette.serve.answer import Meter, build_request
-from vedette.serve.backend import Backend, ready
+from vedette.serve.backend import Served, ready
 from vedette.serve.messages import (
     Begin,
     Fault,
@@ -54,9 +54,9 @@ class Session:
     """Serves one page's socket."""
 
     def __init__(
-        self, backend: Backend, turns: Turns, scene: SceneCamera, metrics: Metrics, socket: web.WebSocketResponse
+        self, served: Served, turns: Turns, scene: SceneCamera, metrics: Metrics, socket: web.WebSocketResponse
     ) -> None:
-        self._backend = backend
+        self._served = served
         self._turns = turns
         self._scene = scene
         self._metrics = metrics
@@ -85,11 +85,11 @@ class Session:
             await self._halt()
 
     async def _report(self) -> None:
-        async for status in self._backend.watch():
-            context = self._backend.context
+        async for status in self._served.watch():
+            context = self._served.context
             limits = Limits(context.answer_tokens, frame_pixels(context.image_max_pixels)) if context else None
-            await self._send(Status(status, time.time(), self._backend.thinks, self._backend.sees, limits))
-            if self._backend.client is not None and context is not None:
+            await self._send(Status(status, time.time(), self._served.thinks, self._served.sees, limits))
+            if self._served.client is not None and context is not None:
                 self._engine_ready.set()
             else:
                 self._engine_ready.clear()
@@ -164,7 +164,7 @@ class Session:
         return True
 
     async def _newest(self, wish: Start) -> Frame | None:
-        if not self._backend.sees:
+        if not self._served.sees:
             raise BadInputError("This model cannot see.", "Ask it without a picture, or start one that sees.")
         if wish.source == "page":
             return await self._ask_page(PATIENCE_S)
@@ -183,24 +183,25 @@ class Session:
         return frame
 
     def _pixels(self) -> int:
-        _, context = ready(self._backend)
+        _, context = ready(self._served)
         return frame_pixels(context.image_max_pixels)
 
     async def _answer(self, wish: Start, frame: Frame | None) -> None:
         """Streams the answer to one frame to the page. Raises as the engine client does."""
-        client, context = ready(self._backend)
+        client, context = ready(self._served)
         if frame is None:
             self._number += 1
-        request = build_request(wish, frame, context, self._backend.thinks)
+        request = build_request(wish, frame, context, self._served.thinks)
         await self._send(Begin(self._number, wish.prompt, frame.truth if frame else None))
         meter = Meter(frame)
         outcome = "broken"
         try:
-            async with aclosing(client.stream_chat(request)) as deltas:
-                async for delta in deltas:
-                    meter.note(delta)
-                    if delta.content or delta.reasoning:
-                        await self._send(Words(self._number, delta.content, delta.reasoning))
+            with self._served.busy():
+                async with aclosing(client.stream_chat(request)) as deltas:
+                    async for delta in deltas:
+                        meter.note(delta)
+                        if delta.content or delta.reasoning:
+                            await self._send(Words(self._number, delta.content, delta.reasoning))
             await self._send(meter.done(self._number))
             outcome = "complete"
         except asyncio.CancelledError:

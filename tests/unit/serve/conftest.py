@@ -4,7 +4,8 @@ import asyncio
 import io
 import json
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +59,9 @@ class Upstream:
     """While set to an event, a stream stops after its first chunk until that event comes."""
     dies: bool = False
     refuses: bool = False
+    fails: str | None = None
+    """Answers with a 500 that says this."""
+    models: list[dict[str, object]] = field(default_factory=lambda: [{"id": "vedette-tiny"}])
     bodies: list[dict[str, object]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -67,6 +71,8 @@ class Upstream:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         self.headers.append(dict(request.headers))
         self.bodies.append(json.loads(await request.read()))
+        if self.fails is not None:
+            return web.json_response({"error": {"message": self.fails}}, status=500)
         if self.refuses:
             return web.json_response({"error": {"message": "Input length (999) exceeds"}}, status=400)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Access-Control-Allow-Origin": "*"})
@@ -91,6 +97,9 @@ class Upstream:
         text = "# HELP vllm:num_requests_running n\n# TYPE vllm:num_requests_running gauge\n"
         text += 'vllm:num_requests_running{engine="0"} 2.0\n# HELP process_open_fds n\nprocess_open_fds 7.0\n'
         return web.Response(text=text)
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": self.models})
 
     async def anything(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -128,6 +137,7 @@ async def upstream(serve: Serve) -> Upstream:
     app = web.Application(client_max_size=2**30)
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_get("/metrics", server.metrics)
+    app.router.add_get("/v1/models", server.list_models)
     app.router.add_route("*", "/{path:.*}", server.anything)
     server.url, _ = await serve(app)
     return server
@@ -143,17 +153,32 @@ class Deployment:
         self.context: Context | None = CONTEXT
         self.thinks = True
         self.sees = True
+        self.name: str | None = client.model_name
+        self.coming: str | None = None
+        self.answering = 0
         self._status: dict[str, object] = {"state": "ready", "phase": None, "cause": None, "model": "vedette-tiny"}
 
     def status_json(self) -> dict[str, object]:
         return self._status
 
-    async def watch(self) -> AsyncIterator[dict[str, object]]:
-        queue: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        self.answering += 1
+        yield
+        self.answering -= 1
+
+    @contextmanager
+    def told(self, queue: "asyncio.Queue[dict[str, object]]") -> Iterator[None]:
         self._watchers.append(queue)
-        yield self._status
-        while True:
-            yield await queue.get()
+        queue.put_nowait(self._status)
+        yield
+        self._watchers.remove(queue)
+
+    async def watch(self) -> AsyncGenerator[dict[str, object], None]:
+        queue: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        with self.told(queue):
+            while True:
+                yield await queue.get()
 
     def enter(self, **status: object) -> None:
         """A new state; the engine can be reached in `ready` only."""
@@ -161,6 +186,42 @@ class Deployment:
         self.client = self._client if status.get("state") == "ready" else None
         for queue in self._watchers:
             queue.put_nowait(self._status)
+
+
+class Fleet:
+    """Deployments behind one port, whose swap the test writes."""
+
+    def __init__(self, *served: Deployment) -> None:
+        self.served = served
+        self.allow_swap = False
+        self.names: list[str] = []
+        self.swaps: list[tuple[str, str | None]] = []
+        self.on_swap: Callable[[str], Awaitable[None]] | None = None
+
+    def installed(self) -> list[str]:
+        return self.names
+
+    async def swap(self, argument: str, replace: str | None = None) -> Deployment:
+        self.swaps.append((argument, replace))
+        if self.on_swap is not None:
+            await self.on_swap(argument)
+        return self.served[0]
+
+    def status_json(self) -> dict[str, object]:
+        return {**self.served[0].status_json(), "models": [each.status_json() for each in self.served]}
+
+    async def watch(self) -> AsyncGenerator[dict[str, object], None]:
+        queue: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        with ExitStack() as told:
+            for each in self.served:
+                told.enter_context(each.told(queue))
+            while True:
+                await queue.get()
+                yield self.status_json()
+
+
+WAIT_S = 0.2
+"""How long the app lets a request wait."""
 
 
 @pytest.fixture
@@ -171,9 +232,14 @@ async def deployment(upstream: Upstream) -> AsyncIterator[Deployment]:
 
 
 @pytest.fixture
-async def url(deployment: Deployment, serve: Serve) -> str:
+def fleet(deployment: Deployment) -> Fleet:
+    return Fleet(deployment)
+
+
+@pytest.fixture
+async def url(fleet: Fleet, serve: Serve) -> str:
     """Where the app listens."""
-    address, _ = await serve(create_app(deployment))
+    address, _ = await serve(create_app(fleet, wait_s=WAIT_S))
     return address
 
 

@@ -306,8 +306,8 @@ async def test_number_of_pages_is_bounded(open_page):
     assert refused.value.status == 503
 
 
-async def test_stopping_vedette_tells_the_pages(http, deployment, serve):
-    url, runner = await serve(create_app(deployment))
+async def test_stopping_vedette_tells_the_pages(http, fleet, serve):
+    url, runner = await serve(create_app(fleet))
     async with http.ws_connect(f"{url}/api/live") as socket:
         await socket.receive()
         stopping = asyncio.create_task(runner.cleanup())

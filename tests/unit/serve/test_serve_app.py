@@ -62,8 +62,8 @@ async def test_host_header_keeps_rebound_names_out(http, url, host, status):
         assert answer.status == status
 
 
-async def test_name_that_it_was_told_to_listen_on_is_answered(http, deployment, serve):
-    url, _ = await serve(create_app(deployment, "Camera.example"))
+async def test_name_that_it_was_told_to_listen_on_is_answered(http, fleet, serve):
+    url, _ = await serve(create_app(fleet, "Camera.example"))
     async with http.get(f"{url}/api/status", headers={"Host": "camera.example"}) as answer:
         assert answer.status == 200
 
@@ -186,9 +186,9 @@ async def test_healthz_is_for_probes(http, url, deployment):
         assert "out of memory" in (await answer.json())["reason"]
 
 
-async def test_status_is_what_the_command_prints(http, url, deployment):
+async def test_status_is_what_the_command_prints(http, url, fleet):
     async with http.get(f"{url}/api/status") as answer:
-        assert await answer.json() == deployment.status_json()
+        assert await answer.json() == fleet.status_json()
 
 
 async def test_metrics_count_what_happened(http, url):
@@ -212,8 +212,8 @@ async def test_metrics_include_what_the_engine_counts(http, url, deployment):
         assert answer.status == 200
 
 
-async def test_a_fault_of_ours_is_a_500_without_its_traceback(http, deployment, serve, caplog):
-    app = create_app(deployment)
+async def test_a_fault_of_ours_is_a_500_without_its_traceback(http, fleet, serve, caplog):
+    app = create_app(fleet)
 
     async def broken(request: web.Request) -> web.Response:
         raise ZeroDivisionError("secret detail")

@@ -1,0 +1,82 @@
+"""`/api/models` and `/api/swap`: what is served, what could be, and the change from one to the other."""
+
+import ipaddress
+import time
+
+import msgspec
+from aiohttp import web
+
+from vedette.errors import BadInputError, ModelNotFoundError
+from vedette.serve.backend import Backend
+from vedette.serve.faults import ForbiddenError
+
+_MOST_BYTES = 8192
+
+
+class Swap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The wish to serve `model` in the place of `replace`."""
+
+    model: str
+    replace: str | None = None
+
+
+class Models:
+    """The handlers."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def list(self, request: web.Request) -> web.Response:
+        """Every model that is served or lies here."""
+        served = [
+            {"name": each.name, "state": each.status_json().get("state"), "serving": True, "sees": each.sees}
+            for each in self._backend.served
+            if each.name is not None
+        ]
+        names = {each["name"] for each in served}
+        others = [
+            {"name": name, "state": "installed", "serving": False, "sees": None}
+            for name in self._backend.installed()
+            if name not in names
+        ]
+        body = {"models": [*served, *others], "swap_allowed": self._may_swap(request)}
+        return web.json_response(body, headers={"Cache-Control": "no-store"})
+
+    async def swap(self, request: web.Request) -> web.Response:
+        """Answers once the model does. Raises VedetteError.
+
+        Whoever comes over the network may only change what is served where requests may, and only to what lies here.
+        """
+        began = time.monotonic()
+        wish = await _read(request)
+        if not self._may_swap(request):
+            raise ForbiddenError(
+                "Another machine may not change what is served.", "Allow it with `vedette up --allow-swap`."
+            )
+        if not is_here(request.remote) and wish.model not in self._backend.installed():
+            raise ModelNotFoundError(f"There is no model named {wish.model[:200]!r} here.", "See /api/models.")
+        served = await self._backend.swap(wish.model, wish.replace)
+        elapsed_ms = round((time.monotonic() - began) * 1000)
+        return web.json_response({"model": served.name, "elapsed_ms": elapsed_ms})
+
+    def _may_swap(self, request: web.Request) -> bool:
+        return self._backend.allow_swap or is_here(request.remote)
+
+
+async def _read(request: web.Request) -> Swap:
+    if (request.content_length or _MOST_BYTES + 1) > _MOST_BYTES:
+        raise BadInputError("The wish is missing or too long.", 'Send {"model": "NAME"}.')
+    try:
+        return msgspec.json.decode(await request.read(), type=Swap)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInputError(f"The wish cannot be read: {error}.", 'Send {"model": "NAME"}.') from error
+
+
+def is_here(remote: str | None) -> bool:
+    """Whether a caller's address is this machine's own."""
+    try:
+        address = ipaddress.ip_address((remote or "").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
