@@ -68,7 +68,7 @@ def try_budget(options: Any, model: str, budget_mib: int) -> tuple[dict[str, Any
     cgroup, began = Cgroup(budget_mib * MIB), time.monotonic()
     record: dict[str, Any] = {"model": model, "budget_mib": budget_mib, "missing_mib": None}
     try:
-        with rig.running(home, model, cgroup=cgroup, **rig.environment(options)) as vedette, _Looking(cgroup):
+        with rig.running(home, model, cgroup=cgroup, **rig.environment(options)) as vedette, Looking(cgroup):
             end = vedette.first(lambda event: event["event"] in ("ready", "error"), READY_S)
             record["took_s"] = round(time.monotonic() - began, 1)
             record |= _refused(end) if end and end["event"] == "error" else _served(vedette, end)
@@ -86,7 +86,7 @@ def _read_by_engine(home: Path) -> list[Path]:
     return [home / "engines", home / "models", *(python.resolve().parent.parent for python in pythons)]
 
 
-class _Looking:
+class Looking:
     """Looks at a cgroup again and again, so that it knows the most that was held."""
 
     def __init__(self, cgroup: Cgroup) -> None:

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -147,14 +148,16 @@ def engine_processes(home: Path) -> list[psutil.Process]:
 
 
 def roles(vedette: Vedette) -> dict[str, psutil.Process]:
-    """The engine's `server` and, once there is one, its `core`."""
+    """The engine's `server` and, once there is one, its `core`; nothing while no engine runs."""
     found = {}
-    for process in engine_processes(vedette.home):
-        with contextlib.suppress(psutil.Error):
-            if process.ppid() == vedette.process.pid:
-                found["server"] = process
-            elif process.name().startswith("VLLM::EngineCor"):
-                found["core"] = process
+    with contextlib.suppress(psutil.Error, OSError, ValueError):
+        with urllib.request.urlopen(f"{vedette.url}/api/status", timeout=10) as answer:
+            pid = json.load(answer)["engine_pid"]
+        if pid is not None:
+            found["server"] = psutil.Process(pid)
+            for child in found["server"].children(recursive=True):
+                if child.name().startswith("VLLM::EngineCor"):
+                    found["core"] = child
     return found
 
 
@@ -312,17 +315,18 @@ class Load:
     clients: int
     pause_s: float = 0.5
     """What a client waits when it was refused, however long it was told to: so that many requests meet each fault."""
+    think_s: float = 0.1
     replies: list[Reply] = field(default_factory=list)
+    ending: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> "Load":
-        self._ending = threading.Event()
         self._threads = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(self.clients)]
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ending.set()
+        self.ending.set()
         for thread in self._threads:
             thread.join(HANGING_S + 10)
 
@@ -338,11 +342,10 @@ class Load:
 
     def _client(self, number: int) -> None:
         rng = random.Random(number)
-        while not self._ending.is_set():
+        while not self.ending.is_set():
             reply = ask(self.port, rng.choice(self.questions), stream=number % 2 == 1)
             self.replies.append(reply)
-            if reply.outcome not in ("right", "wrong"):
-                self._ending.wait(self.pause_s)
+            self.ending.wait(self.think_s if reply.outcome in ("right", "wrong") else self.pause_s)
 
 
 def outcomes(replies: Sequence[Reply]) -> dict[str, int]:

@@ -1,0 +1,170 @@
+"""SIGKILL of vedette itself in every state and phase: does the next `up` clean and start?
+
+    python -m bench.faults.states --home HOME --scratch DIR --times 2
+
+`fetching model` and `installing engine` start without models or engines of their own and need a package index; they
+take minutes. After each kill: how long its engine outlives it, what `status` says, whether the next `up` serves and
+answers rightly, and what is left after that one was stopped.
+"""
+
+import contextlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.faults import rig
+from bench.faults.stop import left
+
+READY_S = 900.0
+OUTLIVED_S = 15.0
+_MOMENT_S = {
+    "detecting device": 0.0,
+    "choosing model": 0.0,
+    "fetching model": 20.0,
+    "installing engine": 60.0,
+    "planning": 0.0,
+    "launching engine": 8.0,
+    "loading weights": 1.0,
+    "profiling": 1.0,
+    "warming up": 0.5,
+    "ready": 5.0,
+    "failed": 3.0,
+    "draining": 1.0,
+}
+"""The latest random moment of the kill after the phase was seen."""
+_ALONE = {"fetching model": ("models",), "installing engine": ("engines", "models")}
+"""What a home must not have for a phase to take any time."""
+
+
+def main() -> None:
+    parser = rig.arguments(__doc__)
+    parser.add_argument("--times", type=int, default=2)
+    parser.add_argument("--phases", nargs="+", default=list(_MOMENT_S), choices=list(_MOMENT_S), metavar="PHASE")
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    records: list[dict[str, Any]] = []
+    engine = None
+    for phase in list(options.phases) * options.times:
+        record, found = try_phase(options, phase, rng)
+        engine = found or engine
+        records.append(record)
+        print(json.dumps(record), flush=True)
+        publish(options, engine or "no engine", records)
+
+
+def try_phase(options: Any, phase: str, rng: random.Random) -> tuple[dict[str, Any], str | None]:
+    """One kill in one phase, and what the next `up` makes of it."""
+    home = rig.make_home(options.scratch / f"states-{time.time_ns()}", options.home)
+    for name in _ALONE.get(phase, ()):
+        (home / name).unlink()
+    model = "SmolLM2-135M-Instruct" if phase == "fetching model" else "vedette-tiny"
+    shared = set(rig.SHARED_MEMORY.iterdir())
+    record: dict[str, Any] = {"phase": phase}
+    first = rig.start(home, model, **rig.environment(options))
+    try:
+        record["reached"] = _reach(first, phase)
+        time.sleep(rng.uniform(0, _MOMENT_S[phase]))
+        before = rig.engine_processes(home)
+        first.process.kill()
+        first.process.wait()
+        record |= {"at": _last(first), "engine_processes": len(before)}
+        record["outlived_s"] = _outlived(home)
+        record["status"] = rig.run_vedette(home, "status").returncode
+        second = rig.start(home, model, **rig.environment(options))
+        record |= _next(second, model)
+        engine = rig.engine_version(second)
+        rig.stop(second)
+        record["left"] = left(second, shared)
+        record["traceback"] = "Traceback" in second.said
+    finally:
+        for process in rig.engine_processes(home):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+    shutil.rmtree(home)
+    return record, engine
+
+
+def _reach(vedette: rig.Vedette, phase: str) -> bool:
+    """Brings a vedette into a phase; whether that was seen."""
+    if phase in ("ready", "failed", "draining"):
+        assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.said}"
+        if phase == "ready":
+            return True
+        if phase == "draining":
+            vedette.process.send_signal(signal.SIGTERM)
+        else:
+            rig.roles(vedette)["server"].kill()
+        return vedette.first(lambda event: event.get("state") == phase, 30) is not None
+    return vedette.first(lambda event: event.get("phase") == phase, READY_S) is not None
+
+
+def _last(vedette: rig.Vedette) -> str:
+    events = [event for event in vedette.events if event["event"] in ("status", "ready")]
+    return f"{events[-1].get('state', 'ready')} {events[-1].get('phase') or ''}".strip() if events else "–"
+
+
+def _outlived(home: Path) -> float | None:
+    """For how long engine processes live on; None if they still do after a while."""
+    began = time.monotonic()
+    while rig.engine_processes(home):
+        if time.monotonic() - began > OUTLIVED_S:
+            return None
+        time.sleep(0.1)
+    return round(time.monotonic() - began, 1)
+
+
+def _next(vedette: rig.Vedette, model: str) -> dict[str, Any]:
+    """What the next `up` came to."""
+    began = time.monotonic()
+    end = vedette.first(lambda event: event["event"] in ("ready", "error"), READY_S)
+    if end is None or end["event"] == "error":
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            vedette.process.wait(1)
+        return {"next": end["sentence"] if end else f"nothing: {vedette.said[-500:]}", "answer": "–"}
+    took_s = round(time.monotonic() - began, 1)
+    questions = rig.tiny_questions(model, 1, 7) if model == "vedette-tiny" else rig.capital_questions(model)
+    return {"next": "ready", "next_s": took_s, "answer": rig.ask(vedette.port, questions[0]).outcome}
+
+
+def publish(options: Any, engine: str, records: list[dict[str, Any]]) -> None:
+    """The report so far."""
+    good = sum(record["next"] == "ready" and record["answer"] == "right" for record in records)
+    clean = sum(not record["left"] for record in records)
+    lines = [
+        *rig.heading("vedette itself killed", engine),
+        f"{len(records)} SIGKILLs of vedette, each at a random moment of the phase named: the next `up` served and "
+        f"answered rightly after {good}, and stopping that one left nothing {clean} times. "
+        "`engine gone after` counts from the kill, with nobody's help; `status` is its exit status (3: not running).",
+        "",
+    ]
+    body = []
+    for phase in dict.fromkeys(record["phase"] for record in records):
+        these = [record for record in records if record["phase"] == phase]
+        gone = [f"{one['outlived_s']:.1f} s" if one["outlived_s"] is not None else "**not**" for one in these]
+        body.append(
+            (
+                phase,
+                len(these),
+                ", ".join(dict.fromkeys(one["at"] for one in these)),
+                ", ".join(gone),
+                ", ".join(dict.fromkeys(str(one["status"]) for one in these)),
+                ", ".join(
+                    f"{one['next']} in {one['next_s']:.0f} s" if "next_s" in one else one["next"] for one in these
+                ),
+                ", ".join(dict.fromkeys(one["answer"] for one in these)),
+                ", ".join(sorted({name.split()[0] for one in these for name in one["left"]})) or "nothing",
+            )
+        )
+    head = ("phase", "kills", "last told", "engine gone after", "status", "next `up`", "answer", "left at the end")
+    rig.publish(options, "states", [*lines, *rig.rows(head, body)], records)
+
+
+if __name__ == "__main__":
+    main()
