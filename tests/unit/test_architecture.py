@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "proposal": {"config", "instance", "device", "models", "plan", "engine", "measure"},
     "preflight": {"device"},
     "recovery": {"engine", "plan"},
+    "attach": {"config", "engine", "plan", "proposal"},
     "hosting": {"config", "device", "engine"},
     "print_command": {"config", "device", "engine", "hosting", "instance", "proposal"},
     "deploy": {
