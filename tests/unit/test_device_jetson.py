@@ -64,7 +64,6 @@ def test_orin_nano_developer_kit_with_everything_in_place(tmp_path: Path) -> Non
         page_cache_counts_as_used=True,
         power_mode="MAXN_SUPER",
         power_modes=(PowerMode(1, "25W", 918_000_000, None), PowerMode(2, "MAXN_SUPER", None, None)),
-        desktop_bytes=0,
     )
 
 

@@ -58,6 +58,15 @@ def test_neither_vedette_nor_its_engine_is_one_of_the_others(tmp_path: Path) -> 
     assert len(read_other_processes(tmp_path, None)) == 3
 
 
+def test_a_workplace_that_a_link_leads_to_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n")
+    (tmp_path / "real/engine").mkdir(parents=True)
+    (tmp_path / "home").symlink_to(tmp_path / "real")
+    run(tmp_path, 801, status("VLLM::EngineCor", 3000), cwd=tmp_path / "real/engine")
+    assert read_device(tmp_path, workplace=tmp_path / "home/engine").other_processes == ()
+
+
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     run(tmp_path, 2, "Name:\tkthreadd\nState:\tS (sleeping)\n")
     run(tmp_path, 3, "")
@@ -173,3 +182,27 @@ def test_in_a_memory_cgroup_only_those_inside_take_of_its_memory(
     (box / "cgroup.procs").write_text("701\n")
     (box / "deeper/cgroup.procs").write_text("702\n")
     assert [process.name for process in read_device(tmp_path).other_processes] == names
+
+
+SERVE = ("serve", "/models/some", "--host", "127.0.0.1", "--port", "8000")
+
+
+@pytest.mark.parametrize(
+    ("port", "names"), [("8000", []), ("9000", ["VLLM::EngineCor"])], ids=["its own", "somebody else's"]
+)
+def test_the_engine_in_vedettes_own_container_is_none_of_the_others(
+    tmp_path: Path, port: str, names: list[str]
+) -> None:
+    """The command that waits for the container runs in the workplace; the container's processes do not."""
+    workplace = tmp_path / "engine"
+    told = ("docker", "run", "--name", "vedette-1", "image", "vllm", *SERVE[:-1], port)
+    box = f"0::/system.slice/docker-{CONTAINER}.scope\n"
+    for pid, name, size, cwd, cgroup, words in (
+        (50, "docker", 30, workplace / "first", "0::/user.slice\n", told),
+        (60, "vllm", 150, Path("/workspace"), box, ("python3", "/usr/local/bin/vllm", *SERVE)),
+        (61, "VLLM::EngineCor", 900, Path("/workspace"), box, ("VLLM::EngineCore",)),
+    ):
+        run(tmp_path, pid, status(name, size), cwd=cwd)
+        (tmp_path / f"proc/{pid}/cgroup").write_text(cgroup)
+        (tmp_path / f"proc/{pid}/cmdline").write_text("\0".join(words) + "\0")
+    assert [process.name for process in read_other_processes(tmp_path, workplace)] == names

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vedette.device.facts import GpuProcess
-from vedette.device.processes import LEAST_BYTES, MOST_NAMED, printable, read_run_by, runs_in
+from vedette.device.processes import LEAST_BYTES, MOST_NAMED, printable, read_own_containers, read_run_by, runs_in
 
 _WHOLE_MACHINE = "pid:[4026531836]"
 """The first namespace of process numbers (Linux, include/linux/proc_ns.h): in any other, the driver's numbers are
@@ -45,10 +45,13 @@ def read_gpu_processes(
     living = [holding for holding in use.holdings if names[holding.pid] is not None]
     large = [each for each in living if each.pid not in (0, os.getpid()) and (each.held_bytes or 0) >= LEAST_BYTES]
     large.sort(key=lambda holding: (-(holding.held_bytes or 0), holding.pid))
+    own = read_own_containers(root, workplace)
     others = [
-        GpuProcess(names[each.pid] or "", each.pid, each.held_bytes or 0, read_run_by(root, each.pid))
+        GpuProcess(names[each.pid] or "", each.pid, each.held_bytes or 0, run_by)
         for each in large
         if not runs_in(workplace, root, each.pid)
+        for run_by in [read_run_by(root, each.pid)]
+        if run_by not in own
     ]
     return tuple(others[:MOST_NAMED]), _stale_bytes(use, living)
 

@@ -12,12 +12,16 @@ from vedette.device.facts import OtherProcess
 LEAST_BYTES = 200 * 1024**2
 """What holds less is not worth naming."""
 MOST_NAMED = 3
+_INTERPRETER_WORDS = 3
+"""`python3 /usr/local/bin/vllm serve` where `vllm serve` was told."""
 DISPLAY_SERVERS = {"Xorg", "Xwayland", "gnome-shell", "weston", "lxqt-session", "xfce4-session"}
 _DESKTOP = re.compile(
     r"gnome-|gdm|gsd-|goa-|gvfs|ibus-|evolution-|tracker-|nautilus|xdg-|mutter|update-notifier|snap-store|lxqt-|xfce4-|"
     r"xfwm4|xfdesktop"
 )
 """How the names begin of what comes and goes with a graphical session."""
+_FIELDS = re.compile(r"^(Name|VmRSS|RssAnon|RssShmem):(.*)$", re.MULTILINE)
+"""A name may hold any end of line but the one that ends lines here."""
 _CONTAINER = re.compile(r"(docker|libpod)[-/]([0-9a-f]{64})\b")
 _SERVICE = re.compile(r"/system\.slice/(?:\S+/)?([\w.@:\\-]+\.service)$")
 
@@ -40,22 +44,22 @@ def read_processes(root: Path, workplace: Path | None, within: Collection[int] |
     within: the processes that take of the same memory, where not all do.
     A process that cannot be read is left out: it has just ended, or is hidden from this user.
     """
-    try:
-        pids = [int(entry.name) for entry in (root / "proc").iterdir() if entry.name.isdecimal()]
-    except OSError:
-        return Processes((), None)
+    pids = _read_pids(root)
     found = [process for pid in pids if pid != os.getpid() for process in [_read_process(root, pid)] if process]
     desktop = [process for process in found if belongs_to_desktop(process.name)]
     runs = any(process.name in DISPLAY_SERVERS for process in desktop)
+    own = read_own_containers(root, workplace)
     large = [process for process in found if process.resident_bytes >= LEAST_BYTES]
     large.sort(key=lambda process: (-process.resident_bytes, process.pid))
     others = (
-        replace(process, run_by=read_run_by(root, process.pid))
+        replace(process, run_by=run_by)
         for process in large
         if (within is None or process.pid in within) and not runs_in(workplace, root, process.pid)
+        for run_by in [read_run_by(root, process.pid)]
+        if run_by not in own
     )
     held_bytes = sum(process.resident_bytes for process in desktop) if runs else 0
-    return Processes(tuple(islice(others, MOST_NAMED)), held_bytes)
+    return Processes(tuple(islice(others, MOST_NAMED)), held_bytes if pids else None)
 
 
 def belongs_to_desktop(name: str) -> bool:
@@ -65,13 +69,10 @@ def belongs_to_desktop(name: str) -> bool:
 
 def parse_process(pid: int, status: str) -> OtherProcess | None:
     """The process of a /proc/PID/status, whose kB are KiB; None for the kernel's own threads, which hold none."""
-    fields: dict[str, str] = {}
-    for line in status.split("\n"):  # a name may hold any other end of line
-        key, _, value = line.partition(":")
-        fields.setdefault(key, value.strip())
+    fields = dict(_FIELDS.findall(status))
     # Before Linux 4.5 the mapped files cannot be told apart.
     parts = ("RssAnon", "RssShmem") if "RssAnon" in fields else ("VmRSS",)
-    sizes = [fields.get(part, "").removesuffix(" kB") for part in parts]
+    sizes = [fields.get(part, "").strip().removesuffix(" kB") for part in parts]
     if not all(size.isdecimal() for size in sizes):
         return None
     return OtherProcess(printable(fields.get("Name", "")), pid, sum(map(int, sizes)) * 1024)
@@ -100,10 +101,43 @@ def parse_run_by(cgroups: str) -> str | None:
     return next((service[1] for service in services if service is not None), None)
 
 
-def runs_in(workplace: Path | None, root: Path, pid: int) -> bool:
-    """Whether a process runs in vedette's workplace or below."""
+def read_own_containers(root: Path, workplace: Path | None) -> frozenset[str]:
+    """The containers that were started from vedette's workplace, as `OtherProcess.run_by` names them.
+
+    Nothing in /proc says who started a container; but its first process runs what the command in the workplace,
+    which waits for it, was told to run in it: all words but the first few, an interpreter's, are the same.
+    """
+    pids = _read_pids(root)
+    told = [words for pid in pids if runs_in(workplace, root, pid) for words in [_read_command(root, pid)]]
+    if not told:
+        return frozenset()
+    inside = ((pid, run_by) for pid in pids for run_by in [read_run_by(root, pid)] if run_by and " " in run_by)
+    return frozenset(run_by for pid, run_by in inside if _ends_alike(_read_command(root, pid), told))
+
+
+def _ends_alike(command: list[str], others: list[list[str]]) -> bool:
+    last = command[_INTERPRETER_WORDS:]
+    return bool(last) and any(other[-len(last) :] == last for other in others)
+
+
+def _read_command(root: Path, pid: int) -> list[str]:
     try:
-        return workplace is not None and (root / f"proc/{pid}/cwd").readlink().is_relative_to(workplace.resolve())
+        return (root / f"proc/{pid}/cmdline").read_text(errors="replace").removesuffix("\0").split("\0")
+    except OSError:
+        return []
+
+
+def _read_pids(root: Path) -> list[int]:
+    try:
+        return [int(entry.name) for entry in (root / "proc").iterdir() if entry.name.isdecimal()]
+    except OSError:
+        return []
+
+
+def runs_in(workplace: Path | None, root: Path, pid: int) -> bool:
+    """Whether a process runs in vedette's workplace, as the kernel names it, or below."""
+    try:
+        return workplace is not None and (root / f"proc/{pid}/cwd").readlink().is_relative_to(workplace)
     except OSError:  # another user's, and so none that vedette started
         return False
 

@@ -26,6 +26,7 @@ def read_device(
     cache: as `storage`, for what engines keep between starts.
     Raises DeviceError where not even the memory can be read.
     """
+    workplace = workplace.resolve() if workplace else None
     machine_ram, swap = read_machine_memory(root)
     cgroups = read_memory_cgroups(root)
     ram = limited_ram(machine_ram, cgroups)
