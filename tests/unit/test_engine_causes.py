@@ -20,8 +20,8 @@ CORRUPT = [
     "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
 ]
 RETURNED = [
-    "AssertionError: Error in memory profiling. Initial free memory 10.0 GiB, current free memory 11.0 GiB. This happens "
-    "when other processes sharing the same container release GPU memory while vLLM is profiling during initialization.",
+    "AssertionError: Error in memory profiling. Initial free memory 10.0 GiB, current free memory 11.0 GiB. This "
+    "happens when other processes sharing the same container release GPU memory while vLLM is profiling.",
     "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}",
 ]
 UNKNOWN = [

@@ -24,8 +24,9 @@ planned (docs/notes/plan.md)."""
 OUT_OF_MEMORY_MARGIN_BYTES = 128 * MIB
 OUT_OF_MEMORY_MARGIN = 0.05
 """By how much a plan stays below one whose engine ran out of memory: the larger of the two."""
-MOST_STEPS = 4
-"""So many such steps at once at most, however often it died in a row."""
+STEPS = (1, 1, 1, 2, 3)
+"""So many such steps after the first death in a row, the second, …: the last for all further ones. Small ones first,
+which lose least; larger ones where that does not help, since every step costs a start."""
 _MOST_DOUBLINGS = 10
 
 
@@ -231,9 +232,12 @@ def affordable_bytes(available_bytes: int, calibration: Calibration | None) -> i
     return available_bytes if lesson is None or not lesson.holds else lesson.affordable_bytes(available_bytes)
 
 
-def smaller_budget_bytes(killed_bytes: int, steps: int = 1) -> int:
-    """What to plan for after an engine ran out of memory whose plan was of `killed_bytes`: so many steps less."""
-    return max(0, killed_bytes - step_bytes(killed_bytes) * min(steps, MOST_STEPS))
+def smaller_budget_bytes(killed_bytes: int, deaths: int = 1) -> int:
+    """What to plan for after an engine ran out of memory whose plan was of `killed_bytes`.
+
+    deaths: in a row, that one included.
+    """
+    return max(0, killed_bytes - step_bytes(killed_bytes) * STEPS[min(deaths, len(STEPS)) - 1])
 
 
 def step_bytes(planned_bytes: int) -> int:
