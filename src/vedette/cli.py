@@ -21,7 +21,7 @@ from vedette.options import json_flag, named_models, serve_options, wish_options
 from vedette.plan_command import plan
 from vedette.service_command import service
 from vedette.swap_command import swap
-from vedette.terminal import Screen, describe_device, describe_processes, make_screen
+from vedette.terminal import Screen, describe_facts, make_screen
 
 
 def main() -> None:
@@ -212,7 +212,7 @@ def device(as_json: bool) -> None:
     from vedette.proposal import device_json, read_machine
 
     facts = device_json(read_machine(read_home()))
-    click.echo(json.dumps(facts) if as_json else _describe_facts(facts))
+    click.echo(json.dumps(facts) if as_json else describe_facts(facts))
 
 
 def _describe_status(found: Mapping[str, Any]) -> str:
@@ -222,14 +222,6 @@ def _describe_status(found: Mapping[str, Any]) -> str:
     rows = {"model": "model", "page": "page_url", "API": "api_url", "engine": "engine_pid"}
     lines += [f"  {name:<7}{found[key]}" for name, key in rows.items() if found[key]]
     return "\n".join(lines)
-
-
-def _describe_facts(facts: dict[str, Any]) -> str:
-    unknown = click.style("unknown", dim=True)
-    width = max(map(len, facts))
-    told = facts | {"other_processes": describe_processes(facts["other_processes"])}
-    rows = (f"  {name:<{width}}  {unknown if value is None else value}" for name, value in told.items())
-    return "\n".join([describe_device(facts), *rows])
 
 
 def _detach(home: Home, as_json: bool) -> None:

@@ -124,7 +124,7 @@ def propose_packed(
 
 def read_machine(home: Home) -> Device:
     """This machine, its disk where the home keeps models, and who else than its engine holds memory."""
-    return read_device(storage=home.data, workplace=workplace(home))
+    return read_device(storage=home.data, workplace=workplace(home), cache=home.cache)
 
 
 def _device(home: Home, name: str | None) -> Device:
