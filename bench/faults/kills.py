@@ -24,7 +24,6 @@ import psutil
 from bench.faults import rig
 
 READY_S = 300.0
-SPREAD_S = 60.0
 STEADY_S = 12.0
 """vedette calls it steady after 10."""
 MOST_IN_A_ROW = 5
@@ -53,6 +52,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--clients", type=int, default=4, help="of each vedette")
+    parser.add_argument("--spread", type=float, default=60.0, help="seconds; twice what a start takes is about right")
     parser.add_argument("--seconds", type=float, default=36_000, help="after which it ends with what it has")
     options = parser.parse_args()
     began = time.monotonic()
@@ -91,7 +91,7 @@ def _kill_again_and_again(run: Run, vedette: rig.Vedette, load: rig.Load, rng: r
     """Until there are enough kills, or vedette has ended. The last kill's service is waited for."""
     in_a_row, kill = 0, None
     while run.goes_on() and vedette.process.poll() is None:
-        if not _wait_for_moment(vedette, kill, rng, in_a_row):
+        if not _wait_for_moment(vedette, kill, rng.uniform(0, run.options.spread), in_a_row):
             break
         victims = rig.roles(vedette)
         ready = _ready_since(vedette, kill)
@@ -128,9 +128,8 @@ def _ready_since(vedette: rig.Vedette, kill: dict[str, Any] | None) -> dict[str,
     return ready[-1] if ready else None
 
 
-def _wait_for_moment(vedette: rig.Vedette, kill: dict[str, Any] | None, rng: random.Random, in_a_row: int) -> bool:
+def _wait_for_moment(vedette: rig.Vedette, kill: dict[str, Any] | None, delay_s: float, in_a_row: int) -> bool:
     """Waits until the next kill is due; False if vedette ended meanwhile, or never started again."""
-    delay_s = rng.uniform(0, SPREAD_S)
     if kill is None:
         time.sleep(delay_s)
         return vedette.process.poll() is None
@@ -181,7 +180,7 @@ def publish(run: Run, leaked: list[str], minutes: float) -> None:
     lines = [
         *rig.heading("Kills of the engine under load", run.engine or "no engine"),
         f"{len(kills)} SIGKILLs by {options.parallel} vedettes at once with {options.clients} clients each, in "
-        f"{minutes:.0f} minutes. Moments are drawn evenly from the first {SPREAD_S:.0f} s after the engine was last "
+        f"{minutes:.0f} minutes. Moments are drawn evenly from the first {options.spread:.0f} s after the engine was last "
         f"started; after {MOST_IN_A_ROW} in a row without {STEADY_S:.0f} s of service the next one waits for that.",
         "",
         *rig.rows(

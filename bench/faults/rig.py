@@ -231,8 +231,8 @@ class Reply:
     took_s: float
     stream: bool
     outcome: str
-    """right, wrong, refused (try again later, with Retry-After), broken off (a stream that ended with an error event),
-    cut (ended without a word), hanging, or a status."""
+    """right, wrong, refused (try again later, with Retry-After), not served (404), broken off (a stream that ended with
+    an error event), cut (ended without a word), hanging, or a status."""
     detail: str = ""
 
 
@@ -277,7 +277,8 @@ def ask(port: int, question: Question, stream: bool = False, limit_s: float = HA
 def _read(response: http.client.HTTPResponse, question: Question, until: float) -> tuple[str, str]:
     if response.status != 200:
         detail, later = response.read().decode(errors="replace")[:300], response.getheader("Retry-After")
-        return ("refused" if later else f"status {response.status}"), f"{response.status} {later}: {detail}"
+        outcome = "refused" if later else "not served" if response.status == 404 else f"status {response.status}"
+        return outcome, f"{response.status} {later}: {detail}"
     if not (response.getheader("Content-Type") or "").startswith("text/event-stream"):
         found = json.loads(response.read())
         return _mark(question, found["model"], found["choices"][0]["message"]["content"] or "")

@@ -39,6 +39,7 @@ sys.stdin.read()
 
 def main() -> None:
     parser = rig.arguments(__doc__)
+    parser.add_argument("--rest", type=float, default=0, help="seconds of quiet between ready and the first request")
     parser.add_argument("trials", nargs="+", metavar="MODEL:BUDGET:LEFT,…")
     options = parser.parse_args()
     records: list[dict[str, Any]] = []
@@ -61,6 +62,7 @@ def shrink(options: Any, model: str, budget_mib: int, left_mib: int) -> tuple[di
             if vedette.ready(READY_S) is None:
                 raise SystemExit(f"{model} does not serve in {budget_mib} MiB: {vedette.events[-1:]} {vedette.said}")
             record["before"] = _plan(vedette)
+            time.sleep(options.rest)
             with _pressed(vedette):
                 with _hog(cgroup, (budget_mib - left_mib) * MIB) as began:
                     record |= _seen(vedette, began)

@@ -1,0 +1,171 @@
+"""Hot swaps under load between two models: is every answer the named model's own, and no request lost?
+
+    python -m bench.faults.swaps --home HOME --scratch DIR --swaps 40 --by-request 10
+
+Clients ask both models all the time what only that one answers rightly: vedette-tiny about drawn scenes, the other one
+about the world. First the command `vedette swap` changes what is served; the model that is not may then only be
+answered by 404, or waited for. Then, with `--allow-swap`, requests themselves do: all clients turn to the other model.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.faults import rig
+
+READY_S = 300.0
+TINY = "vedette-tiny"
+LEAST_S, MOST_S = 3.0, 8.0
+"""How long a model serves between two swaps."""
+
+
+@dataclass
+class Run:
+    """What is seen."""
+
+    options: argparse.Namespace
+    until: float
+    swaps: list[dict[str, Any]] = field(default_factory=list)
+    replies: list[rig.Reply] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    engine: str = "no engine"
+    began: float = field(default_factory=time.monotonic)
+
+
+def main() -> None:
+    parser = rig.arguments(__doc__)
+    parser.add_argument("--other", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="the model beside vedette-tiny")
+    parser.add_argument("--swaps", type=int, default=40, help="by command")
+    parser.add_argument("--by-request", type=int, default=10, help="swaps by requests that name the other model")
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=36_000, help="after which it ends with what it has")
+    options = parser.parse_args()
+    run = Run(options, time.monotonic() + options.seconds - 60)
+    for how, count in (("command", options.swaps), ("request", options.by_request)):
+        if count:
+            swap_often(run, how, count)
+    publish(run)
+
+
+def swap_often(run: Run, how: str, count: int) -> None:
+    """One vedette that changes its model again and again, from vedette-tiny and back."""
+    rng = random.Random(run.options.seed)
+    shared = set(rig.SHARED_MEMORY.iterdir())
+    home = rig.make_home(run.options.scratch / f"swaps-{how}-{time.time_ns()}", run.options.home)
+    allow = ["--allow-swap"] if how == "request" else []
+    with rig.running(home, TINY, *allow, **rig.environment(run.options)) as vedette:
+        assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.said}"
+        run.engine = rig.engine_version(vedette) or run.engine
+        questions = _questions(run, vedette)
+        names = [TINY, run.options.other]
+        asked = questions[TINY] if how == "request" else [*questions[TINY], *questions[run.options.other]]
+        with rig.Load(vedette.port, asked, run.options.clients) as load:
+            for number in range(1, count + 1):
+                if time.monotonic() > run.until:
+                    break
+                time.sleep(rng.uniform(LEAST_S, MOST_S))
+                name = names[number % 2]
+                if how == "request":
+                    load.questions = questions[name]
+                run.swaps.append({"number": number, "how": how, "to": name} | _swap(vedette, load, how, name))
+                print(json.dumps(run.swaps[-1]), flush=True)
+                publish(run)
+            time.sleep(LEAST_S)
+        run.replies += load.replies
+    run.left += [process.name() for process in rig.engine_processes(home)] + rig.files_left(home)
+    run.left += [path.name for path in rig.unused_shared_memory(shared)]
+    shutil.rmtree(home)
+
+
+def _questions(run: Run, vedette: rig.Vedette) -> dict[str, list[rig.Question]]:
+    """For each model the questions that it answers rightly undisturbed. Two swaps, which are not counted."""
+    found = {TINY: rig.answerable(vedette.port, rig.tiny_questions(TINY, run.options.seed, 28))}
+    other = run.options.other
+    assert rig.run_vedette(vedette.home, "swap", other, within_s=READY_S).returncode == 0, vedette.said
+    found[other] = rig.answerable(vedette.port, rig.capital_questions(other))
+    assert rig.run_vedette(vedette.home, "swap", TINY, within_s=READY_S).returncode == 0, vedette.said
+    assert all(found.values()), found
+    return found
+
+
+def _swap(vedette: rig.Vedette, load: rig.Load, how: str, name: str) -> dict[str, Any]:
+    """One swap, by command or by the load itself: how long it took, and what is held after it."""
+    began, said = time.monotonic(), ""
+    if how == "command":
+        ended = rig.run_vedette(vedette.home, "swap", name, "--json", within_s=READY_S)
+        said = "" if ended.returncode == 0 else ended.stdout + ended.stderr
+    swapped_s = time.monotonic() - began
+    until = began + READY_S
+    first = None
+    while first is None and time.monotonic() < until:
+        new = [one for one in list(load.replies) if one.model == name and one.outcome == "right"]
+        first = next((one for one in new if one.at + one.took_s > began), None)
+        time.sleep(0.1)
+    own, engine = rig.held_bytes(vedette)
+    return {
+        "swapped_s": round(swapped_s, 1) if how == "command" else None,
+        "answer_s": round(first.at + first.took_s - began, 1) if first else None,
+        "error": said,
+        "vedette_mib": own // rig.MIB,
+        "engine_mib": engine // rig.MIB,
+        "processes": len(rig.engine_processes(vedette.home)),
+        "orphans": rig.orphans(vedette),
+    }
+
+
+def publish(run: Run) -> None:
+    """The report so far."""
+    counts = rig.outcomes(run.replies)
+    good = sum(not swap["error"] and swap["answer_s"] is not None for swap in run.swaps)
+    lost = sum(count for outcome, count in counts.items() if outcome not in ("right", "refused", "not served"))
+    lines = [
+        *rig.heading("Hot swaps under load", run.engine),
+        f"{len(run.swaps)} swaps between {TINY} and {run.options.other}, {run.options.clients} clients, "
+        f"{(time.monotonic() - run.began) / 60:.0f} minutes: {good} came to an answer of the new model. A right answer "
+        "names the model that was asked for and says what only that one knows.",
+        "",
+        *rig.rows(
+            ("", ""),
+            [
+                ("requests", sum(counts.values())),
+                *((f"… {outcome}", count) for outcome, count in counts.items()),
+                ("lost or wrong", lost),
+                ("longest request", f"{max((reply.took_s for reply in run.replies), default=0):.1f} s"),
+                ("orphans", sum(len(swap["orphans"]) for swap in run.swaps)),
+                ("left at the end", ", ".join(run.left) or "nothing"),
+            ],
+        ),
+        "",
+        "Memory is proportional (PSS), in MiB, at the first and at the last swap to that model, and the most.",
+        "",
+        *rig.rows(
+            ("by", "to", "swaps", "until the new one answered", "vedette", "its engine", "processes"), _rows(run)
+        ),
+    ]
+    odd = [rig.as_json(reply) for reply in run.replies if reply.outcome not in ("right", "refused", "not served")]
+    rig.publish(run.options, "swaps", lines, [*run.swaps, *odd])
+
+
+def _rows(run: Run) -> list[tuple[object, ...]]:
+    found = []
+    for how in ("command", "request"):
+        for name in (TINY, run.options.other):
+            these = [swap for swap in run.swaps if (swap["how"], swap["to"]) == (how, name)]
+            if these:
+                taken = [swap["answer_s"] for swap in these if swap["answer_s"] is not None]
+                sizes = [_first_last_most(these, key) for key in ("vedette_mib", "engine_mib", "processes")]
+                found.append((how, name, len(these), rig.spread(taken), *sizes))
+    return found
+
+
+def _first_last_most(swaps: list[dict[str, Any]], key: str) -> str:
+    values = [swap[key] for swap in swaps]
+    return f"{values[0]:,}, {values[-1]:,}, {max(values):,}"
+
+
+if __name__ == "__main__":
+    main()
