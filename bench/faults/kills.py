@@ -181,7 +181,7 @@ def publish(run: Run, leaked: list[str], minutes: float) -> None:
         *rig.heading("Kills of the engine under load", run.engine or "no engine"),
         f"{len(kills)} SIGKILLs by {options.parallel} vedettes at once with {options.clients} clients each, in "
         f"{minutes:.0f} minutes. Moments are drawn evenly from the first {options.spread:.0f} s after the engine last "
-        f"began to start; after {MOST_IN_A_ROW} in a row without {STEADY_S:.0f} s of service the next one waits for that.",
+        f"began to start; after {MOST_IN_A_ROW} in a row without {STEADY_S:.0f} s of service the next waits for it.",
         "",
         *rig.rows(
             ("", ""),
