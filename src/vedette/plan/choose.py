@@ -54,3 +54,22 @@ def choose_model(
         f"{gib(closest.shortfall_bytes)} more.",
         f"{free_memory(closest)}, or ask for less (`--context`, `--concurrency`).",
     )
+
+
+def choose_smaller(
+    device: Device,
+    smaller: Sequence[tuple[Source, Model]],
+    wish: Wish,
+    engine: EngineTraits = USUAL_ENGINE,
+) -> tuple[Source, Model] | None:
+    """The first of `smaller` (those that are here before those to be fetched, the better before the worse) that fits
+    and grants what was wished for as far as any plan may; None if none does: what it stands in for is to be waited for.
+    """
+    for source, model in smaller:
+        try:
+            plan = make_plan(device, model, wish, engine=engine)
+        except BadInputError:  # pictures of a model that takes none
+            continue
+        if plan.fits:
+            return source, model
+    return None
