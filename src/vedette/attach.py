@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,7 +121,7 @@ class Attachment:
         }
         return {**own, "models": [own]}
 
-    async def watch(self) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
         async with contextlib.aclosing(self.life.watch()) as statuses:
             async for _ in statuses:
                 yield self.status_json()
@@ -134,6 +134,8 @@ class Attachment:
         Raises VedetteError when there is nothing to attach to in the first place.
         """
         try:
+            self.life.enter(State.PREPARING, Phase.CHOOSING)
+            await self._look()
             await self._attach()
             while True:
                 await self._come_back(await self._until_gone())
@@ -144,13 +146,17 @@ class Attachment:
             await self._server.close()
             self.life.enter(State.STOPPED)
 
-    async def _attach(self) -> None:
-        self.life.enter(State.PREPARING, Phase.DETECTING)
-        self._offered = await self._server.read_models()
+    async def _look(self) -> None:
+        """Sees what the server has, once it has loaded. Raises VedetteError where the wanted model is not there."""
         while await self._server.is_loading():
             self.life.progress(Phase.LOADING)
             await asyncio.sleep(_LOADING_S)
-        self.life.progress(Phase.CHOOSING)
+        self._offered = await self._server.read_models()
+        if self._wanted is not None:
+            self._find(self._wanted)
+
+    async def _attach(self) -> None:
+        self.life.enter(State.PREPARING, Phase.CHOOSING)
         name, facts = await self._choose()
         self.life.enter(State.STARTING, Phase.WARMING)
         await self._use(await self._ask(name, facts))
@@ -170,12 +176,16 @@ class Attachment:
                 )
 
     async def _come_back(self, error: VedetteError) -> None:
+        """Returns once it serves again; how it fails is told once, however often it is tried."""
         pause_s = _LOADING_S
         while True:
-            self.life.enter(State.FAILED, cause=Cause(error.code, error.sentence, error.hint))
+            cause = Cause(error.code, error.sentence, error.hint)
+            if self.life.status.cause != cause:
+                self.life.enter(State.FAILED, cause=cause)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             try:
+                await self._look()
                 await self._attach()
             except VedetteError as again:
                 error = again

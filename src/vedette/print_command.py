@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from vedette.config import Home, Settings
 from vedette.device.catalogue import device_named
+from vedette.device.facts import Family
 from vedette.engine.flags import Target, serve_environment
 from vedette.hosting import host_for
 from vedette.instance import slot
@@ -27,7 +28,7 @@ def engine_command(settings: Settings, home: Home, device_name: str | None, as_j
     proposal = propose(settings, home, device_name, host.version)
     if not proposal.plan.fits:
         raise does_not_fit(proposal.plan)
-    target = Target(proposal.source.path, proposal.source.name, _PORT, host.kind == "environment")
+    target = Target(proposal.source.path, proposal.source.name, _PORT, device.family is Family.CPU)
     argv = host.arguments(proposal.plan, target)
     # A container's variables are among its arguments.
     variables = {} if host.kind == "container" else serve_environment(home.cache, proposal.plan.settings, host.version)

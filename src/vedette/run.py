@@ -13,11 +13,13 @@ import aiohttp
 from aiohttp import web
 
 from vedette import instance
+from vedette.attach import Attachment
 from vedette.config import Home, Settings
 from vedette.deploy import Deployment
 from vedette.engine.state import State
 from vedette.errors import PortInUseError, VedetteError
 from vedette.fleet import Fleet
+from vedette.hosting import is_address
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Plan
 from vedette.serve.app import create_app
@@ -38,10 +40,14 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
     listener = _listen(settings.host, settings.port)
     url = page_url(settings.host, settings.port)
     with contextlib.closing(listener), instance.hold(home, url):
-        fleet = Fleet(settings, home, url, screen.show)
-        async with _serving(create_app(fleet, settings.host, settings.wait_s), listener):
+        models: Fleet | Attachment
+        if is_address(settings.engine):
+            models = Attachment(settings, url, screen.show)
+        else:
+            models = Fleet(settings, home, url, screen.show)
+        async with _serving(create_app(models, settings.host, settings.wait_s), listener):
             screen.show({"event": "listening", "page_url": f"{url}/"})
-            await _until_told(fleet.run(), _show(fleet.served, screen, began, serving=True), told)
+            await _until_told(models.run(), _show(models.served, screen, began, serving=True), told)
     screen.show({"event": "stopped"})
 
 
@@ -88,11 +94,11 @@ async def _until_told(work: Coroutine[Any, Any, _T], show: Coroutine[Any, Any, N
     return None if running.cancelled() else running.result()
 
 
-async def _show(deployments: Sequence[Deployment], screen: Screen, began: float, serving: bool) -> None:
+async def _show(deployments: Sequence[Deployment | Attachment], screen: Screen, began: float, serving: bool) -> None:
     """Shows how all come up, and what becomes of each later; `began`: when the first start did."""
     down = set(deployments)
 
-    async def follow(deployment: Deployment) -> None:
+    async def follow(deployment: Deployment | Attachment) -> None:
         since = began
         async for status in deployment.life.watch():
             if status.state is not State.READY and deployment not in down:

@@ -57,8 +57,8 @@ class Server:
     async def document(self, request: web.Request) -> web.StreamResponse:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"message": "Unauthorized"}}, status=401)
-        if request.path == "/health" and self.loading:
-            self.loading -= 1
+        if self.loading:
+            self.loading -= request.path == "/health"
             return web.json_response({"error": {"code": 503, "message": "Loading model"}}, status=503)
         found = self.documents.get(request.path)
         if callable(found):
@@ -182,9 +182,16 @@ async def test_llama_cpp_is_waited_for_while_it_loads() -> None:
         await run.until(State.READY)
         context = run.attachment.context
         assert context is not None
-        assert (context.max_model_len, context.concurrency, context.image_max_pixels) == (1024, 2, None)
-        assert run.attachment.thinks
-        assert len(server.bodies) == 1  # its documents say what it sees
+        assert (context.max_model_len, context.concurrency, context.visual_tokens) == (1024, 2, 196)
+        assert (run.attachment.sees, run.attachment.thinks) == (True, True)
+
+
+async def test_a_server_that_says_it_sees_nothing_is_sent_no_picture() -> None:
+    documents = {"/v1/models": LLAMA_MODELS, "/props": {**LLAMA_PROPS, "modalities": {"vision": False}}}
+    async with running(Server(documents)) as server, attached(server) as run:
+        await run.until(State.READY)
+        assert not run.attachment.sees
+        assert len(server.bodies) == 1
 
 
 def ollama(**more: Any) -> Server:

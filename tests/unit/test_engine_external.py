@@ -33,26 +33,33 @@ VLLM_MODELS = {
         }
     ],
 }
+# As its build 1-0c1e570 answered for a model without a projector, but for the model's picture and thinking template.
 LLAMA_MODELS = {
+    "models": [{"name": "smollm2", "model": "smollm2", "capabilities": ["completion"], "parameters": ""}],
     "object": "list",
     "data": [
         {
-            "id": "../models/Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf",
+            "id": "smollm2",
+            "aliases": ["smollm2"],
             "object": "model",
-            "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
-            "created": 1735142223,
+            "created": 1795338659,
             "owned_by": "llamacpp",
-            "meta": {"vocab_type": 2, "n_vocab": 128256, "n_ctx_train": 131072, "size": 4912898304},
+            "meta": {"n_vocab": 49152, "n_ctx": 1024, "n_ctx_train": 8192, "size": 96576768, "ftype": "Q4_1"},
         }
     ],
 }
 LLAMA_PROPS = {
-    "default_generation_settings": {"id": 0, "n_ctx": 1024, "is_processing": False, "params": {"n_predict": -1}},
+    "default_generation_settings": {"params": {"n_predict": -1, "temperature": 0.8}, "n_ctx": 1024},
     "total_slots": 2,
-    "model_path": "../models/Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf",
+    "model_alias": "smollm2",
+    "modalities": {"vision": True, "video": False, "audio": False},
     "chat_template": "{% if enable_thinking %}<think>{% endif %}",
-    "modalities": {"vision": True, "audio": False},
-    "build_info": "b8681",
+    "build_info": "b1-0c1e570",
+    "is_sleeping": False,
+}
+# As its README has the list of a newer build.
+LLAMA_MODELS_NEWER = {
+    "data": [{"id": "a.gguf", "architecture": {"input_modalities": ["text", "image"], "output_modalities": ["text"]}}]
 }
 OLLAMA_MODELS = {
     "object": "list",
@@ -77,7 +84,8 @@ def test_vllm_says_its_context() -> None:
 
 
 def test_llama_cpp_says_the_context_of_one_of_its_slots_and_whether_it_sees() -> None:
-    assert parse_models(LLAMA_MODELS) == {"../models/Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf": Facts(sees=False)}
+    assert parse_models(LLAMA_MODELS) == {"smollm2": Facts()}
+    assert parse_models(LLAMA_MODELS_NEWER) == {"a.gguf": Facts(sees=True)}
     assert parse_props(LLAMA_PROPS) == Facts(max_model_len=1024, sees=True, thinks=True, concurrency=2)
 
 
