@@ -82,11 +82,12 @@ async def _watch(url: str, screen: Screen) -> None:
     """Shows a person how far it is, as often as it changes."""
     if not isinstance(screen, PersonScreen):
         return
-    began = time.monotonic()
+    began, last = time.monotonic(), None
     while True:
         found = await ask_status(url)
         changing = next((each for each in (found or {}).get("models", ()) if each["coming"]), None)
-        if changing is not None:
+        if changing is not None and (now := {**changing, "plan": None}) != last:
+            last = now
             elapsed_ms = round((time.monotonic() - began) * 1000)
             screen.show({"event": "status", **changing, "elapsed_ms": elapsed_ms})
         await asyncio.sleep(_LOOK_EVERY_S)

@@ -1,10 +1,12 @@
 """A stand-in for vLLM that shows on command what the real one cannot be made to show.
 
 fake_engine.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line,
-                              stuck (answers one request and no more), mute (never ready)
+                              stuck (answers one request and no more), mute (never ready),
+                              name=NAME (as vLLM, serves that model only and says so), lazy (thinks for a second)
 """
 
 import http.server
+import json
 import os
 import signal
 import subprocess
@@ -29,14 +31,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._answer(page.encode() if self.path == "/metrics" else b"", "text/plain")
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         Handler.requests += "stuck" in sys.argv
         if Handler.requests > 1:
             time.sleep(600)
-        self._answer(CHUNKS, "text/event-stream")
+        name = next((word.removeprefix("name=") for word in sys.argv if word.startswith("name=")), None)
+        if name is not None and request.get("model", name) != name:
+            self._answer(json.dumps({"error": {"message": "no such model"}}).encode(), "application/json", 404)
+            return
+        if "lazy" in sys.argv:
+            time.sleep(1)
+        self._answer(CHUNKS.replace(b"a scene", (name or "a scene").encode()), "text/event-stream")
 
-    def _answer(self, body: bytes, kind: str) -> None:
-        self.send_response(200)
+    def _answer(self, body: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -1,0 +1,227 @@
+"""Several models, and changes between them: whole deployments whose engines are real processes that stand in for vLLM."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.unit.test_container import HELP
+from tests.unit.test_engine_adopted import environment_with
+from vedette.config import Home, read_settings
+from vedette.engine.process import find_processes
+from vedette.engine.state import State
+from vedette.errors import DoesNotFitError, EngineFailedError, ModelNotFoundError, SwapFailedError
+from vedette.fleet import Fleet
+from vedette.instance import workplace
+from vedette.models.store import packaged_path
+from vedette.serve.app import create_app
+
+MAIN = """
+import runpy, sys
+from pathlib import Path
+words = sys.argv[1:]
+if "--help=all" in words:
+    print({help!r})
+    sys.exit()
+name = words[words.index("--served-model-name") + 1]
+modes = Path({modes!r}, name.replace("/", "--"))
+sys.argv = [{fake!r}, words[words.index("--port") + 1], "name=" + name]
+sys.argv += modes.read_text().split() if modes.exists() else []
+runpy.run_path({fake!r}, run_name="__main__")
+"""
+
+
+@dataclass
+class Rig:
+    """A fleet that serves, and what its test may change."""
+
+    fleet: Fleet
+    url: str
+    http: aiohttp.ClientSession
+    running: "asyncio.Task[None]"
+    told: list[Mapping[str, Any]]
+    modes: Path
+    home: Home
+
+    async def ask(self, model: str | None = None) -> tuple[int, str]:
+        body: dict[str, Any] = {"messages": [], "stream": True} | ({"model": model} if model else {})
+        async with self.http.post(f"{self.url}/v1/chat/completions", json=body) as answer:
+            return answer.status, await answer.text()
+
+    async def until(self, wanted: Callable[[], bool]) -> None:
+        async with contextlib.aclosing(self.fleet.watch()) as changes:
+            async for _ in changes:
+                if wanted():
+                    return
+
+    def is_ready(self) -> bool:
+        return all(each.client is not None for each in self.fleet.served)
+
+    def misbehave(self, model: str, *modes: str) -> None:
+        (self.modes / model.replace("/", "--")).write_text(" ".join(modes))
+
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[Rig]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Brings a fleet up; vedette/copy and vedette/other are like vedette-tiny, vedette/huge fits nowhere."""
+    home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
+    modes = tmp_path / "modes"
+    for directory in (home.models, home.state, home.cache, modes):
+        directory.mkdir(parents=True)
+    for name in ("vedette--copy", "vedette--other", "vedette--huge"):
+        shutil.copytree(packaged_path("vedette-tiny"), home.models / name)
+    config = home.models / "vedette--huge" / "config.json"
+    config.write_text(config.read_text().replace('"num_hidden_layers": ', '"num_hidden_layers": 9999999'))
+    fake = str(Path(__file__).with_name("fake_engine.py"))
+    main = MAIN.format(help=HELP, modes=str(modes), fake=fake)
+    engine = environment_with(tmp_path / "theirs", "0.32.0+cpu", main)
+
+    @contextlib.asynccontextmanager
+    async def start(*models: str, **flags: Any) -> AsyncIterator[Rig]:
+        named = {"model": models[0], "beside": ", ".join(models[1:]) or None, "engine": str(engine)}
+        settings = read_settings({"wait_s": 20, **named, **flags}, {"HOME": str(tmp_path)})
+        told: list[Mapping[str, Any]] = []
+        fleet = Fleet(settings, home, "http://127.0.0.1:1", told.append)
+        runner = web.AppRunner(create_app(fleet, wait_s=settings.wait_s), handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with aiohttp.ClientSession() as http:
+            running = asyncio.ensure_future(fleet.run())
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            rig = Rig(fleet, url, http, running, told, modes, home)
+            try:
+                coming = asyncio.ensure_future(rig.until(rig.is_ready))
+                await asyncio.wait({coming, running}, return_when=asyncio.FIRST_COMPLETED)
+                coming.cancel()
+                yield rig
+            finally:
+                running.cancel()
+                await asyncio.wait({running})
+                await runner.cleanup()
+        assert find_processes(workplace(home)) == []
+
+    return start
+
+
+async def test_a_swap_changes_the_model_and_nobody_else(start: Start) -> None:
+    async with start("vedette-tiny") as rig:
+        assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
+        assert (await rig.ask("vedette/copy"))[0] == 404
+        first = rig.fleet.served[0].status_json()["engine_pid"]
+        await rig.fleet.swap("vedette/copy")
+        assert "vedette/copy" in (await rig.ask("vedette/copy"))[1]
+        assert (await rig.ask("vedette-tiny"))[0] == 404
+        assert rig.fleet.status_json()["model"] == "vedette/copy"
+        assert not Path(f"/proc/{first}").exists()
+        await rig.fleet.swap("vedette/copy")  # it is there already
+        assert [event["event"] for event in rig.told].count("plan") == 2
+
+
+async def test_answers_are_finished_and_requests_wait_while_models_change(start: Start) -> None:
+    async with start("vedette-tiny") as rig:
+        rig.misbehave("vedette-tiny", "lazy")
+        rig.misbehave("vedette/copy", "lazy")
+        await rig.fleet.swap("vedette/copy")
+        slow = asyncio.ensure_future(rig.ask("vedette/copy"))
+        await asyncio.sleep(0.3)
+        swapping = asyncio.ensure_future(rig.fleet.swap("vedette-tiny"))
+        await rig.until(lambda: rig.fleet.served[0].coming is not None)
+        early = asyncio.ensure_future(rig.ask("vedette-tiny"))
+        nameless = asyncio.ensure_future(rig.ask())
+        assert "vedette/copy" in (await slow)[1]
+        assert "vedette-tiny" in (await early)[1]
+        assert (await nameless)[0] == 200
+        await swapping
+
+
+async def test_what_does_not_fit_is_refused_while_the_old_model_goes_on(start: Start) -> None:
+    async with start("vedette-tiny") as rig:
+        pid = rig.fleet.served[0].status_json()["engine_pid"]
+        with pytest.raises(DoesNotFitError):
+            await rig.fleet.swap("vedette/huge")
+        with pytest.raises(ModelNotFoundError):
+            await rig.fleet.swap("vedette-tony")
+        assert rig.fleet.served[0].status_json()["engine_pid"] == pid
+        assert (await rig.ask("vedette-tiny"))[0] == 200
+
+
+async def test_the_old_model_comes_back_when_the_new_one_fails(start: Start) -> None:
+    async with start("vedette-tiny") as rig:
+        rig.misbehave("vedette/copy", "die-loading")
+        with pytest.raises(SwapFailedError) as failed:
+            await rig.fleet.swap("vedette/copy")
+        assert "surprise of the day" in failed.value.sentence
+        await rig.until(rig.is_ready)
+        assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
+        assert rig.fleet.served[0].coming is None
+
+
+async def test_a_request_may_swap_where_that_is_allowed(start: Start) -> None:
+    async with start("vedette-tiny", allow_swap=True) as rig:
+        answers = await asyncio.gather(*(rig.ask(name) for name in ["vedette/copy", "vedette/copy", "vedette-tiny"]))
+        assert [status for status, _ in answers] == [200, 200, 200]
+        assert ["vedette/copy" in text for _, text in answers] == [True, True, False]
+
+
+async def test_a_swap_may_be_ordered_while_an_engine_comes_back(start: Start) -> None:
+    async with start("vedette-tiny") as rig:
+        rig.misbehave("vedette-tiny", "mute")
+        os.kill(rig.fleet.served[0].status_json()["engine_pid"], signal.SIGKILL)
+        await rig.until(lambda: rig.fleet.served[0].life.status.state is State.STARTING)
+        await rig.fleet.swap("vedette/copy")
+        assert "vedette/copy" in (await rig.ask("vedette/copy"))[1]
+
+
+async def test_requests_wait_for_an_engine_that_was_killed(start: Start) -> None:
+    async with start("vedette-tiny") as rig:
+        os.kill(rig.fleet.served[0].status_json()["engine_pid"], signal.SIGKILL)
+        answers = await asyncio.gather(*(rig.ask("vedette-tiny") for _ in range(8)))
+        assert {status for status, _ in answers} <= {200, 503}
+        assert (await rig.ask("vedette-tiny"))[0] == 200
+
+
+async def test_two_models_stand_side_by_side_and_die_apart(start: Start) -> None:
+    async with start("vedette-tiny", "vedette/copy") as rig:
+        assert [each.name for each in rig.fleet.served] == ["vedette-tiny", "vedette/copy"]
+        assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
+        assert "vedette/copy" in (await rig.ask("vedette/copy"))[1]
+        async with rig.http.get(f"{rig.url}/api/status") as answer:
+            models = (await answer.json())["models"]
+        assert [each["state"] for each in models] == ["ready", "ready"]
+        shares = [each["plan"]["memory"]["total_bytes"] for each in models]
+        assert sum(shares) < models[0]["plan"]["device"]["memory_total_bytes"]
+        os.kill(models[1]["engine_pid"], signal.SIGKILL)
+        assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
+        await rig.until(rig.is_ready)
+        await rig.fleet.swap("vedette/other", replace="vedette/copy")
+        assert "vedette/other" in (await rig.ask("vedette/other"))[1]
+        assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
+
+
+async def test_models_that_do_not_fit_side_by_side_are_refused(start: Start) -> None:
+    async with start("vedette-tiny", "vedette/huge") as rig:
+        with pytest.raises(DoesNotFitError) as refused:
+            await rig.running
+        assert "side by side" in refused.value.sentence
+
+
+async def test_a_fleet_that_stops_refuses_what_was_ordered(start: Start) -> None:
+    async with start("vedette-tiny") as rig:
+        rig.misbehave("vedette/copy", "mute")
+        swapping = asyncio.ensure_future(rig.fleet.swap("vedette/copy"))
+        await rig.until(lambda: rig.fleet.served[0].name == "vedette/copy")
+        rig.running.cancel()
+        with pytest.raises(EngineFailedError):
+            await swapping
