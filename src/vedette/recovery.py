@@ -92,9 +92,10 @@ class Recovery:
     """Deaths with no steady service between them."""
     shortages: int = 0
     """Deaths by lack of memory, with no roomy service between them."""
+    served: bool = False
+    """It has been ready once. What has not is neither waited for nor started for ever."""
     history: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_KEPT))
     """What was recovered from, oldest first, as JSON objects."""
-    _served: bool = False
     _unready: int = 0
     _last: Cause | None = None
     """Of the last start, if it ended before it was ready in a way that may be its way."""
@@ -102,13 +103,17 @@ class Recovery:
     """What a plan was made for when most was available."""
     _before: Plan | None = None
     """What it served with, or was to, before the first of the deaths that it has not come back from yet."""
+    _again: bool = False
+    """It had served before that."""
     _cause: Cause | None = None
     """Of the last of them."""
     _fault: Fault | None = None
     _story: str = ""
 
     def within(self, device: Device) -> Device:
-        """The device with what the next plan may take of it."""
+        """The device with what the next plan may take of it; to be asked before every plan that is to be started."""
+        if self._widest is None or _available_bytes(device) > _available_bytes(self._widest):
+            self._widest = device
         available, host = device.memory_available_bytes - self.room_bytes, device.host_memory_available_bytes
         if self.budget_bytes is not None:
             available = min(available, self.budget_bytes)
@@ -127,10 +132,10 @@ class Recovery:
             self.budget_bytes = self.host_budget_bytes = None
             self.room_bytes = 0
         self.in_a_row += 1
-        self._before = self._before or fall.plan
+        self.served = self.served or fall.served_s is not None
+        if self._before is None:
+            self._before, self._again = fall.plan, self.served
         self._cause, self._fault, self._story = fall.cause, None, fall.cause.sentence
-        if self._widest is None or fall.before.memory_available_bytes > self._widest.memory_available_bytes:
-            self._widest = fall.before
         outlook = outlook_of(fall.cause)
         self._refuse_repetition(fall, outlook)
         if outlook is Outlook.SMALLER:
@@ -138,15 +143,15 @@ class Recovery:
         return Attempt(self._backoff_s(), self._story, remake=outlook is Outlook.REMADE)
 
     def attempt_without_room(self, error: DoesNotFitError, plan: Plan, now: Device) -> Attempt:
-        """The next look at the memory, where what others hold would do for `plan`, the least of use.
+        """The next look at the memory, where what others have taken would do for `plan`, the least of use.
 
-        now: before `within`. Raises DoesNotFitError, with what led to it, where not even that would.
+        now: before `within`. Raises DoesNotFitError, with what led to it, where that would not do or it never served.
         """
         if self.room_bytes:
             self.room_bytes = 0
             return Attempt(BACKOFF_S, self._story)
         taken = _available_bytes(self._widest) - _available_bytes(now) if self._widest else 0
-        if plan.unsupported is not None or taken < plan.shortfall_bytes:
+        if not self.served or plan.unsupported is not None or taken < plan.shortfall_bytes:
             raise DoesNotFitError(f"{self._story} {error.sentence}".strip(), error.hint)
         return Attempt(MEMORY_POLL_S, f"{error.sentence} It starts as soon as that is free again.")
 
@@ -159,7 +164,7 @@ class Recovery:
         assert self._before is not None and self._cause is not None  # noqa: S101, PT018 - it has died
         before, self._before = self._before, None
         self._last, self._unready = None, 0
-        sentence = f"{self._story} {'Serving again' if self._served else 'Serving'} {change_in_words(before, plan)}."
+        sentence = f"{self._story} {'Serving again' if self._again else 'Serving'} {change_in_words(before, plan)}."
         recovery = {
             "at": at,
             "code": self._cause.code,
@@ -183,8 +188,10 @@ class Recovery:
     def _refuse_repetition(self, fall: Fall, outlook: Outlook) -> None:
         """A start that ends twice in the same way will do so a third time; what dies while it serves has started."""
         if fall.served_s is not None:
-            self._served, self._unready, self._last = True, 0, None
+            self._unready, self._last = 0, None
             return
+        if outlook is Outlook.SAME and self.in_a_row > MOST_UNREADY and not self.served:
+            raise EngineDiedError(fall.cause)
         if outlook is Outlook.SAME or fall.cause.code in ("out_of_memory", "memory_taken"):
             self._last = None
             return
@@ -193,7 +200,7 @@ class Recovery:
         if again or self._unready >= MOST_UNREADY:
             cause = replace(fall.cause, sentence=f"{fall.cause.sentence} So ended {self._unready} starts in a row.")
             raise EngineDiedError(cause)
-        if outlook is Outlook.HOPELESS and not self._served:
+        if outlook is Outlook.HOPELESS and not self.served:
             raise EngineDiedError(fall.cause)
 
     def _with_less(self, fall: Fall) -> Attempt:

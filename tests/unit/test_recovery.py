@@ -168,9 +168,13 @@ def test_beside_a_discrete_gpu_the_kernel_kills_for_ram() -> None:
 
 def test_it_waits_for_memory_that_others_hold_and_for_no_other() -> None:
     recovery, after = Recovery(), less(TIGHT, TIGHT.memory_available_bytes - GIB)
+    assert plan_on(recovery.within(TIGHT)).fits
     recovery.attempt_after(fall(KERNEL_KILL, after))
     refused = plan_on(recovery.within(after))
     assert not refused.fits
+    with pytest.raises(DoesNotFitError):
+        recovery.attempt_without_room(TOO_LARGE, refused, after)  # it never served: whoever started it is told
+    recovery.served = True
     waiting = recovery.attempt_without_room(TOO_LARGE, refused, after)
     assert waiting.story.startswith(TOO_LARGE.sentence)
     with pytest.raises(DoesNotFitError):
@@ -181,20 +185,24 @@ def test_room_for_others_is_given_up_before_the_service_is() -> None:
     recovery = Recovery()
     for _ in range(3):
         recovery.attempt_after(fall(KERNEL_KILL, less(TIGHT, GIB)))
-    refused = dataclasses.replace(plan_on(board(0)))
+    refused = plan_on(board(0))
     assert recovery.room_bytes
     recovery.attempt_without_room(TOO_LARGE, refused, TIGHT)
     assert recovery.within(TIGHT) == TIGHT
 
 
 def test_what_kills_from_outside_is_answered_for_ever_and_ever_more_slowly() -> None:
-    recovery = Recovery()
+    recovery = Recovery(served=True)
     delays = [recovery.attempt_after(fall(cause)).delay_s for cause in [KILLED, STUCK] * 50]
     assert delays == sorted(delays)
     assert delays[0] == 2.0
     assert delays[-1] == LONGEST_BACKOFF_S
     assert recovery.within(TIGHT) == TIGHT
     assert recovery.attempt_after(fall(KILLED, served_s=STEADY_S)).delay_s == 2.0
+    never_served = Recovery()
+    starts(never_served, *[KILLED] * MOST_UNREADY)
+    with pytest.raises(EngineDiedError):
+        starts(never_served, KILLED)
 
 
 def test_who_serves_again_and_again_is_never_given_up() -> None:
