@@ -117,7 +117,9 @@ def _served(vedette: rig.Vedette, ready: dict[str, Any] | None) -> dict[str, Any
     if ready is None:
         ended = vedette.process.poll()
         how = f"ended with {ended} and no word" if ended is not None else f"not ready after {READY_S:.0f} s"
-        return {"outcome": how, "sentence": vedette.said[-1000:]}
+        log = vedette.home / "run" / "engine.log"
+        said = log.read_text(errors="replace")[-1500:] if log.exists() else ""
+        return {"outcome": how, "sentence": vedette.said[-1000:], "last": vedette.events[-1:], "engine_said": said}
     plan = [event["plan"] for event in vedette.events if event["event"] == "plan"][-1]
     context, free = plan["context"], plan["memory"]["available_bytes"] - plan["memory"]["total_bytes"]
     count = context["concurrency"] if free < NEAR_MIB * MIB else 1

@@ -151,7 +151,7 @@ def _note_return(kill: dict[str, Any], vedette: rig.Vedette, load: rig.Load) -> 
     """Adds to a kill when its vedette was ready and when the first right answer came; None for what did not happen
     before the next kill."""
     ready = _ready_since(vedette, kill)
-    first = next((one for one in load.replies if ready and one.at > ready["at"] and one.outcome == "right"), None)
+    first = next((one for one in list(load.replies) if one.at > kill["at"] and one.outcome == "right"), None)
     kill["ready_s"] = round(ready["at"] - kill["at"], 1) if ready else None
     kill["answer_s"] = round(first.at + first.took_s - kill["at"], 1) if first else None
     causes = [
