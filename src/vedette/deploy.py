@@ -3,56 +3,37 @@
 import asyncio
 import contextlib
 import dataclasses
-import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vedette.config import Home, Settings
-from vedette.device.facts import Device, Family
-from vedette.device.read import read_device
+from vedette.device.facts import Family
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, EngineDiedError, free_port
-from vedette.engine.flags import Target, engine_traits, substitutes
+from vedette.engine.flags import Target, substitutes
 from vedette.engine.host import Host
-from vedette.engine.process import end_processes, find_processes
+from vedette.engine.process import end_processes
 from vedette.engine.state import Cause, Life, Phase, State
-from vedette.errors import DeviceError, DoesNotFitError, EngineFailedError, SwapFailedError, VedetteError
+from vedette.errors import DoesNotFitError, EngineFailedError, SwapFailedError, VedetteError
 from vedette.hosting import host_for
 from vedette.instance import slot
-from vedette.measure.calibration import measured_start, record_start
 from vedette.measure.speed import read_decode_tokens_per_s
 from vedette.models.facts import Model
 from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, read_source
-from vedette.plan.calibration import Calibration, calibration_key
+from vedette.plan.calibration import Calibration
 from vedette.plan.document import plan_json
 from vedette.plan.explain import concession_notes
-from vedette.plan.make import make_plan
-from vedette.plan.pack import Share
 from vedette.plan.plan import Context, Plan
-from vedette.proposal import (
-    calibration_for,
-    calibrations,
-    choose,
-    device_json,
-    does_not_fit,
-    engine_json,
-    read_machine,
-    wish_for,
-    wish_of,
-)
+from vedette.planner import Planner, Tell, once_stopped
+from vedette.proposal import choose, device_json, engine_json
 from vedette.recovery import Recovery
-
-Tell = Callable[[Mapping[str, Any]], None]
-"""Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""
 
 DRAIN_S = 60.0
 """How long answers that are being given may hold up a swap; what takes longer is ended as by a crash."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -75,8 +56,7 @@ class Deployment:
         self.coming: str | None = None
         self.used_at = 0.0
         """When a request last came, in seconds of the monotonic clock."""
-        self.share: Share | None = None
-        """What it may take of the device; None where it is alone there."""
+        self.planner = Planner(home, tell)
         self._settings = settings
         self._home = home
         self._slot = slot(home, number)
@@ -88,7 +68,7 @@ class Deployment:
         self._host: Host | None = None
         self._recovery = Recovery()
         self._ready_at: float | None = None
-        self._learning: asyncio.Future[Calibration | None] | None = None
+        self._measured: Calibration | None = None
         self._answering = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -163,11 +143,9 @@ class Deployment:
         Raises VedetteError when it cannot come up.
         """
         async with self._serving():
-            assert self._plan is not None and self._learning is not None  # noqa: S101, PT018 - it is ready
-            assert self._engine is not None  # noqa: S101
-            measured = await self._learning
+            assert self._plan is not None and self._engine is not None  # noqa: S101, PT018 - it is ready
             speed = await read_decode_tokens_per_s(self._engine.client, self._plan.context.answer_tokens)
-            return self._plan, measured and dataclasses.replace(measured, decode_tokens_per_s=speed)
+            return self._plan, self._measured and dataclasses.replace(self._measured, decode_tokens_per_s=speed)
 
     async def swap(self, argument: str) -> None:
         """Serves another model in this one's place; returns once it answers.
@@ -177,12 +155,12 @@ class Deployment:
         """
         async with self._swapping:
             settings = dataclasses.replace(self._settings, model=argument)
-            device = await asyncio.to_thread(read_machine, self._home)
+            device = await self.planner.look()
             source, model = await asyncio.to_thread(choose, settings, self._home, device)
             if source.name == self.name and self.client is not None:
                 return
-            if model is not None:
-                self._plan_for(settings, self._once_stopped(device), model)
+            if model is not None and self._plan is not None and self._engine is not None and self._host is not None:
+                self.planner.plan(settings, once_stopped(device, self._plan), model, self._host.version)
             if not source.installed:
                 await self._fetch(source, self._host.python if self._host else None)
             order = _Order(settings, source, asyncio.get_running_loop().create_future())
@@ -207,7 +185,7 @@ class Deployment:
             self.life.enter(State.STOPPED)
 
     async def _prepare(self) -> None:
-        device = await asyncio.to_thread(read_machine, self._home)
+        device = await self.planner.look()
         self._tell({"event": "device", **device_json(device)})
         self.life.progress(Phase.CHOOSING)
         source, model = await asyncio.to_thread(choose, self._settings, self._home, device)
@@ -219,7 +197,7 @@ class Deployment:
         self._tell({"event": "model", "name": source.name, "weights_bytes": model.weights_bytes, "why": why})
         self._host = host = await host_for(device, self._settings, self._home, self._slot.workplace)
         # Before gigabytes are fetched and installed for nothing.
-        self._plan = self._plan_for(self._settings, device, model)
+        self._plan = self.planner.plan(self._settings, device, model, host.version)
         self.life.progress(Phase.INSTALLING)
         await host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, step))
         await self._fetch(source, host.python)
@@ -234,9 +212,10 @@ class Deployment:
         assert self._source is not None and self._host is not None  # noqa: S101, PT018 - prepared before
         source, host = self._source, self._host
         self.life.progress(Phase.PLANNING)
-        device = await asyncio.to_thread(read_machine, self._home)
-        self._model = await asyncio.to_thread(_read_fetched, source)
-        self._plan = plan = self._plan_for(self._settings, device, self._model)
+        self._model = model = await asyncio.to_thread(_read_fetched, source)
+        device = await self.planner.clear_the_way(model, self._plan.memory.total_bytes if self._plan else None)
+        budget = self._recovery.budget_bytes
+        self._plan = plan = self.planner.plan(self._settings, device, model, host.version, budget)
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
         command = host.command(plan, target)
         self.plan_json = plan_json(plan, device, engine_json(device, plan, target, self._home.cache, host.version))
@@ -251,9 +230,11 @@ class Deployment:
             if error.cause.code == "engine_broken":
                 host.mark_broken()
             raise
+        # Before anybody's request runs, which would be counted as the start's.
+        arguments = (device, model, plan, self._engine, host, self.life.phase_s)
+        self._measured = await asyncio.to_thread(self.planner.measure, *arguments)
         self.life.enter(State.READY)
         self._ready_at = time.monotonic()
-        self._learning = asyncio.ensure_future(asyncio.to_thread(self._learn, device, plan, self._engine, host))
 
     async def _come_up(self) -> None:
         """The first start; one that runs out of memory is tried again with less. Raises VedetteError."""
@@ -363,59 +344,12 @@ class Deployment:
             )
             self._tell({"event": "note", "sentence": sentence})
 
-    def _learn(self, device: Device, plan: Plan, engine: Engine, host: Host) -> Calibration | None:
-        """What this start took, kept for the next plan; never fails. Runs in a thread."""
-        if host.kind == "container":  # whose processes run elsewhere: a record would speak of its command alone
-            return None
-        assert self._model is not None  # noqa: S101 - it is what runs
-        key = calibration_key(device, self._model, plan.settings, host.version)
-        try:
-            taken = device.memory_available_bytes - read_device().memory_available_bytes
-            processes = find_processes(self._slot.workplace)
-            measured = measured_start(key, plan, engine, self.life.phase_s, processes, taken)
-            if self._engine is not engine:  # it ended meanwhile, and some of it was not there to be measured
-                return None
-            record_start(calibrations(self._home), measured)
-        except (OSError, DeviceError) as error:
-            log.warning("What this start took is not kept: %s.", error)
-            return None
-        return measured
-
     async def _stop_engine(self) -> None:
         if self._engine is not None:
             engine, self._engine = self._engine, None
             if self._host is not None:
                 await self._host.end()
             await engine.stop()
-
-    def _plan_for(self, settings: Settings, device: Device, model: Model) -> Plan:
-        """The plan of a model on what it may take of the device. Raises DoesNotFitError."""
-        assert self._host is not None  # noqa: S101 - prepared before
-        version = self._host.version
-        wish = wish_for(model, wish_of(settings))
-        calibration = calibration_for(device, model, wish, self._home, version)
-        if self.share is not None:
-            device = self.share.of(device)
-        budget = self._recovery.budget_bytes if settings is self._settings else None
-        if budget is not None:
-            device = dataclasses.replace(device, memory_available_bytes=min(budget, device.memory_available_bytes))
-        plan = make_plan(device, model, wish, calibration=calibration, engine=engine_traits(version))
-        if not plan.fits:
-            raise does_not_fit(plan)
-        return plan
-
-    def _once_stopped(self, device: Device) -> Device:
-        """The device with what this engine takes given back, as far as its plan tells."""
-        if self._plan is None or self._engine is None:
-            return device
-        memory = self._plan.memory
-        free = device.memory_available_bytes + memory.total_bytes - memory.reserve_bytes
-        host = device.host_memory_available_bytes
-        return dataclasses.replace(
-            device,
-            memory_available_bytes=min(device.memory_total_bytes, free),
-            host_memory_available_bytes=None if host is None else host + memory.host_bytes,
-        )
 
 
 def cause_of(error: VedetteError) -> Cause:

@@ -7,12 +7,13 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from vedette.config import Home, Settings
-from vedette.deploy import Deployment, Tell
+from vedette.deploy import Deployment
 from vedette.engine.state import State, Status
 from vedette.errors import DoesNotFitError, ModelNotFoundError, VedetteError
 from vedette.models.store import installed_models
 from vedette.plan.pack import Share, share_of
 from vedette.plan.sizes import gib
+from vedette.planner import Tell
 from vedette.proposal import propose_packed
 
 
@@ -38,7 +39,7 @@ class Fleet:
         """
         if len(self.served) > 1:
             for deployment, share in zip(self.served, await asyncio.to_thread(self._shares), strict=True):
-                deployment.share = share
+                deployment.planner.share = share
         running: list[asyncio.Task[None]] = []
         try:
             for deployment in self.served:

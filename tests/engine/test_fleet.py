@@ -1,4 +1,4 @@
-"""Several models, and changes between them: whole deployments whose engines are real processes that stand in for vLLM."""
+"""Several models and changes between them: whole deployments, whose engines are real processes in the place of vLLM."""
 
 import asyncio
 import contextlib

@@ -67,4 +67,4 @@ def test_a_start_knows_how_long_each_phase_took() -> None:
     assert min(life.phase_s.values()) >= 0
     life.enter(State.FAILED)
     life.enter(State.STARTING, Phase.LAUNCHING)
-    assert life.phase_s == {}
+    assert set(life.phase_s) == {Phase.LAUNCHING}

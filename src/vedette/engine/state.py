@@ -83,8 +83,7 @@ class Life:
 
     def __init__(self) -> None:
         self.status = Status(State.STOPPED)
-        self.phase_s: dict[Phase, float] = {}
-        """Seconds that each phase of the present or last start took."""
+        self._phase_s: dict[Phase, float] = {}
         self._watchers: set[asyncio.Queue[Status]] = set()
 
     def enter(self, state: State, phase: Phase | None = None, cause: Cause | None = None) -> None:
@@ -92,8 +91,13 @@ class Life:
         if state is not self.status.state and state not in _NEXT[self.status.state]:
             raise RuntimeError(f"no way from {self.status.state.value} to {state.value}")
         if state is State.STARTING is not self.status.state:
-            self.phase_s.clear()
+            self._phase_s.clear()
         self._publish(Status(state, phase, cause=cause))
+
+    @property
+    def phase_s(self) -> dict[Phase, float]:
+        """Seconds that each phase of the present or last start has taken so far."""
+        return self._phase_s_until(time.time())
 
     def progress(
         self, phase: Phase, detail: str | None = None, done: int | None = None, total: int | None = None
@@ -125,9 +129,14 @@ class Life:
     def _publish(self, status: Status) -> None:
         if status == self.status:
             return
-        phase = self.status.phase
-        if self.status.state is State.STARTING and phase is not None and phase is not status.phase:
-            self.phase_s[phase] = self.phase_s.get(phase, 0.0) + max(0.0, status.since - self.status.since)
+        if status.phase is not self.status.phase:
+            self._phase_s = self._phase_s_until(status.since)
         self.status = status
         for queue in self._watchers:
             queue.put_nowait(status)
+
+    def _phase_s_until(self, now: float) -> dict[Phase, float]:
+        phase, so_far = self.status.phase, dict(self._phase_s)
+        if self.status.state is State.STARTING and phase is not None:
+            so_far[phase] = so_far.get(phase, 0.0) + max(0.0, now - self.status.since)
+        return so_far
