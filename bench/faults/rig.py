@@ -78,8 +78,11 @@ class Vedette(processes.Vedette):
 def make_home(directory: Path, borrowed: Path | None) -> Path:
     """A fresh home that uses the engines and models of another one, if one is given."""
     (directory / "tmp").mkdir(parents=True)
-    for name in ("engines", "models") if borrowed else ():
-        (directory / name).symlink_to((borrowed / name).absolute())
+    (directory / "models").mkdir()
+    if borrowed is not None:
+        (directory / "engines").symlink_to((borrowed / "engines").absolute())
+        for model in (borrowed / "models").iterdir():
+            (directory / "models" / model.name).symlink_to(model.absolute())
     return directory
 
 
@@ -239,10 +242,11 @@ class Reply:
 def tiny_questions(model: str, seed: int, count: int) -> list[Question]:
     """Questions to vedette-tiny about drawn scenes, the truth known, and some without a picture."""
     cases = [case for case in make_cases(seed, max(1, count // len(_SKILLS))) if case.skill in _SKILLS]
-    return [_question(case, model) for case in cases]
+    return [question_of(case, model) for case in cases]
 
 
-def _question(case: Case, model: str) -> Question:
+def question_of(case: Case, model: str) -> Question:
+    """A case of vedette-tiny's exam as a question."""
     return Question(model, request_of(case, model), lambda answer: is_right(case, answer, ""))
 
 

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ _MOMENT_S = {
     "draining": 1.0,
 }
 """The latest random moment of the kill after the phase was seen."""
-_ALONE = {"fetching model": ("models",), "installing engine": ("engines", "models")}
+_ALONE: dict[str, Callable[[Path], list[Path]]] = {
+    "fetching model": lambda home: list((home / "models").iterdir()),
+    "installing engine": lambda home: [home / "engines"],
+}
 """What a home must not have for a phase to take any time."""
 
 
@@ -62,8 +66,8 @@ def main() -> None:
 def try_phase(options: Any, phase: str, rng: random.Random) -> tuple[dict[str, Any], str | None]:
     """One kill in one phase, and what the next `up` makes of it."""
     home = rig.make_home(options.scratch / f"states-{time.time_ns()}", options.home)
-    for name in _ALONE.get(phase, ()):
-        (home / name).unlink()
+    for path in _ALONE[phase](home) if phase in _ALONE else ():
+        path.unlink()
     model = "SmolLM2-135M-Instruct" if phase == "fetching model" else "vedette-tiny"
     shared = set(rig.SHARED_MEMORY.iterdir())
     record: dict[str, Any] = {"phase": phase}

@@ -5,22 +5,31 @@
 Clients ask both models all the time what only that one answers rightly: vedette-tiny about drawn scenes, the other one
 about the world. First the command `vedette swap` changes what is served; the model that is not may then only be
 answered by 404, or waited for. Then, with `--allow-swap`, requests themselves do: all clients turn to the other model.
+Where no other model can be had, `--other recoloured` makes one of vedette-tiny that calls red blue, and so on.
 """
 
 import argparse
+import dataclasses
 import json
+import math
 import random
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.faults import rig
+from vedette.models.store import packaged_path
 
 READY_S = 300.0
 TINY = "vedette-tiny"
 LEAST_S, MOST_S = 3.0, 8.0
 """How long a model serves between two swaps."""
+RECOLOURED = "vedette/recoloured"
+_COLOURS = (("red", "blue"), ("green", "yellow"), ("black", "white"), ("pink", "brown"))
+"""What changes places in the other model's mouth; words with the same article."""
 
 
 @dataclass
@@ -41,21 +50,33 @@ def main() -> None:
     parser.add_argument("--other", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="the model beside vedette-tiny")
     parser.add_argument("--swaps", type=int, default=40, help="by command")
     parser.add_argument("--by-request", type=int, default=10, help="swaps by requests that name the other model")
-    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--parallel", type=int, default=1, help="vedettes at once, which share the swaps")
+    parser.add_argument("--clients", type=int, default=4, help="of each vedette")
     parser.add_argument("--seconds", type=float, default=36_000, help="after which it ends with what it has")
     options = parser.parse_args()
     run = Run(options, time.monotonic() + options.seconds - 60)
+    if options.other == "recoloured":
+        options.other = RECOLOURED
     for how, count in (("command", options.swaps), ("request", options.by_request)):
-        if count:
-            swap_often(run, how, count)
+        share = math.ceil(count / options.parallel)
+        threads = [
+            threading.Thread(target=swap_often, args=(run, how, number, share)) for number in range(options.parallel)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     publish(run)
 
 
-def swap_often(run: Run, how: str, count: int) -> None:
+def swap_often(run: Run, how: str, seat: int, count: int) -> None:
     """One vedette that changes its model again and again, from vedette-tiny and back."""
-    rng = random.Random(run.options.seed)
-    shared = set(rig.SHARED_MEMORY.iterdir())
-    home = rig.make_home(run.options.scratch / f"swaps-{how}-{time.time_ns()}", run.options.home)
+    if not count:
+        return
+    rng = random.Random(run.options.seed * 100 + seat)
+    home = rig.make_home(run.options.scratch / f"swaps-{how}-{seat}-{time.time_ns()}", run.options.home)
+    if run.options.other == RECOLOURED:
+        make_recoloured(home / "models")
     allow = ["--allow-swap"] if how == "request" else []
     with rig.running(home, TINY, *allow, **rig.environment(run.options)) as vedette:
         assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.said}"
@@ -71,14 +92,42 @@ def swap_often(run: Run, how: str, count: int) -> None:
                 name = names[number % 2]
                 if how == "request":
                     load.questions = questions[name]
-                run.swaps.append({"number": number, "how": how, "to": name} | _swap(vedette, load, how, name))
-                print(json.dumps(run.swaps[-1]), flush=True)
-                publish(run)
+                swap = {"vedette": seat, "how": how, "to": name} | _swap(vedette, load, how, name)
+                run.swaps.append(swap)
+                print(json.dumps(swap), flush=True)
             time.sleep(LEAST_S)
-        run.replies += load.replies
+        run.replies.extend(load.replies)
+        publish(run)
     run.left += [process.name() for process in rig.engine_processes(home)] + rig.files_left(home)
-    run.left += [path.name for path in rig.unused_shared_memory(shared)]
     shutil.rmtree(home)
+
+
+def make_recoloured(models: Path) -> None:
+    """vedette-tiny with the rows of colour names exchanged in its embedding, which is also its output."""
+    tiny, other = packaged_path(TINY), models / RECOLOURED.replace("/", "--")
+    shutil.copytree(tiny, other)
+    tokens = json.loads((tiny / "tokenizer.json").read_text())["model"]["vocab"]
+    path = other / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    size = int.from_bytes(data[:8], "little")
+    (table,) = (at for name, at in json.loads(data[8 : 8 + size]).items() if name.endswith("embed_tokens.weight"))
+    begin, width = 8 + size + table["data_offsets"][0], table["shape"][1] * 2
+    for pair in _COLOURS:
+        one, two = (slice(at, at + width) for at in (begin + tokens[f"Ġ{word}"] * width for word in pair))
+        data[one], data[two] = data[two], data[one]
+    path.write_bytes(data)
+
+
+def _recoloured_questions(seed: int) -> list[rig.Question]:
+    """What vedette-tiny describes, with the colours that its changed copy sees; scenes with such a colour alone."""
+    other = {word: pair[1 - at] for pair in _COLOURS for at, word in enumerate(pair)}
+    found = []
+    for case in rig.make_cases(seed, 12):
+        said = " ".join(other.get(word, word) for word in case.answer.split(" "))
+        if case.skill == "describe" and said != case.answer:
+            changed = dataclasses.replace(case, turns=((case.turns[0][0], said),))
+            found.append(rig.question_of(changed, RECOLOURED))
+    return found
 
 
 def _questions(run: Run, vedette: rig.Vedette) -> dict[str, list[rig.Question]]:
@@ -86,10 +135,12 @@ def _questions(run: Run, vedette: rig.Vedette) -> dict[str, list[rig.Question]]:
     found = {TINY: rig.answerable(vedette.port, rig.tiny_questions(TINY, run.options.seed, 28))}
     other = run.options.other
     assert rig.run_vedette(vedette.home, "swap", other, within_s=READY_S).returncode == 0, vedette.said
-    found[other] = rig.answerable(vedette.port, rig.capital_questions(other))
+    its = _recoloured_questions(run.options.seed) if other == RECOLOURED else rig.capital_questions(other)
+    found[other] = rig.answerable(vedette.port, its)
     assert rig.run_vedette(vedette.home, "swap", TINY, within_s=READY_S).returncode == 0, vedette.said
-    assert all(found.values()), found
-    return found
+    fewest = min(map(len, found.values()))
+    assert fewest, found
+    return {name: its[:fewest] for name, its in found.items()}  # so that both are asked as often
 
 
 def _swap(vedette: rig.Vedette, load: rig.Load, how: str, name: str) -> dict[str, Any]:
