@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment
+from vedette.engine.flags import Target, inherited_environment, preload, serve_arguments, serve_environment
 from vedette.engine.host import Report
 from vedette.engine.process import Command, find_processes
 from vedette.engine.software import Software, read_software, write_software
@@ -82,7 +82,8 @@ class AdoptedHost:
 
     def command(self, plan: Plan, target: Target) -> Command:
         own = serve_environment(self._cache, plan.settings, self.version)
-        return Command(self.arguments(plan, target), adopted_environment(os.environ, own), self._workplace)
+        variables = adopted_environment(os.environ, own)
+        return Command(self.arguments(plan, target), variables, self._workplace, preload=preload(plan.settings))
 
     def mark_broken(self) -> None:
         """Whoever made it mends it; what it understands is asked again."""

@@ -16,6 +16,7 @@ from vedette.engine.causes import SILENT, STUCK, find_cause
 from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
 from vedette.engine.log import parse_line, with_line
 from vedette.engine.process import Command, EngineProcess
+from vedette.engine.standby import Standby, start
 from vedette.engine.state import Cause, Life, Phase
 from vedette.engine.watchdog import wait_until_stuck
 from vedette.errors import EngineFailedError, VedetteError
@@ -63,9 +64,15 @@ class Engine:
         self._ended = asyncio.create_task(process.listen(self._read))
 
     @classmethod
-    async def launch(cls, command: Command, log_path: Path, client: EngineClient, life: Life) -> "Engine":
-        """Starts the process; `wait_until_ready` says when it can be used."""
-        return cls(await EngineProcess.launch(command, log_path), client, life)
+    async def launch(
+        cls, command: Command, log_path: Path, client: EngineClient, life: Life, standby: Standby | None = None
+    ) -> "Engine":
+        """Starts the process, or makes the standby it; `wait_until_ready` says when it can be used.
+
+        A standby is used up by this: taken over if it is ready and fits the command, else ended.
+        """
+        process = await start(command, standby)
+        return cls(await EngineProcess.launch(command, log_path, process), client, life)
 
     async def wait_until_ready(self, context: Context, silence_s: float = START_SILENCE_S) -> None:
         """Returns when a real request, with a real picture if the model sees, has been answered.

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vedette.engine.process import Preload
 from vedette.engine.versions import Dialect, EngineVersionError, dialect_of
 from vedette.plan.plan import Backend, EngineSettings, EngineTraits, Graphs
 
@@ -22,6 +23,15 @@ _RETURNING_MEMORY = {
 """Large blocks go back to the system at once: SmolLM2 held 107 MiB less, and took 2.2 s instead of 1.4 for a prompt of
 1,400 tokens, whose tensors the system has to make anew each time (docs/notes/plan.md)."""
 _INHERITED = re.compile("PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|LD_PRELOAD|(CUDA|NVIDIA|OMP|KMP)_.*")
+
+# What `vllm serve` and its engine core import, in 0.26 or 0.32; what a version lacks it does without.
+_COMMANDS = ("benchmark.main", "collect_env", "download_kernels", "launch", "openai", "preload", "run_batch", "serve")
+_SERVER = ("vllm.v1.engine.async_llm", "vllm.parser.engine.registered_adapters")
+_CORE = ("vllm.v1.engine.core", "vllm.v1.executor.uniproc_executor", "vllm.v1.worker.worker_base")
+_WORKERS = {
+    Backend.CPU: ("vllm.v1.worker.cpu_worker", "vllm.v1.worker.cpu_model_runner"),
+    Backend.CUDA: ("vllm.v1.worker.gpu_worker", "vllm.v1.worker.gpu_model_runner", "torch._inductor.compile_fx"),
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,15 @@ def serve_environment(cache: Path, settings: EngineSettings, version: str) -> di
             raise _cannot(dialect, name)
         environment["VLLM_ATTENTION_BACKEND"] = settings.attention_backend
     return environment
+
+
+def preload(settings: EngineSettings) -> Preload:
+    """What the engine's interpreter can import before it knows the model.
+
+    On a GPU the core is a fork of the server in any case (`serve_environment`); for a CPU vLLM would spawn it.
+    """
+    commands = (f"vllm.entrypoints.cli.{name}" for name in _COMMANDS)
+    return Preload((*commands, *_SERVER, *_CORE, *_WORKERS[settings.backend]), settings.backend is Backend.CPU)
 
 
 def substitutes(settings: EngineSettings, version: str, known_flags: frozenset[str] | None = None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Protocol
 import psutil
 
 from vedette.engine import environment
-from vedette.engine.flags import Target, inherited_environment, serve_arguments, serve_environment
+from vedette.engine.flags import Target, inherited_environment, preload, serve_arguments, serve_environment
 from vedette.engine.process import Command, find_processes
 from vedette.plan.plan import Plan
 
@@ -82,7 +82,8 @@ class EnvironmentHost:
 
     def command(self, plan: Plan, target: Target) -> Command:
         own = serve_environment(self._cache, plan.settings, self.version)
-        return Command(self.arguments(plan, target), inherited_environment(os.environ) | own, self._workplace)
+        variables = inherited_environment(os.environ) | own
+        return Command(self.arguments(plan, target), variables, self._workplace, preload=preload(plan.settings))
 
     def mark_broken(self) -> None:
         environment.mark_broken(self._made)

@@ -15,20 +15,31 @@ class KillWatch:
     read: what counts, as `read_out_of_memory_kills`. clock: in seconds.
     """
 
+    _pardoned = 0
+
     def __init__(self, read: Callable[[], int | None], clock: Callable[[], float] = time.monotonic) -> None:
         self._read, self._clock = read, clock
-        self._before = self._last = read()
+        self._before = self._last = self._count()
         self._last_at = clock()
+
+    @classmethod
+    def pardon(cls) -> None:
+        """Leaves one kill out of every watch's count: it was of a process that no engine's life depends on."""
+        cls._pardoned += 1
 
     def poll(self) -> None:
         """To be called every few seconds at least."""
         if self._clock() - self._last_at >= _RECENT_S:
-            self._before, self._last, self._last_at = self._last, self._read(), self._clock()
+            self._before, self._last, self._last_at = self._last, self._count(), self._clock()
 
     def recent(self) -> int | None:
         """Kills of the last minute or two; None where nothing counts."""
-        now = self._read()
+        now = self._count()
         return None if self._before is None or now is None else max(0, now - self._before)
+
+    def _count(self) -> int | None:
+        kills = self._read()
+        return None if kills is None else kills - self._pardoned
 
 
 def read_out_of_memory_kills(root: Path = Path("/")) -> int | None:

@@ -31,6 +31,16 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(frozen=True)
+class Preload:
+    """What a Python can do before it knows what it is to run (standby_main.py)."""
+
+    modules: tuple[str, ...]
+    """To be imported."""
+    forks: bool
+    """Whether the first process that the program would spawn can be a fork of it."""
+
+
+@dataclass(frozen=True)
 class Command:
     """What to run: `arguments[0]` is the program's absolute path."""
 
@@ -40,6 +50,8 @@ class Command:
     """Directory that it and all it starts run in, made when missing: that is how they are found again."""
     count_kills: Callable[[], int | None] = read_out_of_memory_kills
     """Counts the kernel's kills for lack of memory wherever its processes run."""
+    preload: Preload | None = None
+    """None where the program is no script or module of a Python of this machine, or nothing is known of it."""
 
 
 class EngineProcess:
@@ -54,9 +66,14 @@ class EngineProcess:
         self._kills = KillWatch(command.count_kills)
 
     @classmethod
-    async def launch(cls, command: Command, log_path: Path) -> "EngineProcess":
-        """Starts the engine in a session of its own. Call `listen` soon: nobody else reads its output."""
-        process = await spawn(command)
+    async def launch(
+        cls, command: Command, log_path: Path, process: asyncio.subprocess.Process | None = None
+    ) -> "EngineProcess":
+        """Starts the engine in a session of its own. Call `listen` soon: nobody else reads its output.
+
+        process: the engine, where it has been started (standby.py).
+        """
+        process = process or await spawn(command)
         log = logging.handlers.RotatingFileHandler(log_path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
         return cls(process, command, log)
 
@@ -108,7 +125,7 @@ class EngineProcess:
             yield rest.decode(errors="replace")
 
 
-async def spawn(command: Command) -> asyncio.subprocess.Process:
+async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
     """A process in a session of its own that ends with vedette; its output comes through a pipe."""
     command.workplace.mkdir(mode=0o700, parents=True, exist_ok=True)
     return await asyncio.create_subprocess_exec(
@@ -116,7 +133,7 @@ async def spawn(command: Command) -> asyncio.subprocess.Process:
         *command.arguments,
         env=dict(command.environment),
         cwd=command.workplace,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
