@@ -1,5 +1,6 @@
 """Which host runs an engine on a device."""
 
+import re
 from pathlib import Path
 
 from vedette.config import Home, Settings
@@ -7,7 +8,7 @@ from vedette.device.facts import Device, Family
 from vedette.engine import environment
 from vedette.engine.adopted import adopt
 from vedette.engine.container import ContainerHost
-from vedette.engine.container_engine import ContainerEngine, find_container_engine
+from vedette.engine.container_engine import ContainerEngine, find_container_engine, is_container_engine_installed
 from vedette.engine.host import EnvironmentHost, Host
 from vedette.engine.images import Image, image_for_gpu, image_for_jetson, image_named
 from vedette.errors import ConfigError, EngineInstallError
@@ -30,9 +31,8 @@ async def host_for(device: Device, settings: Settings, home: Home, workplace: Pa
         adopted = await adopt(Path(engine), home.cache, workplace)
         _check_build(adopted.version, device, adopted.python)
         return adopted
-    if engine == "environment" or (engine == "auto" and device.family is Family.CPU):
-        recipe = _recipe_for(device)
-        return EnvironmentHost(recipe, home.engines, settings.torch_index, home.cache, workplace)
+    if engine == "environment" or (engine == "auto" and _belongs_in_environment(device)):
+        return EnvironmentHost(_recipe_for(device), home.engines, settings.torch_index, home.cache, workplace)
     image = _image_for(device, settings)
     needs_gpu = device.family is not Family.CPU
     program = ContainerEngine("docker") if device.assumed else await find_container_engine(needs_gpu)
@@ -44,13 +44,35 @@ def is_address(engine: str) -> bool:
     return engine.startswith(("http://", "https://"))
 
 
+def _belongs_in_environment(device: Device) -> bool:
+    """Jetson boards get a container, for which their vLLM is made; other GPUs where there is something to run one."""
+    if device.family is Family.NVIDIA:
+        return not device.assumed and not is_container_engine_installed()
+    return device.family is Family.CPU
+
+
 def _recipe_for(device: Device) -> environment.Recipe:
+    """Raises EngineInstallError where no recipe's engine would run."""
     if device.family is Family.CPU:
         return environment.CPU_RECIPE
-    raise EngineInstallError(
-        f"vedette has no recipe for an engine's environment on {device.name}.",
-        "Leave VEDETTE_ENGINE out to run it in a container, or let it name a directory with an environment of yours.",
-    )
+    has = None
+    if _is_older(device.l4t_version, environment.GPU_JETSON_LINUX):
+        has = f"Jetson Linux {device.l4t_version}"
+    elif _is_older(device.driver_version, environment.GPU_DRIVER):
+        has = f"NVIDIA's driver {device.driver_version}"
+    if has is not None:
+        raise EngineInstallError(
+            f"vLLM's own wheels are built for CUDA 13, for which {has} is too old.",
+            f"Update it (driver {environment.GPU_DRIVER} or newer), run the engine in a container "
+            "(VEDETTE_ENGINE=container), or name a directory with an older vLLM of yours.",
+        )
+    return environment.GPU_RECIPE
+
+
+def _is_older(version: str | None, first: int) -> bool:
+    """By its first number; False of what is not known."""
+    number = re.match(r"\d+", version or "")
+    return number is not None and int(number[0]) < first
 
 
 def _check_build(version: str, device: Device, python: Path) -> None:

@@ -14,7 +14,9 @@ from vedette.errors import ConfigError, EngineInstallError
 from vedette.hosting import host_for
 
 ORIN = device_named("orin-nano-8gb")
+THOR = device_named("agx-thor")
 CPU = Device("a machine", Family.CPU, "x86_64", 8 << 30, 4 << 30, True, 2)
+GPU = Device("a GPU", Family.NVIDIA, "x86_64", 24 << 30, 23 << 30, False, 8, driver_version="580.95.05")
 
 
 async def host_of(device: Device, engine: str, root: Path) -> Host:
@@ -29,6 +31,10 @@ async def host_of(device: Device, engine: str, root: Path) -> Host:
         (CPU, "environment", "environment"),
         (ORIN, "auto", "container"),
         (ORIN, "container", "container"),
+        (THOR, "environment", "environment"),
+        (GPU, "environment", "environment"),
+        (dataclasses.replace(GPU, driver_version=None), "environment", "environment"),
+        (dataclasses.replace(GPU, assumed=True), "auto", "container"),
     ],
 )
 async def test_a_host_by_device_and_setting(device: Device, engine: str, kind: str, tmp_path: Path) -> None:
@@ -40,7 +46,8 @@ async def test_a_host_by_device_and_setting(device: Device, engine: str, kind: s
     ("device", "engine", "says"),
     [
         (CPU, "container", "no container image .* environment of its own"),
-        (ORIN, "environment", "no recipe .* container"),
+        (ORIN, "environment", r"CUDA 13, for which Jetson Linux 36\.4\.3 is too old.*VEDETTE_ENGINE=container"),
+        (dataclasses.replace(GPU, driver_version="570.86.10"), "environment", r"driver 570\.86\.10 is too old"),
         (ORIN, "enviroment", "no environment in .*enviroment"),
     ],
 )
@@ -49,6 +56,25 @@ async def test_what_cannot_be_is_refused_with_a_next_step(
 ) -> None:
     with pytest.raises(EngineInstallError, match=says):
         await host_of(device, engine, tmp_path)
+
+
+async def test_a_gpu_gets_a_container_where_something_can_run_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, home = tmp_path / "bin", tmp_path / "home"
+    programs.mkdir()
+    home.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    assert (await host_of(GPU, "auto", home)).kind == "environment"
+    with pytest.raises(EngineInstallError, match="neither Docker nor Podman"):
+        await host_of(GPU, "container", home)
+    docker = programs / "docker"
+    docker.write_text('#!/bin/sh\necho \'{"Runtimes": {"nvidia": {}}}\'\n')
+    docker.chmod(0o755)
+    assert (await host_of(GPU, "auto", home)).kind == "container"
+    docker.write_text("#!/bin/sh\necho '{\"Runtimes\": {}}'\n")
+    with pytest.raises(EngineInstallError, match="no way to let a container use the GPU"):
+        await host_of(GPU, "auto", home)
 
 
 async def test_on_somebody_elses_server_nothing_is_started(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
         re.compile(r"(ModuleNotFoundError|ImportError|cannot open shared object file|undefined symbol)[^\n]*"),
         "engine_broken",
         "The engine's environment is broken: {what}.",
-        "Start again: vedette remakes it.",
+        "Start again: vedette remakes what it has made itself; one of your own (VEDETTE_ENGINE) is yours to mend.",
     ),
     (
         re.compile(r"(unknown or invalid runtime name: nvidia|unresolvable CDI devices|requirement error)[^\n]*"),

@@ -51,6 +51,11 @@ class ContainerEngine:
         return process.returncode or 0, output.decode(errors="replace")
 
 
+def is_container_engine_installed() -> bool:
+    """Whether there is one on PATH, in whatever state."""
+    return any(shutil.which(name) is not None for name in _NAMES)
+
+
 async def find_container_engine(
     needs_gpu: bool = True, cdi_directories: Sequence[Path] = _CDI_DIRECTORIES
 ) -> ContainerEngine:

