@@ -33,6 +33,7 @@ _OOM_SCORE_ADJ = 750
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IDLE = 3 << 13
 """The class of those who read from a disk when nobody else does (linux/ioprio.h)."""
+_ASK_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 _CORE = Path(__file__).with_name("standby_core.py")
 _SOCKET = "core.sock"
 _HIGH = 900
@@ -51,7 +52,7 @@ def main() -> None:
         importing = threading.Thread(target=_import_aside, args=(modules,))
         importing.start()
         importing.join()
-        if _has_touched_gpu():  # a fork of it, the engine's core, could not use the GPU
+        if not _forks_can_use_gpu():
             sys.exit(1)
         orders.sendall(b"!")
     else:
@@ -82,12 +83,20 @@ def _import_aside(modules: "list[str]") -> None:
     number = _IOPRIO_SET.get(platform.machine())
     if number is not None:
         ctypes.CDLL(None).syscall(number, 1, 0, _IDLE)
+    os.environ[_ASK_NVML] = "1"  # whether there is a GPU: torch would ask CUDA itself
     _import(modules)
+    del os.environ[_ASK_NVML]
 
 
-def _has_touched_gpu() -> bool:
+def _forks_can_use_gpu() -> bool:
+    """Whether nothing that was imported has asked CUDA anything: after that a fork, the engine's core, could not."""
     torch: Any = sys.modules.get("torch")
-    return torch is not None and bool(torch.cuda.is_initialized())
+    if torch is None:
+        return True
+    child = os.fork()
+    if not child:
+        os._exit(bool(torch.cuda._is_in_bad_fork()))
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _exchange_score(value: str) -> "str | None":
