@@ -178,8 +178,10 @@ def _be_spawned(listener: socket.socket) -> NoReturn:
     for number, wanted in zip(out_of_the_way, told["descriptors"], strict=True):
         os.dup2(number, wanted)
         os.close(number)
-    os.environ.clear()
-    os.environ.update(told["environment"])
+    for name in os.environ.keys() - told["environment"].keys():
+        del os.environ[name]
+    # Only what is new: where all is, the program's arguments are no longer found, which its title is written over.
+    os.environ.update(told["environment"].items() - os.environ.items())
     talk.sendall(os.getpid().to_bytes(4, "little"))
     threading.Thread(target=_end_with, args=(talk,), daemon=True).start()
     sys.argv = ["-c", *told["arguments"]]
