@@ -148,7 +148,7 @@ def status(as_json: bool) -> None:
     running = instance.find(read_home())
     if running is None:
         nothing = dict.fromkeys(("phase", "cause", "model", "page_url", "api_url", "engine_pid", "plan"))
-        click.echo(json.dumps({"state": "stopped", **nothing}) if as_json else "vedette is not running.")
+        click.echo(json.dumps({"state": "stopped", **nothing, "models": []}) if as_json else "vedette is not running.")
         sys.exit(3)
     found = asyncio.run(run.ask_status(running.url))
     if found is None:
@@ -216,12 +216,14 @@ def device(as_json: bool) -> None:
 
 
 def _describe_status(found: Mapping[str, Any]) -> str:
-    lines = [f"{found['state']}" + (f": {found['phase']}" if found["phase"] else "")]
-    if found["cause"]:
-        lines += [f"  ✗ {found['cause']['sentence']}", f"  → {found['cause']['hint']}"]
-    rows = {"model": "model", "page": "page_url", "API": "api_url", "engine": "engine_pid"}
-    lines += [f"  {name:<7}{found[key]}" for name, key in rows.items() if found[key]]
-    return "\n".join(lines)
+    lines = []
+    for each in found["models"]:
+        lines.append(f"{each['state']}" + (f": {each['phase']}" if each["phase"] else ""))
+        if each["cause"]:
+            lines += [f"  ✗ {each['cause']['sentence']}", f"  → {each['cause']['hint']}"]
+        rows = {"model": "model", "coming": "coming", "engine": "engine_pid"}
+        lines += [f"  {name:<7}{each[key]}" for name, key in rows.items() if each[key]]
+    return "\n".join([*lines, f"  page   {found['page_url']}", f"  API    {found['api_url']}"])
 
 
 def _detach(home: Home, as_json: bool) -> None:

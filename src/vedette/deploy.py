@@ -4,18 +4,20 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vedette.config import Home, Settings
 from vedette.device.facts import Family
+from vedette.engine.causes import Outlook, outlook_of
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, EngineDiedError, free_port
-from vedette.engine.flags import Target, substitutes
+from vedette.engine.engine import Engine, EngineDiedError, cause_of, free_port
+from vedette.engine.flags import Target
 from vedette.engine.host import Host
-from vedette.engine.process import end_processes
+from vedette.engine.process import Command, end_processes
+from vedette.engine.standby import Standby
 from vedette.engine.state import Cause, Life, Phase, State
 from vedette.errors import DoesNotFitError, EngineFailedError, SwapFailedError, VedetteError
 from vedette.hosting import host_for
@@ -26,9 +28,9 @@ from vedette.models.fetch import fetch_model
 from vedette.models.store import Source, read_source
 from vedette.plan.calibration import Calibration
 from vedette.plan.document import plan_json
-from vedette.plan.explain import concession_notes
 from vedette.plan.plan import Context, Plan
-from vedette.planner import Planner, Tell, once_stopped
+from vedette.plan.standby import worth_it
+from vedette.planner import Planner, Tell, plan_events, with_host_memory, with_memory
 from vedette.proposal import choose, device_json, engine_json
 from vedette.recovery import Recovery
 
@@ -63,12 +65,14 @@ class Deployment:
         self._tell = tell
         self._source: Source | None = None
         self._model: Model | None = None
-        self._plan: Plan | None = None
+        self._context: Context | None = None
         self._engine: Engine | None = None
         self._host: Host | None = None
-        self._recovery = Recovery()
+        self._command: Command | None = None
+        self._standby: Standby | None = None
         self._ready_at: float | None = None
         self._measured: Calibration | None = None
+        self._counting: asyncio.Future[None] | None = None
         self._answering = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -87,7 +91,7 @@ class Deployment:
 
     @property
     def context(self) -> Context | None:
-        return self._plan.context if self._plan else None
+        return self._context
 
     @property
     def thinks(self) -> bool:
@@ -118,6 +122,7 @@ class Deployment:
             "api_url": f"{self.url}/v1",
             "engine_pid": self._engine.pid if self._engine else None,
             "plan": self.plan_json,
+            "recovered": list(self.planner.recovery.history),
         }
 
     async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
@@ -132,6 +137,7 @@ class Deployment:
         try:
             async with self._serving():
                 while True:
+                    await self._stand_by()
                     await self._change(await self._next_order())
         finally:
             while not self._orders.empty():
@@ -143,9 +149,10 @@ class Deployment:
         Raises VedetteError when it cannot come up.
         """
         async with self._serving():
-            assert self._plan is not None and self._engine is not None  # noqa: S101, PT018 - it is ready
-            speed = await read_decode_tokens_per_s(self._engine.client, self._plan.context.answer_tokens)
-            return self._plan, self._measured and dataclasses.replace(self._measured, decode_tokens_per_s=speed)
+            plan = self.planner.started
+            assert plan is not None and self._engine is not None  # noqa: S101, PT018 - it is ready
+            speed = await read_decode_tokens_per_s(self._engine.client, plan.context.answer_tokens)
+            return plan, self._measured and dataclasses.replace(self._measured, decode_tokens_per_s=speed)
 
     async def swap(self, argument: str) -> None:
         """Serves another model in this one's place; returns once it answers.
@@ -159,8 +166,9 @@ class Deployment:
             source, model = await asyncio.to_thread(choose, settings, self._home, device)
             if source.name == self.name and self.client is not None:
                 return
-            if model is not None and self._plan is not None and self._engine is not None and self._host is not None:
-                self.planner.plan(settings, once_stopped(device, self._plan), model, self._host.version)
+            if model is not None and self._engine is not None and self._host is not None:
+                assert self.planner.started is not None  # noqa: S101 - it runs
+                self.planner.plan(settings, with_memory(device, self.planner.started), model, self._host.version)
             if not source.installed:
                 await self._fetch(source, self._host.python if self._host else None)
             order = _Order(settings, source, asyncio.get_running_loop().create_future())
@@ -181,7 +189,9 @@ class Deployment:
             yield
         finally:
             self.life.enter(State.DRAINING)
+            await self._end_standby()
             await self._stop_engine()
+            await self._end_unfinished()
             self.life.enter(State.STOPPED)
 
     async def _prepare(self) -> None:
@@ -197,10 +207,14 @@ class Deployment:
         self._tell({"event": "model", "name": source.name, "weights_bytes": model.weights_bytes, "why": why})
         self._host = host = await host_for(device, self._settings, self._home, self._slot.workplace)
         # Before gigabytes are fetched and installed for nothing.
-        self._plan = self.planner.plan(self._settings, device, model, host.version)
-        self.life.progress(Phase.INSTALLING)
-        await host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, step))
+        self._context = self.planner.plan(self._settings, device, model, host.version).context
+        await self._make_host_ready()
         await self._fetch(source, host.python)
+
+    async def _make_host_ready(self) -> None:
+        assert self._host is not None  # noqa: S101 - chosen before
+        self.life.progress(Phase.INSTALLING)
+        await self._host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, step))
 
     async def _fetch(self, source: Source, python: Path | None) -> None:
         async with contextlib.aclosing(fetch_model(source, self._home.models, python)) as steps:
@@ -213,17 +227,20 @@ class Deployment:
         source, host = self._source, self._host
         self.life.progress(Phase.PLANNING)
         self._model = model = await asyncio.to_thread(_read_fetched, source)
-        device = await self.planner.clear_the_way(model, self._plan.memory.total_bytes if self._plan else None)
-        budget = self._recovery.budget_bytes
-        self._plan = plan = self.planner.plan(self._settings, device, model, host.version, budget)
+        device = await self.planner.clear_the_way(model)
+        if self._standby is not None:  # it becomes the engine, or ends
+            device = with_host_memory(device, self._standby.memory_bytes())
+        plan = self.planner.plan_start(self._settings, device, model, host.version)
+        self._context = plan.context
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
-        command = host.command(plan, target)
+        self._command = command = host.command(plan, target)
         self.plan_json = plan_json(plan, device, engine_json(device, plan, target, self._home.cache, host.version))
         for event in plan_events(plan, self.plan_json):
             self._tell(event)
         self.life.enter(State.STARTING, Phase.LAUNCHING)
         client = EngineClient(f"http://127.0.0.1:{target.port}", source.name)
-        self._engine = await Engine.launch(command, self._slot.log, client, self.life)
+        self._engine = await Engine.launch(command, self._slot.log, client, self.life, self._standby)
+        self._standby = None  # it is the engine now, or has ended
         try:
             await self._engine.wait_until_ready(plan.context)
         except EngineDiedError as error:
@@ -231,19 +248,31 @@ class Deployment:
                 host.mark_broken()
             raise
         # Before anybody's request runs, which would be counted as the start's.
-        arguments = (device, model, plan, self._engine, host, self.life.phase_s)
-        self._measured = await asyncio.to_thread(self.planner.measure, *arguments)
+        measure = (device, self._engine, host, self.life.phase_s)
+        self._measured = await asyncio.to_thread(self.planner.measure, *measure)
         self.life.enter(State.READY)
         self._ready_at = time.monotonic()
+        self._counting = asyncio.ensure_future(self.planner.count_service())
+
+    async def _stand_by(self) -> None:
+        """Has a second process made ready to take over, where that is wished for and there is room."""
+        plan = self.planner.started
+        assert plan is not None and self._command is not None  # noqa: S101, PT018 - it runs
+        wish = self._settings.standby
+        if self._standby is None and (wish == "on" or (wish == "auto" and worth_it(plan))):
+            self._standby = await Standby.prepare(self._command)
+
+    async def _end_standby(self) -> None:
+        standby, self._standby = self._standby, None
+        if standby is not None:
+            await standby.stop()
 
     async def _come_up(self) -> None:
-        """The first start; one that runs out of memory is tried again with less. Raises VedetteError."""
+        """The first start, and further ones where the first may not have been the last word. Raises VedetteError."""
         try:
             await self._start()
-        except EngineDiedError as error:
-            if error.cause.code != "out_of_memory":
-                raise
-            await self._come_back(error.cause)
+        except EngineFailedError as error:
+            await self._come_back(cause_of(error))
 
     async def _next_order(self) -> _Order:
         """Keeps the engine up until another model is ordered. Raises EngineFailedError when it dies too often."""
@@ -261,53 +290,81 @@ class Deployment:
         while True:
             assert self._engine is not None  # noqa: S101 - it has served
             await self._come_back(await self._engine.wait_until_dead())
+            await self._stand_by()
 
     async def _come_back(self, cause: Cause) -> None:
         """Starts the engine again and again, with less memory where that was what it died of, until it serves.
 
-        Raises EngineFailedError when it died too often, DoesNotFitError when not even the least fits any more.
+        Raises EngineDiedError where it would only die the same way, DoesNotFitError where nothing fits any more.
         """
         while True:
             self.life.enter(State.FAILED, cause=cause)
             await self._stop_engine()
-            assert self._plan is not None  # noqa: S101 - it ran one
-            delay_s = self._recovery.after(cause, self._plan, self._served_s())
-            if delay_s is None:
-                raise EngineFailedError(f"The engine died and did not come back: {cause.sentence}", cause.hint)
-            await asyncio.sleep(delay_s)
+            if outlook_of(cause) is Outlook.SMALLER:  # what a standby holds is wanted now
+                await self._end_standby()
+            attempt = await self.planner.attempt_after(cause, self._served_s())
+            await asyncio.sleep(attempt.delay_s)
             self.life.enter(State.PREPARING, Phase.PLANNING)
-            before = self._plan
             try:
-                await self._start()
-            except EngineDiedError as error:
-                cause = error.cause
-            except DoesNotFitError as error:
-                if self._recovery.budget_bytes is not None:
-                    raise
-                cause = cause_of(error)  # somebody may give the memory back
+                if attempt.remake:
+                    await self._make_host_ready()
+                await self._start_with_room()
             except EngineFailedError as error:
                 cause = cause_of(error)
             else:
-                self._tell_of_less(before)
+                self.planner.tell_of_recovery()
                 return
+
+    async def _start_with_room(self) -> None:
+        """`_start`, once there is room for it: a smaller model's, or what others hold and give back. Raises as it."""
+        told = ""
+        while True:
+            try:
+                await self._start()
+            except DoesNotFitError as error:
+                await self._end_standby()
+                if self._settings.allow_smaller and await self._take_smaller():
+                    continue
+                attempt = await self.planner.attempt_without_room(error)
+                if attempt.story != told:
+                    told = attempt.story
+                    self._tell({"event": "note", "sentence": told})
+                    self.life.enter(State.FAILED, cause=cause_of(error))
+                    self.life.enter(State.PREPARING, Phase.PLANNING)
+                await asyncio.sleep(attempt.delay_s)
+            else:
+                return
+
+    async def _take_smaller(self) -> bool:
+        """Goes on with a smaller model of the family, if there is one that fits; until vedette ends."""
+        assert self._source is not None and self._host is not None  # noqa: S101, PT018 - prepared before
+        smaller = await self.planner.smaller_model(self._source, self._settings, self._host.version)
+        if smaller is None:
+            return False
+        try:
+            await self._fetch(smaller, self._host.python)
+        except VedetteError as error:
+            self._tell({"event": "note", "sentence": f"{smaller.name} would fit: {error.sentence}"})
+            return False
+        self._source, self._settings = smaller, dataclasses.replace(self._settings, model=smaller.name)
+        return True
 
     async def _change(self, order: _Order) -> None:
         """Serves the ordered model; if that does not come up, the one before. Raises VedetteError if neither does."""
-        before = self._settings, self._source, self._recovery
+        before = self._settings, self._source, self.planner.recovery
         try:
             self.life.enter(State.DRAINING)
             await self._drain()
             await self._stop_engine()
-            # An engine whose launch this order has broken off is no `Engine` yet.
-            await asyncio.to_thread(end_processes, self._slot.workplace)
-            self._settings, self._source, self._recovery = order.settings, order.source, Recovery()
+            await self._end_unfinished()
+            self._settings, self._source, self.planner.recovery = order.settings, order.source, Recovery()
             self.life.enter(State.PREPARING, Phase.PLANNING)
             await self._come_up()
             order.done.set_result(None)
         except VedetteError as error:
             await self._stop_engine()
             was = f"{order.source.name} did not come up: {error.sentence}"
-            self._settings, self._source, self._recovery = before
+            self._settings, self._source, self.planner.recovery = before
             _refuse(order, SwapFailedError(f"{was} {self.name} is brought back.", error.hint))
             self._tell({"event": "note", "sentence": was})
             self.life.enter(State.FAILED, cause=cause_of(error))
@@ -319,41 +376,32 @@ class Deployment:
     async def _bring_back(self) -> None:
         """Starts what has served here before. Raises VedetteError when it dies too often or does not fit any more."""
         try:
-            await self._start()
-        except EngineDiedError as error:
-            await self._come_back(error.cause)
+            await self._start_with_room()
+        except EngineFailedError as error:
+            await self._come_back(cause_of(error))
 
     async def _drain(self) -> None:
         """Waits until what is being answered is."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._idle.wait(), DRAIN_S)
 
-    def _served_s(self) -> float:
-        """How long the engine had served that has just died; 0 if it never did."""
+    def _served_s(self) -> float | None:
+        """How long the engine had served that has just died; None if it never did."""
         ready_at, self._ready_at = self._ready_at, None
-        return 0.0 if ready_at is None else time.monotonic() - ready_at
+        return None if ready_at is None else time.monotonic() - ready_at
 
-    def _tell_of_less(self, before: Plan) -> None:
-        """Says what the model serves with since the engine came back, if that is less than before."""
-        assert self._plan is not None  # noqa: S101 - it is ready
-        now, then = self._plan.context, before.context
-        if now != then:
-            sentence = (
-                f"After running out of memory the engine serves with less: {now.concurrency} requests of "
-                f"{now.max_model_len:,} tokens, before {then.concurrency} of {then.max_model_len:,}."
-            )
-            self._tell({"event": "note", "sentence": sentence})
+    async def _end_unfinished(self) -> None:
+        """Ends what was being launched when the launch was broken off: no `Engine` yet."""
+        await asyncio.to_thread(end_processes, self._slot.workplace)
 
     async def _stop_engine(self) -> None:
+        if self._counting is not None:
+            self._counting.cancel()
         if self._engine is not None:
             engine, self._engine = self._engine, None
             if self._host is not None:
                 await self._host.end()
             await engine.stop()
-
-
-def cause_of(error: VedetteError) -> Cause:
-    return Cause(error.code, error.sentence, error.hint)
 
 
 def _refuse(order: _Order, error: VedetteError | None = None) -> None:
@@ -368,9 +416,3 @@ def _read_fetched(source: Source) -> Model:
     model = read_source(dataclasses.replace(source, installed=True))
     assert model is not None  # noqa: S101 - an installed model has facts or raises
     return model
-
-
-def plan_events(plan: Plan, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What is told of a plan that is about to run; document: its JSON."""
-    notes = [*concession_notes(plan), *substitutes(plan.settings, document["engine"]["version"])]
-    return [{"event": "plan", "plan": document}, *({"event": "note", "sentence": note} for note in notes)]

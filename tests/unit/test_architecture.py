@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "attach": {"config", "engine", "plan", "proposal"},
     "hosting": {"config", "device", "engine"},
     "print_command": {"config", "device", "engine", "hosting", "instance", "proposal"},
-    "planner": {"config", "device", "engine", "measure", "models", "plan", "preflight", "proposal"},
+    "planner": {"config", "device", "engine", "measure", "models", "plan", "preflight", "proposal", "recovery"},
     "deploy": {
         "config",
         "device",

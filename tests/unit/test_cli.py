@@ -18,7 +18,7 @@ def assert_refused(result: "subprocess.CompletedProcess[str]", says: str) -> Non
     assert "Traceback" not in result.stderr + result.stdout
 
 
-@pytest.mark.parametrize("command", ["up", "plan", "status", "logs", "down", "device"])
+@pytest.mark.parametrize("command", ["up", "plan", "status", "swap", "logs", "down", "device"])
 def test_every_command_has_help_with_an_example(tmp_path: Path, command: str) -> None:
     result = run_vedette(tmp_path, command, "--help")
     assert result.returncode == 0

@@ -3,7 +3,7 @@
 import io
 
 from tests.unit.test_plan_explain import proposal_of
-from vedette.deploy import plan_events
+from vedette.planner import plan_events
 from vedette.terminal import PersonScreen
 
 

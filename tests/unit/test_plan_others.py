@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.test_plan_explain import page, proposal_of
 from tests.unit.test_plan_make import GIB, MIB, TINY, catalogue_model, cpu, gpu, jetson
-from vedette.deploy import plan_events
+from vedette.planner import plan_events
 from vedette.device.catalogue import boards, device_named
 from vedette.device.facts import Device, OtherProcess
 from vedette.errors import DoesNotFitError

@@ -48,6 +48,13 @@ class EngineDiedError(EngineFailedError):
         return super().as_json() | {"code": self.cause.code}
 
 
+def cause_of(error: VedetteError) -> Cause:
+    """Why no engine serves, in the terms of a life."""
+    if isinstance(error, EngineDiedError):
+        return error.cause
+    return Cause(error.code, error.sentence, error.hint)
+
+
 class Engine:
     """An engine process with its client. `start` once, `stop` once."""
 
