@@ -42,23 +42,28 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--only-mib", type=int, nargs="+", help="these budgets instead")
     options = parser.parse_args()
-    began, records = time.monotonic(), []
+    records = _earlier(options)
     engine = "no engine"
     for model in options.models:
         budgets = list(options.only_mib or WHOLE_MIB)
         for number, budget_mib in enumerate(budgets):
-            record, found = try_budget(options, model, budget_mib)
-            engine = found or engine
-            missing_mib = record["missing_mib"]
-            if missing_mib is not None:
-                enough_mib = budget_mib + missing_mib
-                proof, _ = try_budget(options, model, enough_mib)
-                record["proof"] = {"budget_mib": enough_mib, **proof}
-                if number == 0 and not options.only_mib:
-                    budgets += [enough_mib + step for step in AROUND_EDGE_MIB]
-            records.append(record)
-            print(json.dumps(record), flush=True)
-            publish(options, engine, records, (time.monotonic() - began) / 60)
+            record = next((one for one in records if (one["model"], one["budget_mib"]) == (model, budget_mib)), None)
+            if record is None:
+                record, found = try_budget(options, model, budget_mib)
+                engine = found or engine
+                if record["missing_mib"] is not None:
+                    proof, _ = try_budget(options, model, budget_mib + record["missing_mib"])
+                    record["proof"] = proof
+                records.append(record)
+                print(json.dumps(record), flush=True)
+                publish(options, engine, records)
+            if number == 0 and record["missing_mib"] is not None and not options.only_mib:
+                budgets += [budget_mib + record["missing_mib"] + step for step in AROUND_EDGE_MIB]
+
+
+def _earlier(options: Any) -> list[dict[str, Any]]:
+    path = options.out / "budgets.jsonl" if options.out else None
+    return [json.loads(line) for line in path.read_text().splitlines()] if path and path.exists() else []
 
 
 def try_budget(options: Any, model: str, budget_mib: int) -> tuple[dict[str, Any], str | None]:
@@ -66,7 +71,7 @@ def try_budget(options: Any, model: str, budget_mib: int) -> tuple[dict[str, Any
     forget_files(*{path.resolve() for path in _read_by_engine(options.home)})
     home = rig.make_home(options.scratch / f"{model.replace('/', '--')}-{budget_mib}-{time.time_ns()}", options.home)
     cgroup, began = Cgroup(budget_mib * MIB), time.monotonic()
-    record: dict[str, Any] = {"model": model, "budget_mib": budget_mib, "missing_mib": None}
+    record: dict[str, Any] = {"model": model, "budget_mib": budget_mib, "vedette": rig.commit(), "missing_mib": None}
     try:
         with rig.running(home, model, cgroup=cgroup, **rig.environment(options)) as vedette, Looking(cgroup):
             end = vedette.first(lambda event: event["event"] in ("ready", "error"), READY_S)
@@ -196,18 +201,19 @@ def _usage(port: int, body: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"{error!r} {said}"}
 
 
-def publish(options: Any, engine: str, records: list[dict[str, Any]], minutes: float) -> None:
+def publish(options: Any, engine: str, records: list[dict[str, Any]]) -> None:
     """The report so far."""
     right = sum(map(is_right, records))
     served = sum(record["outcome"] == "served" for record in records)
     refused = sum(record["outcome"] == "refused" for record in records)
+    commits = ", ".join(dict.fromkeys(record["vedette"] for record in records))
     lines = [
         *rig.heading("Memory budgets", engine),
         f"{len(records)} budgets, each in a memory cgroup that holds vedette, its engine and their files: {served} "
         f"served, {refused} were refused, {len(records) - served - refused} ended otherwise. {right} as they should: "
         f"a full request answered (as many at once as planned, near the edge), or refused and, with as much more as "
         f"the refusal asks for, served. {sum(record['kills'] for record in records)} kills by the kernel. "
-        f"{minutes:.0f} minutes. Sizes in MiB; memory is the most anonymous memory in the cgroup.",
+        f"vedette at {commits}. Sizes in MiB; memory is the most anonymous memory in the cgroup.",
         "",
     ]
     head = ("model", "budget", "end", "after", "plan", "requests", "memory", "kills", "with what was missing")
