@@ -1,6 +1,7 @@
 """Faults that real vLLM cannot be made to show on demand, by a real process that shows them."""
 
 import asyncio
+import socket
 import sys
 import time
 from pathlib import Path
@@ -72,10 +73,13 @@ async def test_an_engine_that_ignores_sigterm_ends_within_ten_seconds_with_its_o
     engine, _ = await launch(tmp_path, "deaf", "orphan")
     await engine.wait_until_ready(CONTEXT)
     assert len(find_processes(tmp_path / "engine")) == 2
+    with socket.socket(socket.AF_UNIX) as left:  # as vLLM's own are when it is killed
+        left.bind(str(tmp_path / "engine" / "s"))
     began = time.monotonic()
     await engine.stop()
     assert time.monotonic() - began < 10
     assert find_processes(tmp_path / "engine") == []
+    assert list((tmp_path / "engine").iterdir()) == []
 
 
 async def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from vedette.engine.flags import (
     inherited_environment,
     serve_arguments,
     serve_environment,
+    socket_environment,
     substitutes,
 )
 from vedette.engine.versions import EngineVersionError, dialect_of
@@ -221,3 +222,9 @@ if __name__ == "__main__":
         (GOLDEN / f"{kind}-{version}.txt").write_text(
             written(golden_settings(kind, version), version), encoding="utf-8"
         )
+
+
+def test_sockets_lie_where_they_are_removed_unless_the_name_is_too_long() -> None:
+    assert socket_environment(Path("/home/a/engine/1")) == {"VLLM_RPC_BASE_PATH": "/home/a/engine/1"}
+    assert socket_environment(Path("/" + "a" * 69)) != {}
+    assert socket_environment(Path("/" + "a" * 70)) == {}

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import psutil
 
-from vedette.engine.flags import Target, inherited_environment, preload, serve_arguments, serve_environment
+from vedette.engine.flags import (
+    Target,
+    inherited_environment,
+    preload,
+    serve_arguments,
+    serve_environment,
+    socket_environment,
+)
 from vedette.engine.host import Report
 from vedette.engine.process import Command, find_processes
 from vedette.engine.software import Software, read_software, write_software
@@ -81,7 +88,7 @@ class AdoptedHost:
         return (str(self.python), *_VLLM, *serve)
 
     def command(self, plan: Plan, target: Target) -> Command:
-        own = serve_environment(self._cache, plan.settings, self.version)
+        own = serve_environment(self._cache, plan.settings, self.version) | socket_environment(self._workplace)
         variables = adopted_environment(os.environ, own)
         return Command(self.arguments(plan, target), variables, self._workplace, preload=preload(plan.settings))
 
@@ -110,8 +117,10 @@ async def adopt(place: Path, cache: Path, workplace: Path) -> AdoptedHost:
 
 
 def find_python(place: Path) -> Path:
-    """The interpreter of an environment, which may be named itself. Raises EngineInstallError."""
+    """The interpreter of an environment, which may be named itself, or by its `vllm`. Raises EngineInstallError."""
     place = place.expanduser().absolute()  # not resolved: an environment's interpreter is a link, and is known by it
+    if place.name == "vllm" and place.is_file():
+        place = place.with_name("python")
     found = next(
         (path for path in (place, place / "bin" / "python", place / "bin" / "python3") if path.is_file()), None
     )

@@ -24,6 +24,11 @@ _RETURNING_MEMORY = {
 1,400 tokens, whose tensors the system has to make anew each time (docs/notes/plan.md)."""
 _INHERITED = re.compile("PATH|HOME|USER|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|LD_PRELOAD|(CUDA|NVIDIA|OMP|KMP)_.*")
 
+_SOCKET_NAME_BYTES = 37
+"""A slash and a UUID (vllm/utils/network_utils.py)."""
+_SOCKET_PATH_BYTES = 107
+"""unix(7), without the zero at the end."""
+
 # What `vllm serve` and its engine core import, in 0.26 or 0.32; what a version lacks it does without.
 _COMMANDS = ("benchmark.main", "collect_env", "download_kernels", "launch", "openai", "preload", "run_batch", "serve")
 _SERVER = ("vllm.v1.engine.async_llm", "vllm.parser.engine.registered_adapters")
@@ -58,6 +63,15 @@ def serve_arguments(
         if not dialect.knows(name):
             raise _cannot(dialect, name)
     return ("serve", str(target.model_path), *(word for pair in pairs for word in pair if word is not None))
+
+
+def socket_environment(workplace: Path) -> dict[str, str]:
+    """Has vLLM's sockets made where they are removed again when it is killed; else they stay in the system's /tmp.
+
+    {} where the directory's name is too long for a socket's.
+    """
+    fits = len(str(workplace).encode()) + _SOCKET_NAME_BYTES <= _SOCKET_PATH_BYTES
+    return {"VLLM_RPC_BASE_PATH": str(workplace)} if fits else {}
 
 
 def serve_environment(cache: Path, settings: EngineSettings, version: str) -> dict[str, str]:

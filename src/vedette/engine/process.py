@@ -173,6 +173,15 @@ def end_processes(workplace: Path, tidying_s: float = 0.0) -> None:
         psutil.wait_procs(left, timeout=1)
         for path in shared:
             path.unlink(missing_ok=True)
+    _remove_sockets(workplace)
+
+
+def _remove_sockets(workplace: Path) -> None:
+    """Of vLLM's, which a killed one leaves (flags.socket_environment)."""
+    with contextlib.suppress(OSError):
+        for path in workplace.iterdir():
+            if path.is_socket():
+                path.unlink(missing_ok=True)
 
 
 def _shared_memory(process: psutil.Process) -> list[Path]:
