@@ -33,6 +33,8 @@ AROUND_EDGE_MIB = (-24, -8, 2, 16, 48, 96, 160, 320)
 READY_S = 400.0
 """Ten times what a start takes that has all it wants."""
 ANSWER_S = 240.0
+ANSWER_TOKENS = 32
+"""Of a request that fills the context: reading is faster than writing, and takes as much memory."""
 NEAR_MIB = 512
 """Where a plan leaves less than this free, as many requests come at once as it allows; else one, to save time."""
 
@@ -169,8 +171,8 @@ def full_requests(port: int, model: str, context: dict[str, Any], count: int) ->
     one, three = (_usage(port, body(words, 1)).get("prompt_tokens") for words in (1, 3))
     if one is None or three is None:
         return [{"error": "a short request was not answered"}]
-    room = context["max_model_len"] - context["answer_tokens"]
-    request = body(max(1, 1 + int((room - one) / ((three - one) / 2))), context["answer_tokens"])
+    room = context["max_model_len"] - ANSWER_TOKENS
+    request = body(max(1, 1 + int((room - one) / ((three - one) / 2))), ANSWER_TOKENS)
     usages: list[dict[str, Any]] = []
     threads = [threading.Thread(target=lambda: usages.append(_usage(port, request))) for _ in range(count)]
     for thread in threads:
