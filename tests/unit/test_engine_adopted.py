@@ -13,6 +13,8 @@ from vedette.engine.adopted import adopt, adopted_environment, find_python
 from vedette.engine.versions import EngineVersionError
 from vedette.errors import EngineInstallError
 
+PLANS = {"text": plan_with(TEXT), "seeing": plan_with(SEEING)}
+
 
 def environment_with(root: Path, version: str | None, main: str) -> Path:
     """A directory whose bin/python imports what is beside it, as a thin wrapper around an unpacked vLLM does."""
@@ -70,9 +72,9 @@ async def test_the_plan_is_said_in_its_own_options(tmp_path: Path) -> None:
     root = environment_with(tmp_path / "theirs", "0.26.0", helpful(tmp_path / "asked"))
     host = await adopt(root / "bin" / "python", tmp_path / "cache", tmp_path / "workplace")
     await host.make_ready(lambda step: None)
-    words = host.arguments(plan_with(TEXT), GPU)
+    words = host.arguments(PLANS["text"], GPU)
     assert words[:5] == (str(root / "bin/python"), "-m", "vllm.entrypoints.cli.main", "serve", "/models/some")
-    command = host.command(plan_with(TEXT), GPU)
+    command = host.command(PLANS["text"], GPU)
     assert command.arguments == words
     assert command.environment["VLLM_CACHE_ROOT"] == str(tmp_path / "cache" / "vllm")
 
@@ -83,7 +85,7 @@ async def test_an_option_that_it_lacks_is_named(tmp_path: Path) -> None:
     host = await adopt(root, tmp_path / "cache", tmp_path / "workplace")
     await host.make_ready(lambda step: None)
     with pytest.raises(EngineVersionError, match="kv-cache-memory-bytes"):
-        host.command(plan_with(SEEING), GPU)
+        host.command(PLANS["seeing"], GPU)
 
 
 async def test_what_cannot_be_used_is_said_and_nothing_is_kept(tmp_path: Path) -> None:
@@ -114,6 +116,9 @@ def test_an_environment_is_known_by_its_link(tmp_path: Path) -> None:
     (tmp_path / "bin" / "python3").symlink_to(sys.executable)
     assert find_python(tmp_path) == tmp_path / "bin" / "python3"
     assert find_python(tmp_path / "bin" / "python3") == tmp_path / "bin" / "python3"
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "bin" / "vllm").touch()
+    assert find_python(tmp_path / "bin" / "vllm") == tmp_path / "bin" / "python"
 
 
 def test_what_a_person_has_set_for_it_holds_but_for_what_bends_the_plan() -> None:

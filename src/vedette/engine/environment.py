@@ -32,6 +32,11 @@ _DROPPED = ("torchaudio", "torchcodec")
 _ADDED = ("num2words==0.5.14",)
 """SmolVLM2's processor does not load without it. What it requires itself only serves its command."""
 
+_HAS_CUDA = """
+import sys, torch
+torch.version.cuda or sys.exit(f"pip has taken torch {torch.__version__}, which knows no CUDA")
+"""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -168,6 +173,8 @@ async def _make(environment: Environment, workshop: Workshop) -> None:
         await _install(environment, (*pip, "install", *index), workshop)
         if recipe.torch is not None:
             await _put_right_for_cpu(environment, pip, workshop)
+        else:  # where pip is told of an index with another build, it prefers that
+            await _run((str(environment.python), "-c", _HAS_CUDA), workshop)
         await _run((*pip, "install", "--no-deps", *_ADDED), workshop)
         workshop.report("checking it")
         await _run((*environment.program, "--version"), workshop)
