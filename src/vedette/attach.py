@@ -69,6 +69,10 @@ class Attachment:
         return self._model.client.model_name if self._model else None
 
     @property
+    def names(self) -> Sequence[str]:
+        return (self.name,) if self.name else ()
+
+    @property
     def client(self) -> EngineClient | None:
         return self._model.client if self._model and self.life.status.state is State.READY else None
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ class Deployment:
         self._slot = slot(home, number)
         self._tell = tell
         self._source: Source | None = None
+        self._stands_in_for: tuple[str, ...] = ()
+        """Larger models of the family that there was no room for any more."""
         self._model: Model | None = None
         self._context: Context | None = None
         self._engine: Engine | None = None
@@ -84,6 +86,10 @@ class Deployment:
     @property
     def name(self) -> str | None:
         return self._source.name if self._source else None
+
+    @property
+    def names(self) -> Sequence[str]:
+        return () if self._source is None else (self._source.name, *self._stands_in_for)
 
     @property
     def client(self) -> EngineClient | None:
@@ -232,9 +238,9 @@ class Deployment:
             device = with_host_memory(device, self._standby.memory_bytes())
         plan = self.planner.plan_start(self._settings, device, model, host.version)
         self._context = plan.context
-        target = Target(source.path, source.name, free_port(), device.family is Family.CPU)
+        target = Target(source.path, source.name, free_port(), device.family is Family.CPU, self._stands_in_for)
         self._command = command = host.command(plan, target)
-        self.plan_json = plan_json(plan, device, engine_json(device, plan, target, self._home.cache, host.version))
+        self.plan_json = plan_json(plan, device, engine_json(host, plan, target, self._home.cache))
         for event in plan_events(plan, self.plan_json):
             self._tell(event)
         self.life.enter(State.STARTING, Phase.LAUNCHING)
@@ -346,25 +352,27 @@ class Deployment:
         except VedetteError as error:
             self._tell({"event": "note", "sentence": f"{smaller.name} would fit: {error.sentence}"})
             return False
+        self._stands_in_for = tuple(self.names)
         self._source, self._settings = smaller, dataclasses.replace(self._settings, model=smaller.name)
         return True
 
     async def _change(self, order: _Order) -> None:
         """Serves the ordered model; if that does not come up, the one before. Raises VedetteError if neither does."""
-        before = self._settings, self._source, self.planner.recovery
+        before = self._settings, self._source, self._stands_in_for, self.planner.recovery
         try:
             self.life.enter(State.DRAINING)
             await self._drain()
             await self._stop_engine()
             await self._end_unfinished()
             self._settings, self._source, self.planner.recovery = order.settings, order.source, Recovery()
+            self._stands_in_for = ()
             self.life.enter(State.PREPARING, Phase.PLANNING)
             await self._come_up()
             order.done.set_result(None)
         except VedetteError as error:
             await self._stop_engine()
             was = f"{order.source.name} did not come up: {error.sentence}"
-            self._settings, self._source, self.planner.recovery = before
+            self._settings, self._source, self._stands_in_for, self.planner.recovery = before
             _refuse(order, SwapFailedError(f"{was} {self.name} is brought back.", error.hint))
             self._tell({"event": "note", "sentence": was})
             self.life.enter(State.FAILED, cause=cause_of(error))

@@ -228,3 +228,15 @@ def test_sockets_lie_where_they_are_removed_unless_the_name_is_too_long() -> Non
     assert socket_environment(Path("/home/a/engine/1")) == {"VLLM_RPC_BASE_PATH": "/home/a/engine/1"}
     assert socket_environment(Path("/" + "a" * 69)) != {}
     assert socket_environment(Path("/" + "a" * 70)) == {}
+
+
+def test_a_model_may_answer_to_other_names_as_well() -> None:
+    target = Target(Path("/m"), "small", 1, cpu=False, also_named=("large", "larger"))
+    words = serve_arguments(TEXT, target, "0.32.0")
+    assert words[words.index("--served-model-name") :][:5] == (
+        "--served-model-name",
+        "small",
+        "large",
+        "larger",
+        "--host",
+    )

@@ -7,7 +7,6 @@ import pytest
 
 from tests.unit.test_plan_explain import page, proposal_of
 from tests.unit.test_plan_make import GIB, MIB, TINY, catalogue_model, cpu, gpu, jetson
-from vedette.planner import plan_events
 from vedette.device.catalogue import boards, device_named
 from vedette.device.facts import Device, OtherProcess
 from vedette.errors import DoesNotFitError
@@ -15,6 +14,7 @@ from vedette.models.store import candidates
 from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
+from vedette.planner import plan_events
 from vedette.proposal import does_not_fit
 
 OTHERS = (OtherProcess("firefox", 812, 1229 * MIB), OtherProcess("Xorg", 640, 410 * MIB))

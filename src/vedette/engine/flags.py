@@ -47,6 +47,8 @@ class Target:
     served_name: str
     port: int
     cpu: bool
+    also_named: tuple[str, ...] = ()
+    """What requests may call the model as well; answers come under `served_name`."""
 
 
 def serve_arguments(
@@ -59,10 +61,10 @@ def serve_arguments(
     """
     dialect = dialect_of(version, known_flags)
     pairs = [pair for pair in _pairs(settings, target, dialect) if not _is_convenience(pair[0], dialect)]
-    for name, _ in pairs:
+    for name, *_ in pairs:
         if not dialect.knows(name):
             raise _cannot(dialect, name)
-    return ("serve", str(target.model_path), *(word for pair in pairs for word in pair if word is not None))
+    return ("serve", str(target.model_path), *(word for pair in pairs for word in pair))
 
 
 def socket_environment(workplace: Path) -> dict[str, str]:
@@ -157,12 +159,12 @@ def _is_convenience(name: str, dialect: Dialect) -> bool:
     return name in ("--disable-uvicorn-access-log", "--default-chat-template-kwargs") and not dialect.knows(name)
 
 
-def _pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> Iterator[tuple[str, str | None]]:
-    """Each option with its value, if it takes one."""
-    yield "--served-model-name", target.served_name
+def _pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> Iterator[tuple[str, ...]]:
+    """Each option with its values."""
+    yield "--served-model-name", target.served_name, *target.also_named
     yield "--host", "127.0.0.1"
     yield "--port", str(target.port)
-    yield "--disable-uvicorn-access-log", None
+    yield ("--disable-uvicorn-access-log",)
     # Whoever may ask must not make the engine fetch addresses: pictures come with the request.
     yield "--allowed-media-domains", "none.invalid"
     yield "--dtype", settings.dtype
@@ -183,7 +185,7 @@ def _pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> Iterat
     yield from _graph_pairs(settings, dialect)
 
 
-def _cache_pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> Iterator[tuple[str, str | None]]:
+def _cache_pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> Iterator[tuple[str, ...]]:
     if target.cpu and not dialect.knows("--kv-cache-memory-bytes cpu"):
         # It would parse the option and take VLLM_CPU_KVCACHE_SPACE, whole GiB, or a share of all RAM.
         raise EngineVersionError(
@@ -197,14 +199,14 @@ def _cache_pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> 
             raise _cannot(dialect, f"--kv-cache-dtype {settings.kv_cache_dtype}")
         yield "--kv-cache-dtype", settings.kv_cache_dtype
     # Said either way: what a version does on its own depends on the model.
-    yield ("--enable-prefix-caching" if settings.prefix_caching else "--no-enable-prefix-caching"), None
+    yield ("--enable-prefix-caching" if settings.prefix_caching else "--no-enable-prefix-caching",)
     if settings.attention_backend is not None and dialect.knows("--attention-backend"):
         if not dialect.knows(f"--attention-backend {settings.attention_backend}"):
             raise _cannot(dialect, f"--attention-backend {settings.attention_backend}")
         yield "--attention-backend", settings.attention_backend
 
 
-def _media_pairs(settings: EngineSettings, dialect: Dialect) -> Iterator[tuple[str, str | None]]:
+def _media_pairs(settings: EngineSettings, dialect: Dialect) -> Iterator[tuple[str, ...]]:
     # With nothing to be seen a vision tower is not even loaded; a text model takes the limits as met.
     limits = {"image": settings.images_per_prompt, "video": settings.videos_per_prompt}
     yield "--limit-mm-per-prompt", json.dumps(limits)
@@ -235,9 +237,9 @@ def _processor_arguments(arguments: Mapping[str, object], dialect: Dialect) -> d
     return {**flat, **pictures}
 
 
-def _graph_pairs(settings: EngineSettings, dialect: Dialect) -> Iterator[tuple[str, str | None]]:
+def _graph_pairs(settings: EngineSettings, dialect: Dialect) -> Iterator[tuple[str, ...]]:
     if settings.graphs is Graphs.EAGER:
-        yield "--enforce-eager", None
+        yield ("--enforce-eager",)
         return
     config: dict[str, object] = {
         "cudagraph_mode": "FULL_DECODE_ONLY",

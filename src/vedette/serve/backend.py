@@ -17,6 +17,10 @@ class Served(Protocol):
         """What requests call the model; None while it is not known yet."""
 
     @property
+    def names(self) -> Sequence[str]:
+        """What requests may call it: its name, and that of a larger model that it stands in for."""
+
+    @property
     def coming(self) -> str | None:
         """The model that is about to take this one's place; None if none is."""
 

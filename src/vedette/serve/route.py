@@ -51,7 +51,7 @@ class Route:
     def _named(self, name: str | None) -> Served | None:
         """Who serves that model, or is about to; None of one that may be swapped in. Raises ModelNotFoundError."""
         for served in self._backend.served:
-            if name is None or served.name is None or name in (served.name, served.coming):
+            if name is None or served.name is None or name in served.names or name == served.coming:
                 return served
         if self._backend.allow_swap and name in self._backend.installed():
             return None
@@ -75,4 +75,4 @@ class Route:
 
 
 def _answers(served: Served, name: str | None) -> bool:
-    return served.client is not None and (name is None or served.name == name)
+    return served.client is not None and (name is None or name in served.names)

@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -155,11 +155,16 @@ class Deployment:
         self.sees = True
         self.name: str | None = client.model_name
         self.coming: str | None = None
+        self.stands_in_for: tuple[str, ...] = ()
         self.answering = 0
         self._status: dict[str, object] = {"state": "ready", "phase": None, "cause": None, "model": "vedette-tiny"}
 
     def status_json(self) -> dict[str, object]:
         return self._status
+
+    @property
+    def names(self) -> Sequence[str]:
+        return () if self.name is None else (self.name, *self.stands_in_for)
 
     @contextmanager
     def busy(self) -> Iterator[None]:

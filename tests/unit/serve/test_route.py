@@ -46,6 +46,11 @@ async def test_a_model_that_is_not_served_is_404_and_named(http, url, upstream):
     assert not upstream.bodies
 
 
+async def test_a_smaller_model_answers_to_the_name_of_the_one_that_it_stands_in_for(http, url, deployment):
+    deployment.stands_in_for = ("vedette-large",)
+    assert (await ask(http, url, "vedette-large"))[0] == 200
+
+
 async def test_a_request_waits_for_an_engine_that_comes_back(http, url, deployment):
     deployment.enter(state="failed")
     asking = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
@@ -154,6 +159,29 @@ async def test_swap_is_ordered_and_answers_when_done(http, url, fleet):
     assert fleet.swaps == [("other", "vedette-tiny")]
 
 
+@pytest.mark.parametrize("installed", [True, False])
+async def test_a_swap_goes_on_without_the_page_that_asked_but_no_download_does(http, url, fleet, installed):
+    fleet.names = ["other"] if installed else []
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Queue()
+
+    async def swap(_):
+        begun.set()
+        try:
+            await go_on.wait()
+        except asyncio.CancelledError:
+            ended.put_nowait("cancelled")
+            raise
+        ended.put_nowait("served")
+
+    fleet.on_swap = swap
+    asking = asyncio.ensure_future(http.post(f"{url}/api/swap", json={"model": "other"}))
+    await begun.wait()
+    asking.cancel()
+    await asyncio.sleep(0.2)
+    go_on.set()
+    assert await asyncio.wait_for(ended.get(), 5) == ("served" if installed else "cancelled")
+
+
 @pytest.mark.parametrize(
     "body", ["", "{", "[]", '{"model": 7}', '{"model": "a", "more": 1}', '{"model": "' + "a" * 9000]
 )
@@ -189,6 +217,20 @@ async def test_a_page_may_look_at_the_second_model(http, second, url):
         assert (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"] == "other"
     async with http.ws_connect(f"{url}/api/live") as socket:
         assert (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"] == "vedette-tiny"
+
+
+async def test_a_page_finds_its_model_before_that_is_up(http, deployment, second, url):
+    async def looked_at(name):
+        async with http.ws_connect(f"{url}/api/live?model={name}") as socket:
+            return (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"]
+
+    second.enter(state="ready", model="the second")
+    assert await looked_at("nobody") == "vedette-tiny"
+    second.coming = "new"
+    assert await looked_at("new") == "the second"
+    second.name = None
+    assert await looked_at("nobody") == "the second"
+    assert await looked_at("vedette-tiny") == "vedette-tiny"
 
 
 @pytest.mark.parametrize(
