@@ -14,11 +14,12 @@ from vedette.engine.images import Image, image_for_gpu, image_for_jetson, image_
 from vedette.errors import ConfigError, EngineInstallError
 
 
-async def host_for(device: Device, settings: Settings, home: Home, workplace: Path) -> Host:
+async def host_for(device: Device, settings: Settings, home: Home, workplace: Path, only_looks: bool = False) -> Host:
     """The host for a device; nothing is installed, fetched or started yet.
 
     workplace: directory of the home that this engine alone runs in (`instance.slot`).
-    For a board of the catalogue, away from it, a Docker as its JetPack brings it is assumed.
+    only_looks: nothing is to be run, so that it does not matter whether a container engine is here. For that, and for
+    a board of the catalogue away from it, a Docker as JetPack brings it is assumed.
     Raises EngineInstallError where nothing can run an engine, or not what the setting `engine` names.
     """
     engine = settings.engine
@@ -35,7 +36,8 @@ async def host_for(device: Device, settings: Settings, home: Home, workplace: Pa
         return EnvironmentHost(_recipe_for(device), home.engines, settings.torch_index, home.cache, workplace)
     image = _image_for(device, settings)
     needs_gpu = device.family is not Family.CPU
-    program = ContainerEngine("docker") if device.assumed else await find_container_engine(needs_gpu)
+    assumed = only_looks or device.assumed
+    program = ContainerEngine("docker") if assumed else await find_container_engine(needs_gpu)
     return ContainerHost(program, image, home.cache, workplace)
 
 

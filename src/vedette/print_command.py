@@ -20,12 +20,12 @@ _PORT = 8000
 def engine_command(settings: Settings, home: Home, device_name: str | None, as_json: bool) -> str:
     """The command that `up` would run here, or on a board of the catalogue with the paths of this machine.
 
-    For a shell, one option a line; as JSON {kind, version, argv, env}.
+    For a shell, one option a line; as JSON {kind, version, image, argv, env}.
     Raises VedetteError where `up` would before it fetches anything.
     """
     device = device_named(device_name) if device_name is not None else read_machine(home)
     host = asyncio.run(host_for(device, settings, home, slot(home).workplace))
-    proposal = propose(settings, home, device_name, host.version)
+    proposal = propose(settings, home, device_name, host)
     if not proposal.plan.fits:
         raise does_not_fit(proposal.plan)
     target = Target(proposal.source.path, proposal.source.name, _PORT, device.family is Family.CPU)
@@ -33,7 +33,8 @@ def engine_command(settings: Settings, home: Home, device_name: str | None, as_j
     # A container's variables are among its arguments.
     variables = {} if host.kind == "container" else serve_environment(home.cache, proposal.plan.settings, host.version)
     if as_json:
-        return json.dumps({"kind": host.kind, "version": host.version, "argv": list(argv), "env": variables})
+        engine = {"kind": host.kind, "version": host.version, "image": host.image}
+        return json.dumps({**engine, "argv": list(argv), "env": variables})
     return shell_lines(argv, variables)
 
 

@@ -1,5 +1,6 @@
 """What would run: facts and a plan with its reasons, before anything is fetched, installed or started."""
 
+import asyncio
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from vedette.device.facts import Device, Family
 from vedette.device.read import read_device
 from vedette.engine import environment
 from vedette.engine.flags import Target, engine_traits, serve_arguments, serve_environment
+from vedette.engine.host import Host
 from vedette.errors import DoesNotFitError, ModelNotFoundError
-from vedette.instance import workplace
+from vedette.hosting import host_for
+from vedette.instance import slot, workplace
 from vedette.measure.calibration import read_calibration
 from vedette.models.facts import Model
 from vedette.models.store import Source, candidates, find_model, read_source
@@ -25,13 +28,12 @@ from vedette.plan.make import make_plan
 from vedette.plan.memory import reserve_bytes
 from vedette.plan.pack import Wanted, pack
 from vedette.plan.packed import Room
-from vedette.plan.plan import Plan, Wish, Workload
+from vedette.plan.plan import EngineTraits, Plan, Wish, Workload
 from vedette.plan.reasons import free_memory
 from vedette.plan.sizes import gib
 
-VERSION = environment.CPU_RECIPE.version
-"""vLLM's that a plan is made for unless another is named: the one that there is a recipe for."""
-ENGINE = engine_traits(VERSION)
+_USUAL = engine_traits(environment.CPU_RECIPE.version)
+"""Of the vLLM that there is a recipe for."""
 
 
 @dataclass(frozen=True)
@@ -46,36 +48,40 @@ class Proposal:
     cache: Path
     calibration: Calibration | None
     """What an earlier start with such settings took; the plan is put right by it."""
+    host: Host
+    """What would run it; only looked at."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The engine's command as one would type it."""
-        return ("vllm", *serve_arguments(self.plan.settings, self._target, VERSION))
+        """The engine's command as one would type it. Raises EngineVersionError."""
+        return ("vllm", *serve_arguments(self.plan.settings, self._target, self.host.version))
 
     def replan(self, wish: Wish) -> Plan:
         """The plan of the same model on the same device for another wish."""
-        return make_plan(self.device, self.model, wish, calibration=self.calibration, engine=ENGINE)
+        return make_plan(self.device, self.model, wish, calibration=self.calibration, engine=_traits(self.host))
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `vedette plan --json`."""
-        return plan_json(self.plan, self.device, engine_json(self.device, self.plan, self._target, self.cache))
+        return plan_json(self.plan, self.device, engine_json(self.host, self.plan, self._target, self.cache))
 
     @property
     def _target(self) -> Target:
         return Target(self.source.path, self.source.name, 0, self.device.family is Family.CPU)
 
 
-def propose(settings: Settings, home: Home, device_name: str | None = None, version: str = VERSION) -> Proposal:
-    """Facts and plan for this machine, or for the catalogue board `device_name`. version: of the vLLM that will run.
+def propose(settings: Settings, home: Home, device_name: str | None = None, host: Host | None = None) -> Proposal:
+    """Facts and plan for this machine, or for the catalogue board `device_name`. host: the one that `up` would have.
 
-    Raises DeviceError, ModelNotFoundError or ModelCorruptError; a plan that does not fit is returned, not raised.
+    Raises DeviceError, ModelNotFoundError, ModelCorruptError, or EngineInstallError where nothing is known to run the
+    engine; a plan that does not fit is returned, not raised.
     """
     device = _device(home, device_name)
-    source, model = _known(settings, home, device)
+    host = host or _host(device, settings, home)
+    source, model = _known(settings, home, device, _traits(host))
     wish = wish_of(settings)
-    calibration = calibration_for(device, model, wish, home, version)
-    plan = make_plan(device, model, wish, calibration=calibration, engine=engine_traits(version))
-    return Proposal(device, source, model, wish, plan, home.cache, calibration)
+    calibration = calibration_for(device, model, wish, home, host.version)
+    plan = make_plan(device, model, wish, calibration=calibration, engine=_traits(host))
+    return Proposal(device, source, model, wish, plan, home.cache, calibration, host)
 
 
 @dataclass(frozen=True)
@@ -105,16 +111,18 @@ def propose_packed(
 ) -> PackedProposal:
     """As `propose`, for several models that are to serve side by side."""
     device = _device(home, device_name)
-    found = [_known(dataclasses.replace(settings, model=name), home, device) for name in models]
+    host = _host(device, settings, home)
+    traits = _traits(host)
+    found = [_known(dataclasses.replace(settings, model=name), home, device, traits) for name in models]
     wanted = {}
     for source, model in found:
         wish = wish_for(model, wish_of(settings))
-        wanted[model.name] = source, Wanted(model, wish, calibration_for(device, model, wish, home))
-    packing = pack(device, [wanted[model.name][1] for _, model in found], ENGINE)
+        wanted[model.name] = source, Wanted(model, wish, calibration_for(device, model, wish, home, host.version))
+    packing = pack(device, [wanted[model.name][1] for _, model in found], traits)
 
     def proposals(plans: tuple[Plan, ...]) -> tuple[Proposal, ...]:
         return tuple(
-            Proposal(device, source, each.model, each.wish, plan, home.cache, each.calibration)
+            Proposal(device, source, each.model, each.wish, plan, home.cache, each.calibration, host)
             for plan in plans
             for source, each in [wanted[plan.model_name]]
         )
@@ -132,29 +140,40 @@ def _device(home: Home, name: str | None) -> Device:
     return device_named(name) if name is not None else read_machine(home)
 
 
+def _host(device: Device, settings: Settings, home: Home) -> Host:
+    """What would run the engine, as far as it can be told without running anything."""
+    return asyncio.run(host_for(device, settings, home, slot(home).workplace, only_looks=True))
+
+
+def _traits(host: Host) -> EngineTraits:
+    return engine_traits(host.version)
+
+
 def device_json(device: Device) -> dict[str, Any]:
     """A device's facts as JSON."""
     facts = dataclasses.asdict(device)
     return {name: value.value if isinstance(value, Enum) else value for name, value in facts.items()}
 
 
-def choose(settings: Settings, home: Home, device: Device) -> tuple[Source, Model | None]:
+def choose(
+    settings: Settings, home: Home, device: Device, traits: EngineTraits = _USUAL
+) -> tuple[Source, Model | None]:
     """The model that was asked for, or the best of the catalogue that fits; None of an id that only a hub knows."""
     if settings.model is None:
-        return choose_model(device, candidates(home.models), wish_of(settings), ENGINE)
+        return choose_model(device, candidates(home.models), wish_of(settings), traits)
     source = find_model(settings.model, home.models)
     return source, read_source(source)
 
 
-def calibration_for(device: Device, model: Model, wish: Wish, home: Home, version: str = VERSION) -> Calibration | None:
+def calibration_for(device: Device, model: Model, wish: Wish, home: Home, version: str) -> Calibration | None:
     """What an earlier start of that vLLM with the settings that this wish leads to took."""
     settings = make_plan(device, model, wish, engine=engine_traits(version)).settings
     return read_calibration(calibrations(home), calibration_key(device, model, settings, version))
 
 
-def _known(settings: Settings, home: Home, device: Device) -> tuple[Source, Model]:
+def _known(settings: Settings, home: Home, device: Device, traits: EngineTraits) -> tuple[Source, Model]:
     """As `choose`. Raises ModelNotFoundError for an id that only a hub knows."""
-    source, model = choose(settings, home, device)
+    source, model = choose(settings, home, device, traits)
     if model is None:
         raise ModelNotFoundError(
             f"Nothing is known of {source.name} before its files are here.",
@@ -168,13 +187,17 @@ def calibrations(home: Home) -> Path:
     return home.state / "calibrations"
 
 
-def engine_json(device: Device, plan: Plan, target: Target, cache: Path, version: str = VERSION) -> dict[str, Any]:
-    """The engine's part of a plan's JSON: what one would type to start it by hand."""
+def engine_json(host: Host, plan: Plan, target: Target, cache: Path) -> dict[str, Any]:
+    """The engine's part of a plan's JSON: what runs it, and what one would type to start it by hand.
+
+    Raises EngineVersionError.
+    """
     return {
-        "kind": "environment" if device.family is Family.CPU else "container",
-        "version": version,
-        "argv": ["vllm", *serve_arguments(plan.settings, target, version)],
-        "env": serve_environment(cache, plan.settings, version),
+        "kind": host.kind,
+        "version": host.version,
+        "image": host.image,
+        "argv": ["vllm", *serve_arguments(plan.settings, target, host.version)],
+        "env": serve_environment(cache, plan.settings, host.version),
     }
 
 

@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "engine": {"plan"},
     "measure": {"engine", "plan"},
     "instance": {"config", "engine"},
-    "proposal": {"config", "instance", "device", "models", "plan", "engine", "measure"},
+    "proposal": {"config", "instance", "device", "hosting", "models", "plan", "engine", "measure"},
     "preflight": {"device"},
     "recovery": {"device", "engine", "plan"},
     "attach": {"config", "engine", "plan", "proposal"},

@@ -16,8 +16,18 @@ from vedette.device.catalogue import boards, device_named
 from vedette.engine.causes import Death, find_cause
 from vedette.engine.container import ContainerHost, explain_pull, parse_layer
 from vedette.engine.container_engine import ContainerEngine, parse_gpu_access, parse_info
-from vedette.engine.images import image_for_jetson, images
-from vedette.engine.software import parse_version
+from vedette.engine.images import (
+    Fetched,
+    fetched_path,
+    find_digest,
+    image_for_jetson,
+    image_named,
+    images,
+    repository,
+    software_path,
+    write_fetched,
+)
+from vedette.engine.software import Software, parse_version, write_software
 from vedette.errors import EngineInstallError
 from vedette.plan.plan import EngineSettings, Plan
 from vedette.print_command import shell_lines
@@ -153,6 +163,40 @@ def test_print_shows_what_a_board_would_run(tmp_path: Path) -> None:
     found = json.loads(run_vedette(tmp_path, *asked, "--json").stdout)
     assert (found["kind"], found["env"]) == ("container", {})
     assert found["argv"][found["argv"].index("vllm") + 1] == "serve"
+
+
+def test_a_plan_is_for_the_vllm_of_the_board_s_image() -> None:
+    engine = proposal_of("cosmos-reason2-2b", "orin-nx-16gb").as_json()["engine"]
+    assert (engine["kind"], engine["version"]) == ("container", "0.11.2")
+    assert engine["image"] == "ghcr.io/nvidia-ai-iot/vllm:r36.4-tegra-aarch64-cu126-22.04"
+    assert "--default-chat-template-kwargs" not in engine["argv"]
+    thor = proposal_of("cosmos-reason2-2b", "agx-thor").as_json()["engine"]
+    assert thor["version"] == "0.15.1"
+    assert "--default-chat-template-kwargs" in thor["argv"]
+
+
+def test_what_an_image_said_of_itself_here_is_what_a_plan_is_made_for(tmp_path: Path) -> None:
+    image, digest = image_for_jetson("36.4.3"), "sha256:" + "5e" * 32
+    write_fetched(tmp_path, Fetched(image.reference, "sha256:1d", digest))
+    write_software(software_path(tmp_path, "sha256:1d"), Software("0.19.1", frozenset({"--port"})))
+    host = ContainerHost(ContainerEngine("docker"), image, tmp_path, tmp_path / "engine")
+    assert (host.version, host.image) == ("0.19.1", f"ghcr.io/nvidia-ai-iot/vllm@{digest}")
+    fetched_path(tmp_path, image.reference).write_text("{")
+    assert ContainerHost(ContainerEngine("docker"), image, tmp_path, tmp_path / "engine").version == image.vllm
+
+
+def test_names_of_images_are_taken_apart() -> None:
+    assert repository("docker.io/library/a:1") == repository("a@sha256:1") == "a"
+    assert repository("localhost:5000/a/b") == "localhost:5000/a/b"
+    assert repository("localhost:5000/a/b:1") == "localhost:5000/a/b"
+    digests = ["other/vllm@sha256:1", "vllm/vllm-openai@sha256:2"]
+    assert find_digest("docker.io/vllm/vllm-openai:v0.32.0", digests) == "sha256:2"
+    assert find_digest("nvcr.io/nvidia/vllm:26.02-py3", digests) is None
+
+
+def test_another_version_of_a_known_image_is_started_as_that_is() -> None:
+    assert image_named("vllm/vllm-openai:v0.31.0").entrypoint == "vllm"
+    assert image_named("example.com/some/vllm:1").entrypoint is None
 
 
 def test_print_shows_this_machine_s_command_with_its_variables(tmp_path: Path) -> None:

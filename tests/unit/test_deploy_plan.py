@@ -2,13 +2,13 @@
 
 import io
 
-from tests.unit.test_plan_explain import proposal_of
+from tests.unit.test_plan_explain import NEWEST, proposal_of
 from vedette.planner import plan_events
 from vedette.terminal import PersonScreen
 
 
 def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
-    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=200_000, concurrency=4)
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=200_000, concurrency=4, image=NEWEST)
     assert proposal.plan.fits
     assert proposal.plan.concession is not None
     out = io.StringIO()
@@ -21,12 +21,12 @@ def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
 
 
 def test_what_an_older_engine_does_otherwise_is_noted() -> None:
-    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048)
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048, image=NEWEST)
     older = {**proposal.as_json(), "engine": {"version": "0.13.0"}}
     (_, note) = plan_events(proposal.plan, older)
     assert "answered with reasoning first" in note["sentence"]
 
 
 def test_a_granted_wish_is_not_noted() -> None:
-    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048)
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048, image=NEWEST)
     assert [event["event"] for event in plan_events(proposal.plan, proposal.as_json())] == ["plan"]

@@ -27,6 +27,8 @@ CASES = [
     ("vedette-tiny", "orin-nano-4gb"),
     ("Qwen2-7B-Instruct", "agx-orin-64gb"),
 ]
+NEWEST = "docker.io/vllm/vllm-openai:v0.32.0"
+"""An image whose vLLM can do all that a plan may ask for."""
 
 
 def proposal_of(model: str, device: str, **wishes: object) -> Proposal:
@@ -189,7 +191,9 @@ def why_of(proposal: Proposal) -> dict[str, str]:
 
 
 def test_every_choice_of_the_engines_settings_has_a_reason() -> None:
-    on_gpu = {reason.subject: reason for reason in proposal_of("cosmos-reason2-2b", "orin-nx-16gb").plan.reasons}
+    on_gpu = {
+        reason.subject: reason for reason in proposal_of("cosmos-reason2-2b", "orin-nx-16gb", image=NEWEST).plan.reasons
+    }
     assert on_gpu["prefix_caching"].value == on_gpu["chunked_prefill"].value == "on"
     assert "below sm_89" in on_gpu["kv_cache_dtype"].why
     assert "W4A16" in on_gpu["weights_format"].why

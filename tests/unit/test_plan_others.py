@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_plan_explain import page, proposal_of
+from tests.unit.test_plan_explain import NEWEST, page, proposal_of
 from tests.unit.test_plan_make import GIB, MIB, TINY, catalogue_model, cpu, gpu, jetson
 from vedette.device.catalogue import boards, device_named
 from vedette.device.facts import Device, OtherProcess
@@ -51,7 +51,7 @@ def test_one_alone_holds() -> None:
 
 
 def test_a_wish_that_was_not_granted_is_noted_with_them() -> None:
-    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=200_000, concurrency=4)
+    proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=200_000, concurrency=4, image=NEWEST)
     device = busy(proposal.device)
     plan = make_plan(device, proposal.model, proposal.wish)
     document = dataclasses.replace(proposal, device=device, plan=plan).as_json()

@@ -103,14 +103,14 @@ def find_digest(reference: str, repo_digests: Sequence[str]) -> str | None:
 def read_fetched(cache: Path, image: Image) -> Fetched | None:
     """What an image's name stood for here; None where it never ran, or nothing usable was kept."""
     try:
-        found = msgspec.json.decode(_fetched_path(cache, image.reference).read_bytes(), type=Fetched)
+        found = msgspec.json.decode(fetched_path(cache, image.reference).read_bytes(), type=Fetched)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return found if found.reference == image.reference else None
 
 
 def write_fetched(cache: Path, fetched: Fetched) -> None:
-    path = _fetched_path(cache, fetched.reference)
+    path = fetched_path(cache, fetched.reference)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     unfinished.write_bytes(msgspec.json.encode(fetched))
@@ -135,7 +135,8 @@ def images() -> tuple[Image, ...]:
     return msgspec.toml.decode(text, type=_Catalogue).image
 
 
-def _fetched_path(cache: Path, reference: str) -> Path:
+def fetched_path(cache: Path, reference: str) -> Path:
+    """Where is kept what a name stood for."""
     return cache / "images" / f"name-{_file_name(reference)}.json"
 
 
