@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from itertools import chain
 
 from aiohttp import WSCloseCode, web
 
@@ -27,7 +28,9 @@ class Live:
         self._sockets: set[web.WebSocketResponse] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One page's socket, until it closes; its address may name one of several models (`?model=`).
+        """One page's socket, until it closes; its address may name one of several models (`?model=NAME`).
+
+        A name that nobody has means the model whose own is not known yet, as after a restart, else the first.
 
         Raises EngineUnavailableError when too many are open.
         """
@@ -37,14 +40,20 @@ class Live:
         await socket.prepare(request)
         self._sockets.add(socket)
         self._metrics.pages.inc()
-        named = (each for each in self._turns if each[0].name == request.query.get("model"))
-        served, turns = next(named, self._turns[0])
+        served, turns = self._named(request.query.get("model"))
         try:
             await Session(served, turns, self._scene, self._metrics, socket).serve()
         finally:
             self._sockets.discard(socket)
             self._metrics.pages.dec()
         return socket
+
+    def _named(self, name: str | None) -> tuple[Served, Turns]:
+        if name is None:
+            return self._turns[0]
+        named = (each for each in self._turns if name in (each[0].name, each[0].coming))
+        unknown = (each for each in self._turns if each[0].name is None)
+        return next(chain(named, unknown), self._turns[0])
 
     async def close(self) -> None:
         """Tells every page that vedette stops."""

@@ -1,5 +1,6 @@
 """`/api/models` and `/api/swap`: what is served, what could be, and the change from one to the other."""
 
+import asyncio
 import ipaddress
 import time
 
@@ -7,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from vedette.errors import BadInputError, ModelNotFoundError
-from vedette.serve.backend import Backend
+from vedette.serve.backend import Backend, Served
 from vedette.serve.faults import ForbiddenError
 
 _MOST_BYTES = 8192
@@ -25,6 +26,7 @@ class Models:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._swapping: set[asyncio.Future[Served]] = set()
 
     async def list(self, request: web.Request) -> web.Response:
         """Every model that is served or lies here."""
@@ -55,9 +57,23 @@ class Models:
             )
         if not is_here(request.remote) and wish.model not in self._backend.installed():
             raise ModelNotFoundError(f"There is no model named {wish.model[:200]!r} here.", "See /api/models.")
-        served = await self._backend.swap(wish.model, wish.replace)
+        served = await self._swap(wish)
         elapsed_ms = round((time.monotonic() - began) * 1000)
         return web.json_response({"model": served.name, "elapsed_ms": elapsed_ms})
+
+    async def _swap(self, wish: Swap) -> Served:
+        """What lies here is changed to even when who asked is gone, as a page is that is loaded anew."""
+        swapping = asyncio.ensure_future(self._backend.swap(wish.model, wish.replace))
+        if wish.model not in self._backend.installed():
+            return await swapping  # nobody's download goes on
+        self._swapping.add(swapping)
+        swapping.add_done_callback(self._forget)
+        return await asyncio.shield(swapping)
+
+    def _forget(self, swapping: "asyncio.Future[Served]") -> None:
+        self._swapping.discard(swapping)
+        if not swapping.cancelled():
+            swapping.exception()  # whoever still waited has been told
 
     def _may_swap(self, request: web.Request) -> bool:
         return self._backend.allow_swap or is_here(request.remote)
