@@ -5,13 +5,14 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
 from tests.processes import Vedette
 from vedette.scene import render
@@ -83,8 +84,11 @@ def launch(chromium: Playwright, camera: Path) -> Iterator[Callable[[str], Brows
 
 
 @pytest.fixture
-def open_page(launch: Callable[[str], Browser], running_vedette: Vedette) -> Iterator[OpenPage]:
-    """Opens the live page, engine ready. At the end: no fault on any page, and nobody but vedette was asked."""
+def open_page_of(launch: Callable[[str], Browser]) -> Iterator[OpenPage]:
+    """Opens the live page of whoever listens on a port, engine ready.
+
+    At the end: no fault on any page, and nobody but vedette was asked.
+    """
     asked: set[str] = set()
     faults: list[str] = []
 
@@ -94,21 +98,32 @@ def open_page(launch: Callable[[str], Browser], running_vedette: Vedette) -> Ite
             if not request.url.startswith(("blob:", "data:")):
                 asked.add(urlsplit(request.url).hostname or request.url)
 
-        def open_one(camera: str = "camera", host: str = "127.0.0.1", **options: Any) -> Page:
+        def hear(line: ConsoleMessage) -> None:
+            # A browser notes every answer that is an error; this one is the page's to tell.
+            if line.type == "error" and "409 (Conflict)" not in line.text:
+                faults.append(line.text)
+
+        def open_one(port: int, camera: str = "camera", host: str = "127.0.0.1", **options: Any) -> Page:
             context = launch(camera).new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
             contexts.callback(context.close)
             page = context.new_page()
             page.set_default_timeout(60_000)
             page.on("request", note)
             page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
-            page.goto(f"http://{host}:{running_vedette.port}/")
+            page.on("console", hear)
+            page.goto(f"http://{host}:{port}/")
             page.locator("#pill[data-state=ready]").wait_for()
             return page
 
         yield open_one
     assert asked <= {"127.0.0.1", socket.gethostname()}
     assert faults == []
+
+
+@pytest.fixture
+def open_page(open_page_of: OpenPage, running_vedette: Vedette) -> OpenPage:
+    """Opens the live page of a plain vedette."""
+    return partial(open_page_of, running_vedette.port)
 
 
 @pytest.fixture

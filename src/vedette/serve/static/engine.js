@@ -1,14 +1,18 @@
 // How the engine is: the pill in the bar, and a panel with its steps while it comes up or its cause when it failed.
 
-import { PHASES, phaseName, t, withCode } from "./strings.js";
+import { PHASES, phaseName, t, told, withCode } from "./strings.js";
 
 const MANY = 1000;
+// A start drains nothing; with a change of models, the machine is known and the model lies here.
+const [DRAINING, ...START] = PHASES;
+const CHANGE = [DRAINING, ...PHASES.slice(PHASES.indexOf("planning"))];
 
 export class EnginePanel {
   constructor(pill, pillText, panel) {
     Object.assign(this, { pill, pillText, panel });
     this.status = null;
     this.connected = false;
+    this.asked = null; // the model that this page has asked for, until that is answered
     setInterval(() => this.showTime(), 250);
   }
 
@@ -27,6 +31,12 @@ export class EnginePanel {
     return this.connected && this.status?.state === "ready";
   }
 
+  /** The model that is about to take this one's place, or null. */
+  get changing() {
+    const { coming, model, state } = this.status ?? {};
+    return coming && (coming !== model || state !== "ready") ? coming : this.asked;
+  }
+
   show() {
     const { status } = this;
     if (!this.connected) {
@@ -35,17 +45,21 @@ export class EnginePanel {
       if (known) this.showFailure(t("lost"), [t("lostHint")]);
       return;
     }
-    const state = status.state === "stopped" ? t("stoppedState") : t(status.state);
-    this.showPill(status.state, status.model ? `${state} · ${status.model}` : state);
+    const { changing } = this;
+    const state = stateName(status.state);
+    this.showPill(status.state, changing ? t("changing") : state, status.model);
     if (status.state === "ready") this.panel.hidden = true;
-    else if (status.state === "preparing" || status.state === "starting") this.showSteps();
-    else if (status.cause) this.showFailure(t("failedTitle"), [status.cause.sentence, status.cause.hint]);
+    else if (status.state === "preparing" || status.state === "starting" || changing) this.showSteps(changing);
+    else if (status.cause) this.showFailure(t("failedTitle"), told(status.cause));
     else this.showFailure(state, [t("stoppedHint")]);
   }
 
-  showPill(state, text) {
+  /** `model` is shown by its menu; here it is for those who hear the state. */
+  showPill(state, text, model = null) {
+    if (this.pill.dataset.state === state && this.pillText.dataset.of === `${text} ${model}`) return;
     this.pill.dataset.state = state;
-    this.pillText.textContent = text;
+    this.pillText.dataset.of = `${text} ${model}`;
+    this.pillText.replaceChildren(text, ...(model ? [line("span", ` · ${model}`, "unseen")] : []));
   }
 
   showFailure(title, sentences) {
@@ -54,15 +68,20 @@ export class EnginePanel {
     this.panel.hidden = false;
   }
 
-  showSteps() {
-    const { phase, detail, done, total, cause } = this.status;
+  /** `changing`: the model that takes the place of the one before, or null. */
+  showSteps(changing) {
+    const { phase, detail, done, total, cause, state } = this.status;
     this.panel.className = "engine";
-    this.panel.replaceChildren(line("h2", t("comingUp")), line("p", t("comingUpHint")));
-    if (cause) this.panel.append(line("p", `${cause.sentence} ${cause.hint}`));
+    this.panel.replaceChildren(
+      line("h2", changing ? t("changingTo", { model: changing }) : t("comingUp")),
+      line("p", t(changing ? "changingHint" : "comingUpHint")),
+    );
+    if (cause) this.panel.append(line("p", told(cause).join(" ")));
     const steps = document.createElement("ol");
     steps.className = "steps";
-    const at = PHASES.indexOf(phase);
-    PHASES.forEach((name, index) => {
+    const phases = changing ? CHANGE : START;
+    const at = phases.indexOf(phase ?? state);
+    phases.forEach((name, index) => {
       const step = document.createElement("li");
       step.className = index < at ? "before" : index === at ? "now" : "later";
       step.append(mark(index < at), line("span", phaseName(name)), line("span", "", "time"));
@@ -85,6 +104,10 @@ export class EnginePanel {
     const time = this.panel.querySelector(".now .time");
     if (time) time.textContent = this.amount + elapsed(performance.now() - this.phaseBegan);
   }
+}
+
+export function stateName(state) {
+  return state === "stopped" ? t("stoppedState") : t(state);
 }
 
 function elapsed(ms) {

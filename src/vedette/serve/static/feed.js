@@ -104,14 +104,17 @@ export class Feed {
     Object.assign(this, { list, empty, spoken, caption, pace, clearButton: clear });
     this.answers = [];
     this.question = null;
+    this.model = null;
     this.current = null;
     this.ends = [];
     clear.addEventListener("click", () => this.clear());
   }
 
-  begin(question, picture, truth) {
-    this.current = new Answer(question === this.question ? null : question, picture, truth);
-    this.question = question;
+  begin(question, picture, truth, model) {
+    const isOthers = this.model !== null && model !== this.model;
+    const asked = isOthers ? `${model} · ${question}` : question === this.question ? null : question;
+    this.current = new Answer(asked, picture, truth);
+    Object.assign(this, { question, model });
     this.answers.unshift(this.current);
     this.list.prepend(this.current.element);
     if (this.answers.length > KEPT) this.answers.pop().remove();

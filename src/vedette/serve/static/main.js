@@ -2,18 +2,24 @@
 
 import { EnginePanel } from "./engine.js";
 import { Feed } from "./feed.js";
+import { askForSwap, ModelMenu, wantedModel, wantModel } from "./models.js";
 import { LiveSocket } from "./socket.js";
-import { CameraSource, FileSource, SceneSource } from "./sources.js";
-import { onLanguage, presets, setLanguage, t, translate, withCode } from "./strings.js";
+import { acceptDrops, CameraSource, FileSource, SceneSource } from "./sources.js";
+import { onLanguage, presets, setLanguage, t, told, translate, withCode } from "./strings.js";
 
 const SETTLE_MS = 400;
 const SENT_KEPT = 4;
 
 const $ = (id) => document.getElementById(id);
+const tabs = document.querySelectorAll('input[name="source"]');
 
 const engine = new EnginePanel($("pill"), $("pill-text"), $("engine"));
 const feed = new Feed({
   list: $("answers"), empty: $("empty"), spoken: $("spoken"), caption: $("caption"), pace: $("pace"), clear: $("clear"),
+});
+const menu = new ModelMenu({
+  root: $("standing"), button: $("model"), name: $("model-name"), popup: $("models"), list: $("model-list"),
+  hint: $("models-hint"), onLook: lookAt, onSwap: swapTo,
 });
 const sources = {
   camera: new CameraSource(
@@ -27,30 +33,28 @@ const sources = {
 let chosen = "camera";
 let byHand = false; // whether the person has chosen a source or pressed Start
 let running = false;
-let server = null; // the last status message: limits, thinks, sees
+let server = null; // the last status message: the engine, limits, thinks
+let sees = true; // whether the model does; taken to be so while it is not known
+let source = "none"; // of what was last asked for
+let isNew = true; // whether this connection's first status is still to come
 const sent = new Map(); // frames by the number of their ask, until their answer begins
 
 // ---- The session ----
 
 const socket = new LiveSocket({
-  open: () => { if (running) sendStart(); },
+  open: () => { isNew = true; },
   lost: () => {
     engine.update(null);
     feed.breakOff("broken", t("broken"));
     sent.clear();
     showGo();
   },
-  status: (message) => {
-    server = message;
-    engine.update(message);
-    showLimits();
-    showGo();
-  },
+  status: showStatus,
   ask: answerAsk,
   frame: (id, picture) => keep(id, picture),
   begin: ({ id, prompt, truth }) => {
     hideFault();
-    feed.begin(prompt, sent.get(id), truth);
+    feed.begin(prompt, sent.get(id), truth, server.engine.model);
     for (const number of sent.keys()) if (number <= id) sent.delete(number);
   },
   words: (message) => feed.add(message),
@@ -61,12 +65,30 @@ const socket = new LiveSocket({
     running = false;
     showGo();
   },
-  error: ({ sentence, hint }) => {
+  error: (error) => {
     feed.breakOff("broken", t("broken"));
-    // While the engine is down its panel says why; the same again below would only be noise.
-    if (engine.isReady) showFault(`${sentence} ${hint}`);
+    // While the engine is down its panel says why, and who has stopped knows why; again below it would only be noise.
+    if (engine.isReady && running) showFault(told(error).join(" "));
   },
-});
+}, wantedModel());
+
+function showStatus(message) {
+  const before = isNew ? null : server?.engine.model;
+  const { model, state } = message.engine;
+  // Who looks at a model by its name goes on with the one that takes its place.
+  if (before && model && model !== before && wantedModel() === before) wantModel(model);
+  server = message;
+  engine.update(message);
+  menu.update(model, engine.changing);
+  const saw = sees;
+  if (state === "ready") sees = message.sees;
+  if (sees !== saw) showSource();
+  if (running && !sees && source !== "none") stop();
+  if (running && isNew) sendStart();
+  isNew = false;
+  showLimits();
+  showGo();
+}
 
 async function answerAsk({ id, max_pixels: maxPixels }) {
   const began = performance.now();
@@ -91,10 +113,10 @@ function keep(id, picture) {
 }
 
 function sendStart() {
-  const sees = server?.sees ?? true;
+  source = !sees ? "none" : chosen === "scene" ? "scene" : "page";
   socket.send({
     type: "start",
-    source: !sees ? "none" : chosen === "scene" ? "scene" : "page",
+    source,
     prompt: $("prompt").value,
     system: $("system").value,
     max_tokens: Number($("length").value),
@@ -105,12 +127,12 @@ function sendStart() {
 
 /** A still picture, or no picture at all, is asked about once; everything that moves again and again. */
 function isOnce() {
-  return server?.sees === false || (chosen === "file" && sources.file.still);
+  return !sees || (chosen === "file" && sources.file.still);
 }
 
 async function start() {
   byHand = true;
-  if (server?.sees !== false) {
+  if (sees) {
     if (chosen === "camera" && !sources.camera.isOpen && !(await openCamera())) return;
     if (chosen === "file" && !sources.file.isOpen) {
       $("file").click();
@@ -143,22 +165,60 @@ function wishesChanged() {
   settling = setTimeout(() => { if (running && !isOnce()) sendStart(); }, SETTLE_MS);
 }
 
+// ---- Which model ----
+
+/** Looks at another of the served models; what runs goes on with it. */
+function lookAt(name) {
+  wantModel(name);
+  hideRefusal();
+  feed.breakOff("stopped", t("stopped"));
+  feed.rest();
+  sent.clear();
+  socket.look(name);
+}
+
+/** Has another model take the place of the one looked at. Status messages tell how far that is. */
+async function swapTo(name) {
+  hideRefusal();
+  showAsked(name);
+  const refused = await askForSwap(name, server.engine.model);
+  showAsked(null);
+  if (!refused) return;
+  $("refusal-text").replaceChildren(...withCode(told(refused).join(" ")));
+  $("refusal").hidden = false;
+}
+
+function showAsked(name) {
+  engine.asked = name;
+  engine.show();
+  menu.update(server.engine.model, engine.changing);
+}
+
+function hideRefusal() {
+  $("refusal").hidden = true;
+}
+
 // ---- What is looked at ----
 
 function showSource() {
   hideNotice();
-  const source = sources[chosen];
-  if (chosen === "scene") source.open();
+  const shown = sees ? chosen : null;
+  const { element } = sources[chosen];
+  if (shown === "scene") sources.scene.open();
   else sources.scene.close();
-  if (chosen !== "camera") sources.camera.close();
-  $("view").replaceChildren(...(source.element ? [source.element] : []));
-  $("about-scene").hidden = chosen !== "scene";
-  $("chooser").hidden = chosen !== "file" || !sources.file.isOpen;
+  if (shown !== "camera") sources.camera.close();
+  $("view").replaceChildren(...(shown && element ? [element] : []));
+  $("about-scene").hidden = shown !== "scene";
+  $("chooser").hidden = shown !== "file" || !sources.file.isOpen;
   $("file-name").textContent = sources.file.name;
   $("devices").hidden = true;
-  if (chosen === "file" && !source.isOpen) notice(t("noFile"), "choose", () => $("file").click(), "i-file");
-  if (chosen === "camera") {
-    if (source.isOpen) showDevices();
+  $("tabs").toggleAttribute("data-idle", !sees);
+  for (const tab of tabs) tab.disabled = !sees;
+  if (!sees) $("caption").textContent = "";
+  if (!sees) notice(t("blind", { model: server.engine.model }), null, null, "i-eye");
+  if (shown === "file" && !sources.file.isOpen) notice(t("noFile"), "choose", () => $("file").click(), "i-file");
+  if (shown === "camera") {
+    if (sources.camera.isOpen) showDevices();
     else notice(t("cameraOff"), "turnOn", openCamera);
   }
 }
@@ -206,10 +266,12 @@ async function openFile(file) {
   choose("file");
 }
 
+/** `action`: the words of its button; null: it has none. */
 function notice(sentence, action, onAction, picture = "i-camera") {
   $("notice").querySelector("use").setAttribute("href", `#${picture}`);
   $("notice-text").replaceChildren(...withCode(sentence));
-  $("notice-action").textContent = t(action);
+  $("notice-action").hidden = action === null;
+  $("notice-action").textContent = action && t(action);
   $("notice-action").onclick = () => onAction();
   $("notice").hidden = false;
 }
@@ -245,7 +307,7 @@ let limit = null;
 
 function showLimits() {
   $("think-row").hidden = !server.thinks;
-  $("empty").querySelector("p").textContent = t(server.sees ? "empty" : "emptyText");
+  $("empty").querySelector("p").textContent = t(sees ? "empty" : "emptyText");
   showPresets();
   if (!server.limits || server.limits.answer_tokens === limit) return;
   limit = server.limits.answer_tokens;
@@ -277,6 +339,7 @@ function hideFault() {
 // ---- Hands on the page ----
 
 $("go").addEventListener("click", toggle);
+$("refusal-close").addEventListener("click", hideRefusal);
 $("prompt").addEventListener("input", () => { markPreset(); wishesChanged(); });
 $("system").addEventListener("input", wishesChanged);
 $("think").addEventListener("change", wishesChanged);
@@ -289,7 +352,7 @@ $("file").addEventListener("change", () => {
   $("file").value = "";
   if (file) openFile(file);
 });
-for (const tab of document.querySelectorAll('input[name="source"]')) {
+for (const tab of tabs) {
   tab.addEventListener("change", () => choose(tab.value));
 }
 for (const button of document.querySelectorAll("[data-language]")) {
@@ -301,22 +364,12 @@ document.addEventListener("keydown", (event) => {
   if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === " ") toggle();
   else if (event.key === "/") $("prompt").focus();
-  else if ("123".includes(event.key)) choose(["camera", "file", "scene"][Number(event.key) - 1]);
+  else if ("123".includes(event.key) && sees) choose(["camera", "file", "scene"][Number(event.key) - 1]);
   else return;
   event.preventDefault();
 });
 
-let dragged = 0;
-document.addEventListener("dragenter", () => { dragged += 1; document.body.classList.add("dragging"); });
-document.addEventListener("dragleave", () => { dragged -= 1; if (!dragged) document.body.classList.remove("dragging"); });
-document.addEventListener("dragover", (event) => event.preventDefault());
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  dragged = 0;
-  document.body.classList.remove("dragging");
-  const [file] = event.dataTransfer.files;
-  if (file) openFile(file);
-});
+acceptDrops((file) => { if (sees) openFile(file); });
 
 // ---- Beginning ----
 
@@ -328,6 +381,14 @@ async function begin() {
   if (!byHand && !devices.some((device) => device.kind === "videoinput")) choose("scene");
 }
 
+function showKeys() {
+  const keys = t("keys", { space: "{space}", slash: "{slash}", digits: "{digits}" }).split(/(\{\w+\})/).map((part) => {
+    const names = { "{space}": [t("space")], "{slash}": ["/"], "{digits}": ["1", "2", "3"] }[part];
+    return names ? names.map((name) => Object.assign(document.createElement("kbd"), { textContent: name })) : [part];
+  });
+  $("keys").replaceChildren(...keys.flat());
+}
+
 onLanguage(() => {
   engine.show();
   showPresets();
@@ -335,11 +396,7 @@ onLanguage(() => {
   showGo();
   if (server) showLimits();
   showSource();
-  const keys = t("keys", { space: "{space}", slash: "{slash}", digits: "{digits}" }).split(/(\{\w+\})/).map((part) => {
-    const names = { "{space}": [t("space")], "{slash}": ["/"], "{digits}": ["1", "2", "3"] }[part];
-    return names ? names.map((name) => Object.assign(document.createElement("kbd"), { textContent: name })) : [part];
-  });
-  $("keys").replaceChildren(...keys.flat());
+  showKeys();
 });
 translate();
 begin();

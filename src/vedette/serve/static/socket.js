@@ -4,16 +4,30 @@ const HEADER_BYTES = 12;
 const LONGEST_PAUSE_MS = 5000;
 
 export class LiveSocket {
-  /** `handlers`: open(), lost(), frame(id, blob), and one for each type of message. */
-  constructor(handlers) {
+  /**
+   * `handlers`: open(), lost(), frame(id, blob), and one for each type of message. `model`: which of several served
+   * ones to look at; null: the first.
+   */
+  constructor(handlers, model) {
     this.handlers = handlers;
+    this.model = model;
     this.pause = 250;
+    this.connect();
+  }
+
+  /** Looks at another of several served models. */
+  look(model) {
+    this.model = model;
+    clearTimeout(this.waiting);
+    Object.assign(this.socket, { onopen: null, onmessage: null, onclose: null });
+    this.socket.close();
     this.connect();
   }
 
   connect() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/api/live`);
+    const query = this.model === null ? "" : `?model=${encodeURIComponent(this.model)}`;
+    const socket = new WebSocket(`${scheme}//${location.host}/api/live${query}`);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.pause = 250;
@@ -22,7 +36,7 @@ export class LiveSocket {
     socket.onmessage = ({ data }) => this.receive(data);
     socket.onclose = () => {
       this.handlers.lost();
-      setTimeout(() => this.connect(), this.pause);
+      this.waiting = setTimeout(() => this.connect(), this.pause);
       this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
     };
     this.socket = socket;

@@ -234,3 +234,21 @@ export class SceneSource {
     }
   }
 }
+
+/** Takes the files that are dropped anywhere on the page. */
+export function acceptDrops(onFile) {
+  let dragged = 0;
+  const mark = (count) => {
+    dragged = count;
+    document.body.classList.toggle("dragging", count > 0);
+  };
+  document.addEventListener("dragenter", () => mark(dragged + 1));
+  document.addEventListener("dragleave", () => mark(dragged - 1));
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    mark(0);
+    const [file] = event.dataTransfer.files;
+    if (file) onFile(file);
+  });
+}

@@ -1,4 +1,6 @@
-// Everything the page says, in English and Chinese. What vedette itself answers (causes, hints) stays as it is.
+// Everything the page says, in English and Chinese. What the server says is English; chinese.js has the Chinese of it.
+
+import { toldInChinese } from "./chinese.js";
 
 const TABLES = {
   en: {
@@ -23,6 +25,13 @@ const TABLES = {
     connecting: "Connecting …", lost: "vedette does not answer. Trying again …",
     lostHint: "The connection to vedette is lost. This page goes on by itself when it is back; if it does not come back, run `vedette up` again.",
     ready: "Ready", preparing: "Preparing", starting: "Starting", draining: "Stopping", stoppedState: "Stopped", failed: "Failed",
+    model: "Model:", models: "Models", served: "Served", installed: "Installed", textOnly: "text only", dismiss: "Close",
+    takesPlace: "An installed model takes the place of {model}. Answers wait until it is ready.",
+    noOthers: "No other model is installed. `vedette swap MODEL` fetches one and serves it.",
+    swapForbidden: "Only the machine that vedette runs on may change what is served. `vedette up --allow-swap` lets others do so.",
+    oneChange: "{model} is on its way. One change at a time.",
+    changing: "Changing", changingTo: "Changing to {model}", changingHint: "Answers go on by themselves when it is ready.",
+    blind: "{model} reads but does not see: no picture is taken or sent.",
     comingUp: "The engine is coming up", comingUpHint: "This page starts by itself when it is ready.",
     failedTitle: "The engine is not running", stoppedHint: "Start it with `vedette up`.",
     turnOn: "Turn on the camera", cameraOff: "The picture stays in this browser until the engine asks for a frame.",
@@ -37,6 +46,7 @@ const TABLES = {
     notMedia: "“{name}” is neither a picture nor a video that this browser can read. Choose a JPEG, PNG, WebP, MP4 or WebM file.",
     sceneFailed: "The scene cannot be drawn. See vedette's log.",
     phases: {
+      "draining": "Finishing the answers that are being given",
       "detecting device": "Looking at this machine", "choosing model": "Choosing a model", "fetching model": "Fetching the model",
       "installing engine": "Installing the engine", planning: "Planning memory", "launching engine": "Launching the engine",
       "loading weights": "Loading weights", profiling: "Measuring memory", compiling: "Compiling",
@@ -65,6 +75,13 @@ const TABLES = {
     connecting: "正在连接……", lost: "vedette 没有回应,正在重试……",
     lostHint: "与 vedette 的连接已断开。恢复后本页会自动继续;如果一直没有恢复,请重新运行 `vedette up`。",
     ready: "就绪", preparing: "准备中", starting: "启动中", draining: "正在停止", stoppedState: "已停止", failed: "失败",
+    model: "模型:", models: "模型", served: "正在服务", installed: "已安装", textOnly: "仅文字", dismiss: "关闭",
+    takesPlace: "已安装的模型会接替 {model}。就绪之前,回答会等待。",
+    noOthers: "没有安装其他模型。`vedette swap MODEL` 会获取并启用一个。",
+    swapForbidden: "只有运行 vedette 的机器可以更换模型。`vedette up --allow-swap` 允许其他机器更换。",
+    oneChange: "正在换成 {model}。一次只能更换一个。",
+    changing: "更换中", changingTo: "正在换成 {model}", changingHint: "就绪后会自动继续回答。",
+    blind: "{model} 只读文字,不看图像:不会获取或发送画面。",
     comingUp: "引擎正在启动", comingUpHint: "就绪后本页会自动开始。",
     failedTitle: "引擎没有运行", stoppedHint: "请运行 `vedette up` 启动。",
     turnOn: "打开摄像头", cameraOff: "在引擎索取画面之前,图像只留在本浏览器中。",
@@ -79,6 +96,7 @@ const TABLES = {
     notMedia: "“{name}”不是本浏览器能读取的图片或视频。请选择 JPEG、PNG、WebP、MP4 或 WebM 文件。",
     sceneFailed: "无法绘制场景。请查看 vedette 的日志。",
     phases: {
+      "draining": "完成正在给出的回答",
       "detecting device": "识别设备", "choosing model": "选择模型", "fetching model": "获取模型",
       "installing engine": "安装引擎", planning: "规划内存", "launching engine": "启动引擎",
       "loading weights": "加载权重", profiling: "测量内存", compiling: "编译",
@@ -110,11 +128,16 @@ export function t(key, values = {}) {
   return TABLES[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
+/** What the server says of a cause or an error, as [sentence, hint]. */
+export function told(error) {
+  return language === "zh" ? toldInChinese(error) : [error.sentence, error.hint];
+}
+
 export function phaseName(phase) {
   return TABLES[language].phases[phase] ?? phase;
 }
 
-/** Phases in the order in which they happen. */
+/** What happens on the way to a ready engine, in that order. Draining comes first where it takes another's place. */
 export const PHASES = Object.keys(TABLES.en.phases);
 
 /** [label, question] pairs for a model. */

@@ -1,0 +1,86 @@
+"""Two models side by side behind vedette's app, in states that the test sets: what no engine shows when asked to."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from aiohttp import web
+
+from tests.unit.serve.conftest import Deployment, Fleet, Upstream
+from vedette.engine.client import EngineClient
+from vedette.serve.app import create_app
+
+ANSWER_S = 0.1
+T = TypeVar("T")
+
+
+class StandIn:
+    """Runs the app on a thread of its own; whatever touches it has to run there too (`run`)."""
+
+    def __init__(self) -> None:
+        self.upstream = Upstream()
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._runners: list[web.AppRunner] = []
+        self._clients: list[EngineClient] = []
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(20)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Does something on the app's thread."""
+
+        async def do() -> T:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(do(), self._loop).result(20)
+
+    def become(self, deployment: Deployment, name: str, sees: bool = True) -> None:
+        """Another model is in the place of the one before, and not ready yet. On the app's thread."""
+        self._clients.append(EngineClient(self.upstream.url, name))
+        deployment.name, deployment.sees, deployment._client = name, sees, self._clients[-1]
+
+    def enter(self, deployment: Deployment, state: str, phase: str | None = None, **more: object) -> None:
+        """The next status, as a deployment gives it. On the app's thread."""
+        status = {"state": state, "phase": phase, "cause": None, "model": deployment.name, "coming": deployment.coming}
+        deployment.enter(**{**status, **more})
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(20)
+        self._loop.close()
+
+    async def _begin(self) -> None:
+        engine = web.Application(client_max_size=2**30)
+        engine.router.add_post("/v1/chat/completions", self._chat)
+        self.upstream.url = f"http://127.0.0.1:{await self._listen(engine)}"
+        self.first, self.second = self._deployment("vedette-tiny"), self._deployment("org/second")
+        self.fleet = Fleet(self.first, self.second)
+        self.fleet.names = ["vedette-tiny", "org/other", "org/a-model-with-a-rather-long-name-2B-Instruct-FP8"]
+        self.port = await self._listen(create_app(self.fleet))
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(ANSWER_S)
+        return await self.upstream.chat(request)
+
+    async def _listen(self, app: web.Application) -> int:
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
+        self._runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port: int = runner.addresses[0][1]
+        return port
+
+    def _deployment(self, name: str) -> Deployment:
+        self._clients.append(EngineClient(self.upstream.url, name))
+        deployment = Deployment(self._clients[-1])
+        self.enter(deployment, "ready")
+        return deployment
+
+    async def _end(self) -> None:
+        for runner in reversed(self._runners):
+            await runner.cleanup()
+        for client in self._clients:
+            await client.close()

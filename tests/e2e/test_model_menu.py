@@ -1,0 +1,263 @@
+"""The page's menu of models: looking at another that is served, and changing to one that lies here."""
+
+import asyncio
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.conftest import OpenPage
+from tests.e2e.fleet import StandIn
+from tests.processes import Vedette, vedette_running
+from vedette.engine.causes import KERNEL_KILL
+from vedette.errors import DoesNotFitError, SwapFailedError
+from vedette.models.store import packaged_path
+
+COPY = "vedette/copy"
+
+
+@pytest.fixture
+def two_models(own_home: Path) -> Iterator[Vedette]:
+    """A vedette that serves vedette-tiny, and has a copy of it under another name."""
+    shutil.copytree(packaged_path("vedette-tiny"), own_home / "models" / COPY.replace("/", "--"))
+    with vedette_running(own_home, "vedette-tiny") as running:
+        running.wait_until_ready()
+        yield running
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    running = StandIn()
+    yield running
+    running.close()
+
+
+def menu(page: Page) -> Locator:
+    return page.get_by_role("button", name="Model:")
+
+
+def option(page: Page, name: str) -> Locator:
+    return page.get_by_role("option", name=name)
+
+
+def start(page: Page) -> None:
+    page.get_by_role("radio", name="Scene").check()
+    page.get_by_role("button", name="Start").click()
+    page.locator(".answer[data-state=done]").first.wait_for()
+
+
+def asked_models(stand_in: StandIn) -> list[object]:
+    return [body["model"] for body in stand_in.upstream.bodies]
+
+
+def test_keys_open_move_in_and_close_the_menu(stand_in: StandIn, open_page_of: OpenPage) -> None:
+    page = open_page_of(stand_in.port)
+    menu(page).press("Enter")
+    expect(option(page, "vedette-tiny")).to_be_focused()
+    expect(option(page, "vedette-tiny")).to_have_attribute("aria-selected", "true")
+    expect(menu(page)).to_have_attribute("aria-expanded", "true")
+    expect(page.get_by_role("group", name="Served").get_by_role("option")).to_have_count(2)
+    expect(page.get_by_role("group", name="Installed").get_by_role("option")).to_have_count(2)
+    page.keyboard.press("ArrowDown")
+    expect(option(page, "org/second")).to_be_focused()
+    page.keyboard.press("End")
+    expect(option(page, "rather-long-name")).to_be_focused()
+    page.keyboard.press("3")  # elsewhere this chooses the scene
+    page.keyboard.press("Escape")
+    expect(menu(page)).to_be_focused()
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    expect(page.get_by_role("radio", name="Scene")).not_to_be_checked()
+    menu(page).press("ArrowDown")
+    expect(option(page, "vedette-tiny")).to_be_focused()
+    page.mouse.click(600, 700)
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    assert not stand_in.fleet.swaps
+
+
+def test_a_live_session_goes_on_with_another_served_model(stand_in: StandIn, open_page_of: OpenPage) -> None:
+    page = open_page_of(stand_in.port)
+    start(page)
+    menu(page).click()
+    option(page, "org/second").click()
+    expect(menu(page)).to_have_text(re.compile("org/second"))
+    page.locator(".answer[data-state=done] .question", has_text="org/second · What do you see?").wait_for()
+    assert set(asked_models(stand_in)) == {"vedette-tiny", "org/second"}
+    assert asked_models(stand_in)[-1] == "org/second"
+    page.reload()
+    expect(menu(page)).to_have_text(re.compile("org/second"))
+    stand_in.run(lambda: stand_in.become(stand_in.second, "org/other"))
+    stand_in.run(lambda: stand_in.enter(stand_in.second, "ready"))
+    expect(page).to_have_url(re.compile("model=org%2Fother$"))  # the address follows what takes its place
+    assert not stand_in.fleet.swaps
+
+
+def test_a_change_is_shown_step_by_step_and_the_session_goes_on(stand_in: StandIn, open_page_of: OpenPage) -> None:
+    page = open_page_of(stand_in.port)
+    first, served = stand_in.first, stand_in.run(asyncio.Event)
+
+    async def swap(name: str) -> None:
+        first.coming = name
+        stand_in.enter(first, "draining")
+        await served.wait()
+        first.coming = None
+
+    stand_in.fleet.on_swap = swap
+    start(page)
+    menu(page).click()
+    option(page, "org/other").click()
+    page.get_by_role("heading", name="Changing to org/other").wait_for()
+    expect(page.locator(".steps [aria-current]")).to_contain_text("Finishing the answers")
+    expect(page.locator("#pill-text")).to_contain_text("Changing")
+    menu(page).click()
+    expect(option(page, "rather-long-name")).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#models-hint")).to_contain_text("org/other is on its way")
+    option(page, "rather-long-name").click(force=True)
+    page.keyboard.press("Escape")
+    stand_in.run(lambda: stand_in.become(first, "org/other"))
+    stand_in.run(lambda: stand_in.enter(first, "starting", "loading weights", done=1, total=3))
+    expect(page.locator(".steps [aria-current]")).to_contain_text("Loading weights1/3")
+    page.reload()
+    page.get_by_role("heading", name="Changing to org/other").wait_for()  # who asked need not stay
+    page.get_by_role("radio", name="Scene").check()
+    page.get_by_role("button", name="Start").click()
+    stand_in.run(served.set)
+    stand_in.run(lambda: stand_in.enter(first, "ready"))
+    page.locator(".answer[data-state=done]").first.wait_for()
+    expect(page.locator("#pill-text")).to_have_text("Ready · org/other")
+    expect(menu(page)).to_have_attribute("aria-busy", "false")
+    assert stand_in.fleet.swaps == [("org/other", "vedette-tiny")]
+    assert asked_models(stand_in)[-1] == "org/other"
+
+
+def test_what_is_refused_is_said_and_the_old_model_goes_on(stand_in: StandIn, open_page_of: OpenPage) -> None:
+    page = open_page_of(stand_in.port)
+
+    async def refuse(_: str) -> None:
+        raise DoesNotFitError("org/other does not fit: it needs 2.10 GiB more.", "Choose a smaller model.")
+
+    stand_in.fleet.on_swap = refuse
+    start(page)
+    menu(page).click()
+    option(page, "org/other").click()
+    alert = page.get_by_role("alert").filter(has_text="org/other")
+    expect(alert).to_have_text("org/other does not fit: it needs 2.10 GiB more. Choose a smaller model.")
+    count = page.locator(".answer").count()
+    page.locator(".answer[data-state=done]").nth(count).wait_for()
+    expect(alert).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    expect(alert).to_be_hidden()
+    expect(menu(page)).to_have_attribute("aria-busy", "false")
+
+
+def test_who_may_not_change_models_sees_why(stand_in: StandIn, open_page_of: OpenPage) -> None:
+    page = open_page_of(stand_in.port)
+    # The stand-in listens on the loopback only, so that everybody comes from this machine.
+    answer = page.request.get(f"http://127.0.0.1:{stand_in.port}/api/models").json()
+    page.route("**/api/models", lambda route: route.fulfill(json={**answer, "swap_allowed": False}))
+    menu(page).click()
+    other = option(page, "org/other")
+    expect(other).to_have_attribute("aria-disabled", "true")
+    expect(other).to_have_accessible_description(re.compile("vedette up --allow-swap"))
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(option(page, "org/second")).not_to_have_attribute("aria-disabled", "true")
+    assert not stand_in.fleet.swaps
+
+
+def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: StandIn, open_page_of: OpenPage) -> None:
+    page = open_page_of(stand_in.port)
+    first = stand_in.first
+    page.get_by_role("button", name="Turn on the camera").click()
+    page.get_by_role("button", name="Start").click()
+    page.locator(".answer[data-state=done]").first.wait_for()
+
+    def change(name: str, sees: bool) -> None:
+        stand_in.enter(first, "draining", coming=name)
+        stand_in.become(first, name, sees)
+        stand_in.enter(first, "starting", "loading weights", coming=name)
+        stand_in.enter(first, "ready")
+
+    stand_in.run(lambda: change("org/text", sees=False))
+    expect(page.locator("#notice-text")).to_contain_text("org/text reads but does not see")
+    expect(page.locator("#view video")).to_have_count(0)
+    expect(page.get_by_role("radio", name="Camera")).to_be_disabled()
+    expect(page.get_by_role("alert").filter(has_text="cannot see")).to_have_count(0)
+    page.get_by_role("button", name="Ask").click()
+    page.locator(".answer[data-state=done] .question", has_text="org/text").wait_for()
+    assert "image_url" not in str(stand_in.upstream.bodies[-1])
+    stand_in.run(lambda: change("vedette-tiny", sees=True))
+    expect(page.get_by_role("radio", name="Camera")).to_be_enabled()
+    page.get_by_role("button", name="Turn on the camera").wait_for()
+
+
+def test_causes_and_errors_are_chinese_on_the_chinese_page(stand_in: StandIn, open_page_of: OpenPage) -> None:
+    page = open_page_of(stand_in.port, locale="zh-CN")
+    cause = {"code": KERNEL_KILL.code, "sentence": KERNEL_KILL.sentence, "hint": KERNEL_KILL.hint}
+    stand_in.run(lambda: stand_in.enter(stand_in.first, "failed", cause=cause))
+    expect(page.locator("#engine")).to_contain_text("内存不足,内核终止了引擎。")
+    expect(page.locator("#engine")).to_contain_text("请释放内存(vedette device 显示现有内存)")
+    told = "import('/static/chinese.js').then(({ inChinese }) => inChinese(%r))"
+    story = (
+        "Out of memory while serving: 1.20 GiB were left of the 3.40 GiB planned, because python3 (process 12) took "
+        "2.20 GiB. org/x does not fit: it needs 0.30 GiB more than the 1.20 GiB available."
+    )
+    assert page.evaluate(told % story) == (
+        "服务时内存不足:计划的 3.40 GiB 只剩 1.20 GiB,因为 python3(进程 12)占用了 2.20 GiB。"
+        "org/x 放不下:比可用的 1.20 GiB 还多需要 0.30 GiB。"
+    )
+    assert page.evaluate(told % "Nobody knows. See `vedette logs`.") == "Nobody knows.请查看 `vedette logs`。"
+    assert page.evaluate(told % "Nobody knows.") is None
+    unknown = {"code": "out_of_memory", "sentence": "It took 3.1 GiB.", "hint": "Buy more."}
+    stand_in.run(lambda: stand_in.enter(stand_in.first, "failed", cause=unknown))
+    expect(page.locator("#engine")).to_contain_text("引擎内存不足:It took 3.1 GiB.")
+    stand_in.run(lambda: stand_in.enter(stand_in.first, "ready"))
+
+    async def fail(name: str) -> None:
+        was = f"{name} did not come up: {KERNEL_KILL.sentence}"
+        raise SwapFailedError(f"{was} vedette-tiny is brought back.", KERNEL_KILL.hint)
+
+    stand_in.fleet.on_swap = fail
+    page.get_by_role("button", name="模型:").click()
+    option(page, "org/other").click()
+    alert = page.get_by_role("alert").filter(has_text="org/other")
+    expect(alert).to_contain_text("org/other 未能启动:内存不足,内核终止了引擎。正在恢复 vedette-tiny。")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_menu_has_room_at_any_width(stand_in: StandIn, open_page_of: OpenPage, width: int) -> None:
+    page = open_page_of(stand_in.port, viewport={"width": width, "height": 740})
+    menu(page).click()
+    expect(page.get_by_role("option")).to_have_count(4)
+    for box in (page.locator("#models").bounding_box(), option(page, "rather-long-name").bounding_box()):
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    page.keyboard.press("End")
+    stand_in.run(lambda: stand_in.become(stand_in.first, stand_in.fleet.names[2]))
+    stand_in.run(lambda: stand_in.enter(stand_in.first, "starting", "loading weights"))
+    expect(menu(page)).to_have_text(re.compile("rather-long-name"))
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+
+
+def test_a_real_change_of_models(two_models: Vedette, open_page_of: OpenPage) -> None:
+    page = open_page_of(two_models.port)
+    start(page)
+    menu(page).press("Enter")
+    option(page, COPY).focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name=f"Changing to {COPY}").wait_for()
+    page.locator("#pill[data-state=starting]").wait_for(timeout=120_000)
+    page.locator("#pill[data-state=ready]").wait_for(timeout=300_000)
+    page.locator(".answer[data-state=done] .question", has_text=f"{COPY} · What do you see?").wait_for()
+    expect(menu(page)).to_have_text(re.compile(COPY))
+    page.locator(".truth.same").first.wait_for()
+    expect(page.locator("#refusal")).to_be_hidden()
+    expect(menu(page)).to_have_attribute("aria-busy", "false")
+    menu(page).click()
+    expect(page.get_by_role("group", name="Installed").get_by_role("option", name="vedette-tiny")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Stop").click()
+    assert two_models.status()["model"] == COPY
