@@ -1,0 +1,30 @@
+"""A vedette that runs the vLLM of somebody's environment, named by a thin wrapper around its interpreter."""
+
+import shlex
+from pathlib import Path
+
+from tests.engine.test_contract import ask, question
+from tests.processes import Vedette, engine_processes, vedette_running
+from vedette.engine.environment import CPU_RECIPE, Environment, find_damage
+
+
+async def test_somebodys_vllm_serves_and_stays_as_it_was(
+    running_vedette: Vedette, check_home: Path, tmp_path: Path
+) -> None:
+    running_vedette.wait_until_ready()
+    made = Environment(check_home / "engines" / CPU_RECIPE.name, CPU_RECIPE)
+    wrapper = tmp_path / "theirs" / "bin" / "python"
+    wrapper.parent.mkdir(parents=True)
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(str(made.python))} "$@"\n')
+    wrapper.chmod(0o755)
+    home = tmp_path / "home"
+    with vedette_running(home, VEDETTE_ENGINE=str(tmp_path / "theirs")) as vedette:
+        vedette.wait_until_ready()
+        engine = vedette.status()["plan"]["engine"]
+        assert (engine["kind"], engine["version"]) == ("environment", "0.32.0+cpu")
+        code, answer = await ask(vedette, question(text="Say hello."))
+        assert code == 200
+        assert answer["choices"][0]["message"]["content"]
+    assert engine_processes(home) == []
+    assert not (home / "engines").exists()
+    assert find_damage(made) is None
