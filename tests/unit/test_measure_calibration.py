@@ -170,6 +170,21 @@ def test_the_memory_of_processes_is_theirs() -> None:
     assert host_bytes([]) is None
 
 
+def test_of_another_users_process_what_can_be_read_is_counted() -> None:
+    first = psutil.Process(1)
+    me = os.geteuid()
+    if me == 0:
+        os.seteuid(65_534)
+    try:
+        with pytest.raises(psutil.AccessDenied):
+            first.memory_full_info()
+        seen = host_bytes([first])
+    finally:
+        os.seteuid(me)
+    assert seen is not None
+    assert 0.5 < seen / first.memory_info().rss < 2
+
+
 class NVMLError(Exception):
     pass
 

@@ -134,12 +134,21 @@ def record_service(directory: Path, key: Key) -> None:
 
 
 def host_bytes(processes: Iterable[psutil.Process]) -> int | None:
-    """RAM of these processes, a page that several share counted once (proportional set size); None if unreadable."""
-    total = 0
+    """RAM of these processes, a page that several share counted once (proportional set size); None if unreadable.
+
+    Of another user's, as those in Docker's containers are, only the own pages and the shared ones of each can be read:
+    all of the former, and of the latter the most that one has, come close to that.
+    """
+    total = hidden = shared = 0
     for process in processes:
         with contextlib.suppress(psutil.Error, OSError):
-            total += process.memory_full_info().pss
-    return total or None
+            try:
+                total += process.memory_full_info().pss
+            except psutil.AccessDenied:
+                info = process.memory_info()
+                hidden += info.rss - info.shared
+                shared = max(shared, info.shared)
+    return total + hidden + shared or None
 
 
 def device_bytes(pids: Collection[int]) -> int | None:
