@@ -15,6 +15,14 @@ CORE = "(EngineCore pid=812) INFO 11-22 02:41:07 [gpu_model_runner.py:3877] "
             "Loading safetensors checkpoint shards:  50% Completed | 1/2 [00:00<00:00, 20.1it/s]",
             LogFact(Phase.LOADING, None, 1, 2),
         ),
+        (
+            "(APIServer pid=800) INFO 11-22 08:49:26 [api_utils.py:286] non-default args: {'model_tag': '/m/tiny'}",
+            LogFact(Phase.LAUNCHING, "reading the configuration"),
+        ),
+        (
+            CORE + "Initializing a V1 LLM engine (v0.32.0) with config: model='/models/tiny'",
+            LogFact(Phase.LAUNCHING, "taking the device"),
+        ),
         (CORE + "Starting to load model /models/tiny...", LogFact(Phase.LOADING)),
         (CORE + "Model loading took 0.0302 GiB and 0.5 seconds", LogFact(Phase.PROFILING)),
         (

@@ -22,19 +22,21 @@ class LogFact:
 
 _SHARDS = re.compile(r"Loading safetensors checkpoint shards:\s+\d+% Completed \| (\d+)/(\d+)")
 _GRAPHS = re.compile(r"Capturing CUDA graphs.*?(\d+)/(\d+)")
-_MARKS: tuple[tuple[str, Phase], ...] = (
-    ("Starting to load model", Phase.LOADING),
-    ("Loading weights took", Phase.PROFILING),
-    ("Model loading took", Phase.PROFILING),
-    ("Encoder cache will be initialized", Phase.PROFILING),
-    ("Start compiling", Phase.COMPILING),
-    ("Dynamo bytecode transform", Phase.COMPILING),
-    ("Compiling a graph", Phase.COMPILING),
-    ("torch.compile took", Phase.PROFILING),
-    ("Graph capturing finished", Phase.WARMING),
-    ("Warming up model for the compilation", Phase.WARMING),
-    ("init engine (profile, create kv cache, warmup model) took", Phase.WARMING),
-    ("Application startup complete", Phase.WARMING),
+_MARKS: tuple[tuple[str, Phase, str | None], ...] = (
+    ("non-default args", Phase.LAUNCHING, "reading the configuration"),
+    ("Initializing a V1 LLM engine", Phase.LAUNCHING, "taking the device"),
+    ("Starting to load model", Phase.LOADING, None),
+    ("Loading weights took", Phase.PROFILING, None),
+    ("Model loading took", Phase.PROFILING, None),
+    ("Encoder cache will be initialized", Phase.PROFILING, None),
+    ("Start compiling", Phase.COMPILING, None),
+    ("Dynamo bytecode transform", Phase.COMPILING, None),
+    ("Compiling a graph", Phase.COMPILING, None),
+    ("torch.compile took", Phase.PROFILING, None),
+    ("Graph capturing finished", Phase.WARMING, None),
+    ("Warming up model for the compilation", Phase.WARMING, None),
+    ("init engine (profile, create kv cache, warmup model) took", Phase.WARMING, None),
+    ("Application startup complete", Phase.WARMING, None),
 )
 
 
@@ -46,9 +48,9 @@ def parse_line(line: str) -> LogFact | None:
     graphs = _GRAPHS.search(line)
     if graphs:
         return LogFact(Phase.CAPTURING, None, int(graphs[1]), int(graphs[2]))
-    for mark, phase in _MARKS:
+    for mark, phase, detail in _MARKS:
         if mark in line:
-            return LogFact(phase)
+            return LogFact(phase, detail)
     return None
 
 
