@@ -37,7 +37,7 @@ class Preload:
     modules: tuple[str, ...]
     """To be imported."""
     forks: bool
-    """Whether the first process that the program would spawn can be a fork of it."""
+    """Whether the first process that the program would spawn is to be a fork of it."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Standby:
     async def prepare(cls, command: Command) -> "Standby | None":
         """Starts one for every command with the same interpreter, environment and workplace as this one.
 
-        Returns at once; the imports go on, at the lowest priority. None where nothing can be imported beforehand.
+        Returns at once; the imports go on, at a low priority. None where nothing can be imported beforehand.
         """
         if command.preload is None:
             return None
@@ -109,7 +109,7 @@ async def start(command: Command, standby: Standby | None = None) -> asyncio.sub
     taken_over = await standby.take_over(command) if standby else None
     if taken_over is not None:
         return taken_over
-    if command.preload is None or not command.preload.forks:
+    if command.preload is None:
         return await spawn(command)
     process, talk = await _spawn(command, command.preload, "go")
     with talk:

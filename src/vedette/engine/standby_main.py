@@ -30,6 +30,8 @@ from typing import Any, NoReturn  # noqa: E402
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE_ADJ = 750
 """Above the engine's (launcher.py): where memory runs out, the kernel takes first what only waits."""
+_NICENESS = 10
+"""A tenth of what another gets; less, and where the engine always computes a standby would never be ready."""
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IDLE = 3 << 13
 """The class of those who read from a disk when nobody else does (linux/ioprio.h)."""
@@ -46,20 +48,13 @@ def main() -> None:
         _load_libraries_first()
     orders = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    score = _exchange_score(str(_OOM_SCORE_ADJ)) if waits else None
+    _import_all(modules, aside=waits)
+    usable = _forks_can_use_gpu()
     if waits:
-        score = _exchange_score(str(_OOM_SCORE_ADJ))
-        # A thread may be nicer than its process, and what a process of no rights once gave up it would not get back.
-        importing = threading.Thread(target=_import_aside, args=(modules,))
-        importing.start()
-        importing.join()
-        if not _forks_can_use_gpu():
+        if not usable:
             sys.exit(1)
         orders.sendall(b"!")
-    else:
-        score = None
-        _import(modules)
-    gc.collect()
-    gc.freeze()
     with orders, orders.makefile(encoding="utf-8") as lines:
         order = json.loads(lines.readline() or "null")
     if order is None:  # nobody wants it any more
@@ -67,25 +62,43 @@ def main() -> None:
     if score is not None:
         _exchange_score(score)
     os.chdir(order["workplace"])
+    if not usable:
+        os.execv(sys.executable, [sys.executable, *order["arguments"]])  # noqa: S606
     if forks and threading.active_count() == 1:
         _fork_ahead()
     _become(order["arguments"])
+
+
+def _import_all(modules: "list[str]", aside: bool) -> None:
+    """Imports, in three quarters of the time since nothing is looked for that could be thrown away; if aside, at a low
+    priority."""
+    os.environ[_ASK_NVML] = "1"  # whether there is a GPU: torch would ask CUDA itself
+    gc.disable()
+    if aside:
+        # A thread may be nicer than its process, and what a process of no rights once gave up it would not get back.
+        importing = threading.Thread(target=_import_aside, args=(modules,))
+        importing.start()
+        importing.join()
+    else:
+        _import(modules)
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+    del os.environ[_ASK_NVML]
+
+
+def _import_aside(modules: "list[str]") -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None:
+        ctypes.CDLL(None).syscall(number, 1, 0, _IDLE)
+    _import(modules)
 
 
 def _import(modules: "list[str]") -> None:
     for name in modules:
         with contextlib.suppress(Exception):  # another version may lack it; what is really wrong the program will say
             importlib.import_module(name)
-
-
-def _import_aside(modules: "list[str]") -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, 19)
-    number = _IOPRIO_SET.get(platform.machine())
-    if number is not None:
-        ctypes.CDLL(None).syscall(number, 1, 0, _IDLE)
-    os.environ[_ASK_NVML] = "1"  # whether there is a GPU: torch would ask CUDA itself
-    _import(modules)
-    del os.environ[_ASK_NVML]
 
 
 def _forks_can_use_gpu() -> bool:
