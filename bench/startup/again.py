@@ -50,6 +50,8 @@ class Seen:
     again_s: list[float] = field(default_factory=list)
     noticed_s: list[float] = field(default_factory=list)
     """Of that, until the death was noticed and nothing was left of the dead engine."""
+    processor_s: list[float] = field(default_factory=list)
+    """What the new engine's processes computed from the kill on; other work on the machine hardly changes it."""
     phases: list[dict[str, float]] = field(default_factory=list)
     engine_bytes: list[int] = field(default_factory=list)
     """Proportional memory of a running engine."""
@@ -84,7 +86,7 @@ class Rig:
     async def round(self, way: str, seen: Seen) -> None:
         """Starts, kills, starts again."""
         engine, _ = await self.start(way, None)
-        standby = None
+        standby, before_s = None, 0.0
         try:
             seen.engine_bytes.append(memory(find_processes(self.command.workplace)))
             if way == "standby":
@@ -93,7 +95,9 @@ class Rig:
                 assert standby is not None
                 assert await standby.wait_until_ready()
                 seen.import_s.append(time.monotonic() - began)
-                seen.standby_bytes.append(memory([psutil.Process(standby.pid)]))
+                waiting = [psutil.Process(standby.pid)]
+                seen.standby_bytes.append(memory(waiting))
+                before_s = computed(waiting)
             began = time.monotonic()
             self.kill()
             await engine.wait_until_dead()
@@ -102,6 +106,7 @@ class Rig:
         seen.noticed_s.append(time.monotonic() - began)
         engine, life = await self.start(way, standby)
         seen.again_s.append(time.monotonic() - began)
+        seen.processor_s.append(computed(find_processes(self.command.workplace)) - before_s)
         seen.phases.append({phase.value: seconds for phase, seconds in life.phase_s.items()})
         await engine.stop()
 
@@ -119,6 +124,15 @@ def memory(processes: list[psutil.Process]) -> int:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             total += process.memory_full_info().pss
+    return total
+
+
+def computed(processes: list[psutil.Process]) -> float:
+    """Processor time of processes and of what they have waited for, in seconds."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            total += sum(process.cpu_times()[:4])
     return total
 
 
@@ -165,14 +179,19 @@ async def within(engine: Path, model_path: Path, scratch: Path, work: Work) -> s
 
 def table(head: str, seen: dict[str, Seen]) -> str:
     """Medians, with the least and the most."""
-    lines = [head, "", "| way | rounds | serves again after | of that: noticed and cleaned | launching | the rest |"]
-    lines += ["|---|---|---|---|---|---|"]
+    lines = [
+        head,
+        "",
+        "| way | rounds | serves again after | noticed, cleaned | launching | rest | processor time |",
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
     for way, found in seen.items():
         if not found.again_s:
             continue
         launching = [phases.get(Phase.LAUNCHING.value, 0.0) for phases in found.phases]
         rest = [sum(phases.values()) - first for phases, first in zip(found.phases, launching, strict=True)]
-        cells = (spread(found.again_s), spread(found.noticed_s), spread(launching), spread(rest))
+        values = (found.again_s, found.noticed_s, launching, rest, found.processor_s)
+        cells = map(spread, values)
         lines.append(f"| {way} | {len(found.again_s)} | {' | '.join(cells)} |")
     lines += ["", "| way | a running engine, PSS | a standby beside it, PSS | imported after |", "|---|---|---|---|"]
     for way, found in seen.items():

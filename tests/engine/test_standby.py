@@ -1,0 +1,74 @@
+"""A standby of real vLLM: its engine is killed, and it comes back as the standby."""
+
+import os
+import signal
+from pathlib import Path
+
+from vedette.config import DEFAULT_TORCH_INDEX
+from vedette.device.facts import Family
+from vedette.device.read import read_device
+from vedette.engine import environment
+from vedette.engine.client import EngineClient
+from vedette.engine.engine import Engine, free_port
+from vedette.engine.flags import Target
+from vedette.engine.host import EnvironmentHost
+from vedette.engine.process import Command, find_processes
+from vedette.engine.standby import Standby
+from vedette.engine.state import Life, Phase, State
+from vedette.models.read import read_model
+from vedette.models.store import packaged_path
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Plan, Wish
+
+
+async def ready_engine(
+    plan: Plan, command: Command, log: Path, client: EngineClient, standby: Standby | None = None
+) -> Engine:
+    life = Life()
+    life.enter(State.PREPARING)
+    life.enter(State.STARTING, Phase.LAUNCHING)
+    engine = await Engine.launch(command, log, client, life, standby)
+    try:
+        await engine.wait_until_ready(plan.context)
+    except BaseException:
+        await engine.stop()
+        raise
+    return engine
+
+
+async def test_a_killed_engine_comes_back_as_its_standby(check_home: Path, tmp_path: Path) -> None:
+    device, model = read_device(), packaged_path("vedette-tiny")
+    assert device.family is Family.CPU
+    plan = make_plan(device, read_model(model), Wish())
+    host = EnvironmentHost(
+        environment.CPU_RECIPE,
+        check_home / "engines",
+        DEFAULT_TORCH_INDEX,
+        check_home / "cache",
+        tmp_path / "run" / "1",
+    )
+    await host.make_ready(lambda step: None)
+    port = free_port()
+    command = host.command(plan, Target(model, "tiny", port, cpu=True))
+    url = f"http://127.0.0.1:{port}"
+
+    engine = await ready_engine(plan, command, tmp_path / "log", EngineClient(url, "tiny"))
+    try:
+        core = next(one for one in find_processes(command.workplace) if one.name().startswith("VLLM::EngineCor"))
+        assert core.ppid() == engine.pid, "the core is no fork of the server"
+        standby = await Standby.prepare(command)
+        assert standby is not None
+        assert await standby.wait_until_ready()
+        os.kill(core.pid, signal.SIGKILL)
+        assert (await engine.wait_until_dead()).code != "out_of_memory"
+    finally:
+        await engine.stop()
+    assert [one.pid for one in find_processes(tmp_path / "run")] == [standby.pid]
+
+    again = await ready_engine(plan, command, tmp_path / "log", EngineClient(url, "tiny"), standby)
+    try:
+        assert again.pid == standby.pid
+        assert again.reported.kv_cache_bytes is not None
+    finally:
+        await again.stop()
+    assert find_processes(tmp_path / "run") == []
