@@ -163,7 +163,7 @@ class Recovery:
         """It serves again: the event that says with what, and why. at: Unix time in seconds."""
         assert self._before is not None and self._cause is not None  # noqa: S101, PT018 - it has died
         before, self._before = self._before, None
-        self._last, self._unready = None, 0
+        self._last, self._unready, self.served = None, 0, True
         sentence = f"{self._story} {'Serving again' if self._again else 'Serving'} {change_in_words(before, plan)}."
         recovery = {
             "at": at,
@@ -176,14 +176,6 @@ class Recovery:
         }
         self.history.append(recovery)
         return {"event": "note", "sentence": sentence, "recovery": recovery}
-
-    def after(self, cause: Cause, plan: Plan, served_s: float) -> float | None:
-        """Seconds to wait before the next start; None if it died too often."""
-        if cause.code == "out_of_memory":
-            self.budget_bytes = smaller_budget_bytes(plan.memory.total_bytes)
-            return BACKOFF_S
-        self.in_a_row = 1 if served_s >= STEADY_S else self.in_a_row + 1
-        return None if self.in_a_row > MOST_UNREADY else self._backoff_s()
 
     def _refuse_repetition(self, fall: Fall, outlook: Outlook) -> None:
         """A start that ends twice in the same way will do so a third time; what dies while it serves has started."""

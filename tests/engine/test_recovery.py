@@ -1,0 +1,244 @@
+"""Back after a lack of memory: whole deployments whose engines are real processes that die of it on command."""
+
+import asyncio
+import contextlib
+import json
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.test_container import HELP
+from tests.unit.test_engine_adopted import environment_with
+from vedette import proposal, recovery
+from vedette.config import Home, read_settings
+from vedette.deploy import Deployment
+from vedette.device.facts import Device, Family, OtherProcess
+from vedette.errors import DoesNotFitError
+from vedette.measure.calibration import parse_calibration
+
+MIB = 1024**2
+GIB = 1024**3
+LARGE, SMALL = "HuggingFaceTB/SmolLM2-360M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"
+MAIN = """
+import os, runpy, sys, threading, time
+from pathlib import Path
+words = sys.argv[1:]
+if "--help=all" in words:
+    print({help!r})
+    sys.exit()
+bears, dies = Path({bears!r}), Path({dies!r})
+def die():
+    print("RuntimeError: [enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory", flush=True)
+    os._exit(1)
+def watch():
+    while not dies.exists():
+        time.sleep(0.02)
+    dies.unlink()
+    die()
+if int(words[words.index("--kv-cache-memory-bytes") + 1]) > int(bears.read_text()):
+    die()
+threading.Thread(target=watch, daemon=True).start()
+sys.argv = [{fake!r}, words[words.index("--port") + 1]]
+runpy.run_path({fake!r}, run_name="__main__")
+"""
+"""Dies of a KV cache that is larger than it bears, and once it is told to."""
+
+
+@dataclass
+class Rig:
+    """A machine whose memory the test sets, with an engine that bears no larger KV cache than the test says."""
+
+    home: Home
+    engine: Path
+    device: Device
+    told: list[Mapping[str, Any]] = field(default_factory=list)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    running: "asyncio.Future[None]" = field(init=False)
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        self.told.append(event)
+        self.heard.set()
+
+    async def until(self, wanted: Callable[[], bool]) -> None:
+        """Returns once that is so, by what is told or by the state; raises what the deployment ends of before."""
+        while not wanted():
+            self.heard.clear()
+            hearing = asyncio.ensure_future(self.heard.wait())
+            await asyncio.wait({hearing, self.running}, return_when=asyncio.FIRST_COMPLETED)
+            hearing.cancel()
+            if self.running.done():
+                self.running.result()
+
+    def bears(self, kv_cache_bytes: int) -> None:
+        (self.engine / "bears").write_text(str(kv_cache_bytes))
+
+    def run_out_of_memory(self) -> None:
+        """What serves dies."""
+        (self.engine / "dies").touch()
+
+    def has(self, available_bytes: int, *others: OtherProcess) -> None:
+        self.device = replace(self.device, memory_available_bytes=available_bytes, other_processes=others)
+
+    @contextlib.asynccontextmanager
+    async def up(self, model: str = SMALL, **flags: Any) -> AsyncIterator[Deployment]:
+        """A deployment on its way; its events are `told`."""
+        self.told.clear()
+        named = {"model": model, "engine": str(self.engine), "standby": "off"}
+        settings = read_settings(named | flags, {"HOME": str(self.home.data)})
+        deployment = Deployment(settings, self.home, "http://127.0.0.1:1", self.tell)
+        self.running = asyncio.ensure_future(deployment.run())
+        watching = asyncio.ensure_future(self._watch(deployment))
+        try:
+            yield deployment
+        finally:
+            self.running.cancel()
+            watching.cancel()
+            await asyncio.wait({self.running, watching})
+
+    async def _watch(self, deployment: Deployment) -> None:
+        async for _ in deployment.watch():
+            self.heard.set()
+
+    def plans(self) -> list[Mapping[str, Any]]:
+        return [event["plan"] for event in self.told if event["event"] == "plan"]
+
+    def recovered(self) -> list[Mapping[str, Any]]:
+        return [event["recovery"] for event in self.told if "recovery" in event]
+
+
+async def ready(deployment: Deployment, rig: Rig, recoveries: int) -> None:
+    """Returns once it serves after so many recoveries, and has said so."""
+    await rig.until(lambda: deployment.client is not None and len(rig.recovered()) == recoveries)
+
+
+def install(home: Home, name: str, layers: int, hidden: int) -> None:
+    """A model of zeros with SmolLM2's kind of shape, its file without the zeros themselves."""
+    place = home.models / name.replace("/", "--")
+    place.mkdir()
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "torch_dtype": "bfloat16",
+        "hidden_size": hidden,
+        "intermediate_size": hidden * 8 // 3,
+        "num_hidden_layers": layers,
+        "num_attention_heads": hidden // 64,
+        "num_key_value_heads": hidden // 192,
+        "max_position_embeddings": 8192,
+        "vocab_size": 49_152,
+        "tie_word_embeddings": True,
+    }
+    (place / "config.json").write_text(json.dumps(config))
+    (place / "tokenizer.json").write_text("{}" + " " * 100_000)
+    sizes = {"model.embed_tokens.weight": 49_152 * hidden}
+    sizes |= {f"model.layers.{layer}.mlp.up_proj.weight": hidden * hidden * 11 for layer in range(layers)}
+    header, offset = {}, 0
+    for tensor, elements in sizes.items():
+        header[tensor] = {
+            "dtype": "BF16", "shape": [hidden, elements // hidden], "data_offsets": [offset, offset + 2 * elements]
+        }  # fmt: skip
+        offset += 2 * elements
+    text = json.dumps(header).encode()
+    with (place / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + offset)
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
+    for directory in (home.models, home.state, home.cache):
+        directory.mkdir(parents=True)
+    root = tmp_path / "theirs"
+    fake = str(Path(__file__).with_name("fake_engine.py"))
+    main = MAIN.format(help=HELP, bears=str(root / "bears"), dies=str(root / "dies"), fake=fake)
+    engine = environment_with(root, "0.32.0+cpu", main)
+    install(home, LARGE, 32, 960)
+    install(home, SMALL, 30, 576)
+    device = Device(
+        "box", Family.CPU, "x86_64", 8 * GIB, 6 * GIB, unified_memory=True, cpu_count=2, memory_limited=True
+    )
+    rig = Rig(home, engine, device)
+    rig.bears(GIB)
+    monkeypatch.setattr(proposal, "read_device", lambda **_: rig.device)
+    monkeypatch.setattr(recovery, "BACKOFF_S", 0.1)
+    monkeypatch.setattr(recovery, "MEMORY_POLL_S", 0.1)
+    return rig
+
+
+async def test_an_engine_that_takes_too_much_serves_with_less_and_so_does_the_next_one_at_once(rig: Rig) -> None:
+    async with rig.up() as deployment:
+        await ready(deployment, rig, 0)
+    (liked,) = rig.plans()
+    kv_bytes = liked["memory"]["kv_cache_bytes"]
+    rig.has(liked["memory"]["total_bytes"] + 64 * MIB)
+    rig.bears(kv_bytes * 2 // 3)
+    async with rig.up() as deployment:
+        await ready(deployment, rig, 1)
+        (told,) = rig.recovered()
+        assert deployment.status_json()["recovered"] == [told]
+    assert told["fault"] == "engine"
+    assert told["code"] == "out_of_memory"
+    assert told["sentence"].startswith("Out of memory while starting: the engine took more than the ")
+    assert "Serving with " in told["sentence"]
+    totals = [plan["memory"]["total_bytes"] for plan in rig.plans()]
+    assert totals == sorted(totals, reverse=True)
+    async with rig.up() as deployment:
+        await ready(deployment, rig, 0)
+    (plan,) = rig.plans()
+    assert plan["memory"]["total_bytes"] == totals[-1]
+    (path,) = (rig.home.state / "calibrations").glob("lesson-*")
+    lesson = parse_calibration(path.read_bytes()).lesson
+    assert lesson is not None
+    assert lesson.times == 1
+
+
+async def test_what_no_plan_is_small_enough_for_ends_in_a_sentence(rig: Rig) -> None:
+    rig.bears(0)
+    async with rig.up() as deployment:
+        with pytest.raises(DoesNotFitError) as caught:
+            await rig.until(lambda: deployment.client is not None)
+    assert caught.value.sentence.startswith("Out of memory while starting: the engine took more than the ")
+    assert f"{SMALL} does not fit: it needs " in caught.value.sentence
+    totals = [plan["memory"]["total_bytes"] for plan in rig.plans()]
+    assert totals == sorted(set(totals), reverse=True)
+
+
+async def test_memory_that_others_take_costs_only_as_long_as_they_have_it(rig: Rig) -> None:
+    async with rig.up() as deployment:
+        await ready(deployment, rig, 0)
+        (liked,) = rig.plans()
+        total = liked["memory"]["total_bytes"]
+        left = total - liked["memory"]["kv_cache_bytes"] // 2
+        rig.has(left, OtherProcess("python3", 123, 3 * GIB))
+        rig.run_out_of_memory()
+        await ready(deployment, rig, 1)
+        (told,) = rig.recovered()
+        assert told["fault"] == "others"
+        assert "while serving" in told["sentence"]
+        assert "because python3 (process 123) took 3.00 GiB. Serving again with " in told["sentence"]
+        assert told["now"]["total_bytes"] <= left
+
+        rig.has(256 * MIB)
+        rig.run_out_of_memory()
+        await rig.until(lambda: "as soon as that is free again" in rig.told[-1].get("sentence", ""))
+        rig.has(6 * GIB)
+        await ready(deployment, rig, 2)
+    assert rig.plans()[-1]["memory"]["total_bytes"] == total
+    assert list((rig.home.state / "calibrations").glob("lesson-*")) == []
+
+
+async def test_a_smaller_model_of_the_family_stands_in_where_that_is_allowed(rig: Rig) -> None:
+    async with rig.up(LARGE, allow_smaller=True) as deployment:
+        await ready(deployment, rig, 0)
+        rig.has(rig.plans()[0]["memory"]["weights_bytes"] + 600 * MIB)
+        rig.run_out_of_memory()
+        await ready(deployment, rig, 1)
+        assert deployment.name == SMALL
+    (told,) = rig.recovered()
+    assert f"Serving again with {SMALL} instead of {LARGE}" in told["sentence"]
+    assert (told["before"]["model"], told["now"]["model"]) == (LARGE, SMALL)
