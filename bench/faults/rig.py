@@ -23,9 +23,10 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -39,6 +40,7 @@ sys.path.append(str(ROOT / "training"))
 from evaluate import request_of  # noqa: E402
 from exam import Case, is_right, make_cases  # noqa: E402
 
+_T = TypeVar("_T")
 MIB = 1024**2
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 HANGING_S = 150.0
@@ -205,6 +207,13 @@ def _proportional_bytes(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return 0
+
+
+def in_parallel(count: int, tasks: Sequence[Callable[[], _T]]) -> Iterator[_T]:
+    """What the tasks return, as they end; at most `count` run at once."""
+    with ThreadPoolExecutor(count) as pool:
+        for done in as_completed([pool.submit(task) for task in tasks]):
+            yield done.result()
 
 
 def port_is_free(port: int) -> bool:

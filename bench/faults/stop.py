@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import psutil
@@ -30,23 +30,26 @@ def main() -> None:
     parser = rig.arguments(__doc__)
     parser.add_argument("--model", default="vedette-tiny")
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES), metavar="CASE")
     options = parser.parse_args()
-    rng = random.Random(options.seed)
+    shared = set(rig.SHARED_MEMORY.iterdir())
+    cases = list(options.cases) * options.times
+    tasks = [partial(try_case, options, case, options.seed * 1000 + number) for number, case in enumerate(cases)]
     records: list[dict[str, Any]] = []
     engine = None
-    for case in list(options.cases) * options.times:
-        record, found = try_case(options, case, rng)
+    for record, found in rig.in_parallel(options.parallel, tasks):
         engine = found or engine
         records.append(record)
         print(json.dumps(record), flush=True)
-        publish(options, engine or "no engine", records)
+        publish(options, engine or "no engine", records, [])
+    publish(options, engine or "no engine", records, [path.name for path in rig.unused_shared_memory(shared)])
 
 
-def try_case(options: Any, case: str, rng: random.Random) -> tuple[dict[str, Any], str | None]:
+def try_case(options: Any, case: str, seed: int) -> tuple[dict[str, Any], str | None]:
     """One start, brought into a state and stopped there."""
+    rng = random.Random(seed)
     home = rig.make_home(options.scratch / f"stop-{time.time_ns()}", options.home)
-    shared = set(rig.SHARED_MEMORY.iterdir())
     vedette = rig.start(home, options.model, **rig.environment(options))
     try:
         CASES[case](vedette, rng)
@@ -55,7 +58,7 @@ def try_case(options: Any, case: str, rng: random.Random) -> tuple[dict[str, Any
         returned = _end(vedette, case)
         took_s = time.monotonic() - began
         record = {"case": case, "last_state": states[-1].strip(), "took_s": round(took_s, 2), "returned": returned}
-        record["left"] = left(vedette, shared)
+        record["left"] = left(vedette)
         record["traceback"] = "Traceback" in vedette.said
         engine = rig.engine_version(vedette)
     finally:
@@ -76,12 +79,11 @@ def _end(vedette: rig.Vedette, case: str) -> int:
     return vedette.process.wait(60)
 
 
-def left(vedette: rig.Vedette, shared: set[Path]) -> list[str]:
+def left(vedette: rig.Vedette) -> list[str]:
     """Whatever is still there of a vedette that has stopped."""
     found = [f"process {process.name()}" for process in rig.engine_processes(vedette.home)]
     if not rig.port_is_free(vedette.port):
         found.append("port")
-    found += [f"shared memory {path.name}" for path in rig.unused_shared_memory(shared)]
     found += [f"temporary {name}" for name in rig.files_left(vedette.home)]
     return found + [f"run/{path.name}" for path in (vedette.home / "run").iterdir() if path.name not in _KEPT]
 
@@ -155,16 +157,17 @@ CASES: dict[str, Callable[[rig.Vedette, random.Random], None]] = {
 }
 
 
-def publish(options: Any, engine: str, records: list[dict[str, Any]]) -> None:
+def publish(options: Any, engine: str, records: list[dict[str, Any]], leaked: list[str]) -> None:
     """The report so far."""
     late = sum(record["took_s"] > LIMIT_S for record in records)
     untidy = sum(bool(record["left"]) for record in records)
     lines = [
         *rig.heading("Stopping", engine),
         f"{len(records)} stops, each of a start of its own: {late} took more than {LIMIT_S:.0f} s, {untidy} left "
-        "something (processes, port, shared memory, temporary files, locks). `deaf` is stopped with SIGSTOP: a process "
-        "that takes no SIGTERM. Moments while starting are random. The time is that of the command `vedette down`, or "
-        "from Ctrl-C (SIGINT) to the end of vedette.",
+        f"something (processes, port, temporary files, locks), and after all of them {len(leaked)} pieces of shared "
+        "memory were there that nobody uses. `deaf` is stopped with SIGSTOP: a process that takes no SIGTERM. Moments "
+        "while starting are random. The time is that of the command `vedette down`, or from Ctrl-C (SIGINT) to the end "
+        "of vedette.",
         "",
     ]
     body = []
