@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 _MACHINE = "proc/vmstat"
-_RECENT_S = 60.0
+_RECENT_S = 20.0
 """A kill that is no older may be what an engine has just died of: its processes take seconds to notice one's death."""
 
 
@@ -33,7 +33,7 @@ class KillWatch:
             self._before, self._last, self._last_at = self._last, self._count(), self._clock()
 
     def recent(self) -> int | None:
-        """Kills of the last minute or two; None where nothing counts."""
+        """Kills of the last 20 to 40 seconds; None where nothing counts."""
         now = self._count()
         return None if self._before is None or now is None else max(0, now - self._before)
 
