@@ -53,6 +53,12 @@ def test_pip_lines_become_steps(line: str, step: str | None) -> None:
             "no package index that can be reached",
         ),
         ("ERROR: No matching distribution found for torch==2.13.0+cpu", EngineInstallError, "torch==2.13.0+cpu"),
+        (
+            "RuntimeError: Failed to infer device type, please set the environment variable `VLLM_LOGGING_LEVEL=DEBUG` "
+            "to turn on verbose logging to help debug the issue.",
+            EngineInstallError,
+            "finds no GPU",
+        ),
         ("error: something else\n\n", EngineInstallError, "something else"),
     ],
 )
