@@ -135,11 +135,11 @@ const PATTERNS = SAID.map(([english, chinese]) => {
   return [new RegExp(`^${source.join("")}$`, "s"), chinese];
 });
 
-const SENTENCES = /(?<=\.) (?=\S)/;
+const SENTENCE = /.+?\.(?= |$)|.+$/gs;
 
 /** English sentences in Chinese, so far as there is any, and what they name too; null where there is none at all. */
 export function inChinese(text) {
-  const sentences = text.split(SENTENCES);
+  const sentences = (text.match(SENTENCE) ?? []).map((sentence) => sentence.trim());
   const known = sentences.length > 1 ? sentences.map(inChinese) : [];
   if (known.length && known.every(Boolean)) return known.join("");
   for (const [pattern, chinese] of PATTERNS) {
