@@ -14,7 +14,15 @@ from bench.plan.oracle_configs import CONFIGS
 from bench.plan.shapes import SHAPES, make_shape
 from vedette.models.facts import CacheKind, CacheLayers, Model
 from vedette.models.read import read_model
-from vedette.plan.kv import Batching, blocks_per_request, kv_cache_bytes, kv_groups, longest_context, pool_block_bytes
+from vedette.plan.kv import (
+    Batching,
+    blocks_per_request,
+    kv_cache_bytes,
+    kv_groups,
+    kv_tensors,
+    longest_context,
+    pool_block_bytes,
+)
 
 TABLE = Path(__file__).parents[2] / "bench" / "plan" / "oracle_kv.md"
 ROW = re.compile(
@@ -154,3 +162,18 @@ def test_the_longest_context_fits_and_one_token_more_does_not(
     if longest < model.max_position_embeddings:
         assert kv_cache_bytes(model, longest + 1, *settings) > kv_bytes
     assert longest_context(model, kv_bytes + 1_000_000, *settings) >= longest
+
+
+@pytest.mark.parametrize(
+    ("layers", "tensors"), [((), 28), (LATENT, 27), (GEMMA, 5), (QWEN, 6)], ids=["plain", "latent", "gemma", "qwen3.5"]
+)
+def test_the_cache_is_as_many_tensors_as_its_widest_group_has_layers(
+    layers: tuple[CacheLayers, ...], tensors: int
+) -> None:
+    model = model_of(layers)
+    wanted = kv_cache_bytes(model, 4096, 2, 16, 2048, 2)
+    made = kv_tensors(model, wanted, 16, 2)
+    assert len(made) == tensors
+    assert sum(made) == wanted
+    spare = pool_block_bytes(kv_groups(model, 16, 2)) - 1
+    assert kv_tensors(model, wanted + spare, 16, 2) == made

@@ -188,7 +188,7 @@ MAKERS: dict[str, Callable[[int], Device]] = {
 
 @pytest.mark.parametrize("device", MAKERS)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None)
 @given(
     workload=st.sampled_from([None, *Workload]),
     part=st.floats(0.3, 1.0),

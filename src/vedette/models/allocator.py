@@ -6,6 +6,7 @@ H100: 17 of them agree within 1 MiB (bench/plan/on_gpu.md).
 
 import re
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 MIB = 1024**2
@@ -35,6 +36,20 @@ def allocator_slack_bytes(weights: Mapping[str, int], vision: frozenset[str]) ->
             seen.add(whole)
     ordered = sorted(fused, key=lambda name: (name not in seen, _place(name)))
     return _allocated(fused[name] for name in ordered) - sum(fused.values())
+
+
+def held_bytes(tensors: Iterable[int]) -> int:
+    """Bytes of the segments that a GPU's memory gives for tensors of these sizes, made one after another: a tensor of
+    10 MiB and more has one of its own, in steps of 2 MiB, and smaller ones share, of equal size each."""
+    held = 0
+    for wanted, count in Counter(tensors).items():
+        size = max(1, -(-wanted // _ROUND)) * _ROUND
+        if size >= _OWN_SEGMENT_FROM:
+            held += count * -(-size // _SEGMENT_STEP) * _SEGMENT_STEP
+        else:
+            segment = _SEGMENT_STEP if size <= _SMALL else _SHARED_SEGMENT
+            held += -(-count // (segment // size)) * segment
+    return held
 
 
 def _fused(name: str, vision: bool) -> str:

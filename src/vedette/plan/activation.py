@@ -13,8 +13,14 @@ from vedette.plan.plan import Backend
 from vedette.plan.sizes import MIB
 
 CUBLAS_WORKSPACE_BYTES = 32 * MIB
-"""Taken at the first matrix product and kept (Hopper; earlier GPUs ask for less)."""
+"""Taken at the first matrix product and kept (Hopper; earlier GPUs ask for less). Where all layers multiply plain
+matrices a second one follows, for decoding without a graph; those of a graph count as the graph's."""
 MARLIN_WORKSPACE_BYTES = 12 * MIB
+HIDDEN_AROUND = {"Gemma": 5, "Llama": 3, "Ernie": 3, "Mistral": 3}
+"""Hidden states that live beside the feed-forward part: residual, input and output; some normalise one more apart.
+4 where the architecture's name begins with none of these."""
+LINEAR_ATTENTION_BYTES = 24 * MIB
+"""What linear attention keeps of a first step, and blocks of memory that its weights do not fill (Qwen3.5)."""
 LATENT_WORKSPACE_TOKENS = 65_536
 """Most tokens of earlier context that latent attention unfolds at once (vLLM, v1/attention/backends/mla)."""
 SMALL_PICTURE_PATCHES = 1024
@@ -59,10 +65,10 @@ def _layer_bytes(model: Model, load: Load) -> int:
     hidden = model.hidden_size
     attention = (model.attention_heads + 2 * model.kv_heads) * model.head_size
     queries = model.attention_heads * model.head_size
-    # Gate, up and their product; residual, input and output (Gemma normalises both once more).
-    dense = 3 * model.intermediate_size + (5 if "Gemma" in model.architecture else 4) * hidden
-    elements = max(dense, 3 * hidden + 2 * attention + queries)
-    if any(layers.kind is CacheKind.STATE for layers in model.cache_layers):
+    around = next((many for name, many in HIDDEN_AROUND.items() if model.architecture.startswith(name)), 4)
+    # Gate, up and their product, and what stands around them; or attention's.
+    elements = max(3 * model.intermediate_size + around * hidden, 3 * hidden + 2 * attention + queries)
+    if _has_state(model):
         elements = max(elements, 15 * hidden)  # linear attention keeps its projections and a convolution of them
     each = elements * DTYPE_BYTES[model.dtype]
     if model.quantization == "fp8":
@@ -92,7 +98,10 @@ def _latent_tokens(load: Load) -> int:
 
 def _workspace_bytes(model: Model, load: Load) -> int:
     """What kernels take once and keep."""
-    taken = CUBLAS_WORKSPACE_BYTES + (MARLIN_WORKSPACE_BYTES if model.quantization is not None else 0)
+    plain = model.quantization is None and model.experts is None
+    taken = CUBLAS_WORKSPACE_BYTES * (2 if plain else 1)
+    taken += MARLIN_WORKSPACE_BYTES if model.quantization is not None else 0
+    taken += LINEAR_ATTENTION_BYTES if _has_state(model) else 0
     experts = model.experts
     if experts is not None:
         # Two tables of every token for every expert that it goes to, and the sum (fused_moe's modular kernel).
@@ -104,6 +113,10 @@ def _workspace_bytes(model: Model, load: Load) -> int:
     if latent:
         taken += _latent_tokens(load) * latent * DTYPE_BYTES[model.dtype]
     return taken
+
+
+def _has_state(model: Model) -> bool:
+    return any(layers.kind is CacheKind.STATE for layers in model.cache_layers)
 
 
 def buffer_bytes(model: Model, load: Load) -> int:

@@ -102,9 +102,7 @@ def longest_context(  # noqa: PLR0913 - the same numbers
 
 def kv_groups(model: Model, block_tokens: int, kv_dtype_bytes: int) -> tuple[KvGroup, ...]:
     """The model's layers in groups, as vLLM makes them. A model without facts on its layers counts as plain GQA."""
-    layers = model.cache_layers or (
-        CacheLayers(CacheKind.FULL, model.layers, model.kv_heads, model.head_size, model.head_size),
-    )
+    layers = model.cache_layers or _plain_layers(model)
     pages = _pages(layers, block_tokens, kv_dtype_bytes)
     if _same_type(layers):
         first = pages[0]
@@ -130,9 +128,26 @@ def pool_block_bytes(groups: Sequence[KvGroup]) -> int:
     return max(group.block_bytes for group in groups)
 
 
+def kv_tensors(model: Model, kv_bytes: int, block_tokens: int, kv_dtype_bytes: int) -> tuple[int, ...]:
+    """Bytes of each tensor that a cache of `kv_bytes` is made of: one for each layer of one group, or for the
+    layers of several groups that share it (`KVCacheTensor`)."""
+    groups = kv_groups(model, block_tokens, kv_dtype_bytes)
+    blocks = kv_bytes // pool_block_bytes(groups)
+    if len(groups) == 1:
+        layers = model.cache_layers or _plain_layers(model)
+        pages = _pages(layers, block_tokens, kv_dtype_bytes)
+        return tuple(blocks * page.bytes for page in pages for _ in range(page.cache.count))
+    widest = max(groups, key=lambda group: group.block_bytes)
+    return (blocks * widest.block_bytes // widest.layers,) * widest.layers
+
+
 def blocks_per_request(groups: Sequence[KvGroup], max_model_len: int, batching: Batching) -> int:
     """Blocks that one request of `max_model_len` tokens can hold at once, in all groups together."""
     return sum(_blocks(group, max_model_len, batching) for group in groups)
+
+
+def _plain_layers(model: Model) -> tuple[CacheLayers, ...]:
+    return (CacheLayers(CacheKind.FULL, model.layers, model.kv_heads, model.head_size, model.head_size),)
 
 
 def _blocks(group: KvGroup, max_model_len: int, batching: Batching) -> int:

@@ -21,6 +21,8 @@ from vedette.plan.plan import Backend, Wish, Workload
 COMFORTABLE_CONTEXT = 2048
 """Below this, fewer requests at once and smaller pictures are given up before more context is."""
 LEAST_CONTEXT = 256
+LEAST_SIXTEEN_BIT_CONTEXT = 4096
+"""Where length counts most, keys and values take 8 bits rather than that the context becomes shorter than this."""
 PICTURE_PIXELS = 512 * 512
 """252 tokens for a 16:9 picture of the Qwen3-VL kind: words on a sign are legible, an answer begins soon."""
 CLIP_FRAMES = 8
@@ -78,8 +80,9 @@ class Rung:
 
     @property
     def batched_tokens(self) -> int:
-        """Tokens of one step: long prompts go in pieces, but one picture or clip has to go in whole."""
-        pieces = max(512, min(2048, self.max_model_len // 4))
+        """Tokens of one step: long prompts go in pieces, small ones where memory is so short that keys and values
+        take 8 bits, but one picture or clip has to go in whole."""
+        pieces = 256 if self.fp8_cache else max(512, min(2048, self.max_model_len // 4))
         return max(pieces, self.visual_tokens, self.clip_tokens, self.concurrency)
 
 
@@ -137,10 +140,11 @@ class Ladder:
         contexts, concurrencies, pixels = self._contexts(), self._concurrencies(), self._pixels()
         images, fewest, videos = self._images()
         ask = _Ask(contexts[0], concurrencies[0], images, videos, pixels[0])
-        comfortable = [length for length in contexts if length >= COMFORTABLE_CONTEXT]
+        comfortable = [length for length in contexts if length >= self._least_comfortable]
         whole = [length for length in comfortable if self._grants_all(ask, length)] or contexts[:1]
         short = [length for length in comfortable if length < whole[-1] and self._grants_some(ask, length)]
         tight = [length for length in contexts if length < (short or whole)[-1]]
+        eight_bit = [length for length in tight if COMFORTABLE_CONTEXT <= length < self._least_comfortable]
         yield ask
         if self._length_counts_most:
             for count in concurrencies[1:]:
@@ -159,6 +163,9 @@ class Ladder:
         if self.fp8_cache:
             ask = replace(ask, fp8_cache=True)
             yield ask
+            for length in eight_bit:
+                ask = replace(ask, max_model_len=length)
+                yield ask
         ask = replace(ask, videos=0)
         yield ask
         ask = replace(ask, images=fewest)
@@ -168,6 +175,11 @@ class Ladder:
         ask = replace(ask, image_max_pixels=pixels[-1])
         for length in tight:
             yield replace(ask, max_model_len=length)
+
+    @property
+    def _least_comfortable(self) -> int:
+        """The shortest context for whose sake nothing else is given up yet."""
+        return LEAST_SIXTEEN_BIT_CONTEXT if self.fp8_cache and self._length_counts_most else COMFORTABLE_CONTEXT
 
     @property
     def _length_counts_most(self) -> bool:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 
 from vedette.device.facts import Device, Family
+from vedette.models.allocator import held_bytes
 from vedette.models.facts import DTYPE_BYTES, CacheKind, Model
 from vedette.models.vision import Vision
 from vedette.models.visual import most_clip_tokens, most_picture_tokens, profiled_clip_tokens
 from vedette.plan.activation import Load, step_bytes
 from vedette.plan.calibration import Calibration, affordable_bytes, corrected
 from vedette.plan.formats import KvFormat, kv_dtype
-from vedette.plan.kv import kv_cache_bytes
+from vedette.plan.kv import kv_cache_bytes, kv_tensors
 from vedette.plan.ladder import CLIP_FRAMES, Rung
 from vedette.plan.plan import USUAL_ENGINE, Backend, EngineTraits, Memory
 from vedette.plan.sizes import MIB
@@ -18,11 +19,11 @@ KV_BLOCK_TOKENS = {Backend.CPU: 128, Backend.CUDA: 16}
 """vLLM 0.32: platforms/cpu.py sets 128; CUDA's default is 16."""
 STEPS_IN_FLIGHT = {Backend.CPU: 1, Backend.CUDA: 2}
 """Asynchronous scheduling, which a CPU engine does without, keeps a second step under way."""
-CUDA_BYTES = 800 * MIB
-"""What the device has in use beyond torch's allocator: 757 to 785 MiB for 20 models on one H100, of which 619 are
-CUDA's context (bench/plan/probe.py); a little more once requests came."""
-REPACKED_LEFTOVER_BYTES = 8 * MIB
-"""What is left over where quantized weights were put into another order (0 to 28 MiB on the same H100)."""
+CUDA_BYTES = 760 * MIB
+"""What the device has in use beyond torch's allocator: 757 to 771 MiB for 19 of 20 models on one H100 (785 with
+Gemma's vision tower), of which 619 are CUDA's context (bench/plan/probe.py)."""
+REPACKED_LEFTOVER_BYTES = {"nvfp4": 28 * MIB, "awq": 8 * MIB}
+"""What is left over where quantized weights were put into another order, on the same H100; 2 MiB in other formats."""
 MOST_PROCESSOR_CACHE_BYTES = 64 * MIB
 """Prepared pictures kept for follow-up questions; vLLM's default of 4 GiB would be the model's memory."""
 KEPT_ROUNDS = 8
@@ -70,13 +71,14 @@ def plan_memory(site: Site, rung: Rung) -> tuple[Memory, frozenset[str]]:
 def _computed(site: Site, load: Load) -> Memory:
     device, model, backend = site.device, site.model, site.backend
     text, vision = step_bytes(model, load, backend, device.unified_memory)
+    cache = cache_bytes(model, load, backend)
     return Memory(
         weights_bytes=weights_bytes(site, load),
-        kv_cache_bytes=cache_bytes(model, load, backend),
+        kv_cache_bytes=cache,
         activation_bytes=text,
         vision_activation_bytes=vision,
-        cuda_graph_bytes=graph_bytes(model) if backend is Backend.CUDA else 0,
-        runtime_bytes=CUDA_BYTES if backend is Backend.CUDA else 0,
+        cuda_graph_bytes=graph_bytes(model, load.concurrency) if backend is Backend.CUDA else 0,
+        runtime_bytes=CUDA_BYTES + cache_holes_bytes(model, load, cache) if backend is Backend.CUDA else 0,
         host_bytes=host_bytes(model, backend, load.concurrency * load.images, load.image_max_pixels),
         reserve_bytes=reserve_bytes(device),
         available_bytes=device.memory_available_bytes,
@@ -148,6 +150,14 @@ def cache_bytes(model: Model, load: Load, backend: Backend) -> int:
     )
 
 
+def cache_holes_bytes(model: Model, load: Load, cache: int) -> int:
+    """What the cache's tensors leave empty in the segments that torch's allocator takes for them: up to 2 MiB for each
+    layer, and near half of it all where there is little of it for many layers."""
+    block_tokens, element = KV_BLOCK_TOKENS[Backend.CUDA], 1 if load.fp8_cache else DTYPE_BYTES[model.dtype]
+    tensors = kv_tensors(model, cache, block_tokens, element)
+    return held_bytes(tensors) - sum(tensors)
+
+
 def prefix_caching(model: Model) -> bool:
     """Whether what was read is kept for a request that begins alike: not where layers would keep a second state."""
     return not any(layers.kind is CacheKind.STATE for layers in model.cache_layers)
@@ -180,7 +190,7 @@ def weights_bytes(site: Site, load: Load) -> int:
         found += model.weight_only_extra_bytes
     found += model.allocator_slack_bytes if sees else model.text_allocator_slack_bytes
     if model.quantization not in (None, "fp8"):
-        found += REPACKED_LEFTOVER_BYTES
+        found += REPACKED_LEFTOVER_BYTES.get(model.quantization, 2 * MIB)
     if capability is not None and capability >= (9, 0):
         # Hopper's kernel for 4 bits wants AWQ's zero points unpacked, and GPTQ's stay where they are.
         found += model.zero_points_bytes * {"awq": 3, "gptq": 1}.get(model.quantization or "", 0)
@@ -229,7 +239,7 @@ def repacked_bytes(model: Model, backend: Backend) -> int:
     return 2 * model.vocabulary_size * model.hidden_size * DTYPE_BYTES[model.dtype]
 
 
-def graph_bytes(model: Model) -> int:
+def graph_bytes(model: Model, concurrency: int) -> int:
     """CUDA graphs of a few small batches: workspaces of their own, and what the driver keeps of each kernel."""
     if any(layers.kind is CacheKind.LATENT for layers in model.cache_layers):
         return 136 * MIB
@@ -237,7 +247,10 @@ def graph_bytes(model: Model) -> int:
         return 90 * MIB
     if model.experts is not None:
         return 40 * MIB
-    return 72 * MIB if model.quantization is None else 32 * MIB
+    if model.quantization is None:
+        return 72 * MIB
+    # A tensor of a MiB takes a segment of twenty. One request's are smaller, but FP4 pads them.
+    return 12 * MIB if concurrency == 1 and model.quantization != "nvfp4" else 32 * MIB
 
 
 def capture_sizes(concurrency: int) -> tuple[int, ...]:
@@ -272,11 +285,11 @@ def reserve_bytes(device: Device) -> int:
     """What the plan leaves to everything else.
 
     On memory shared with a whole system 3 % of what is available, at least 256 MiB. A GPU's own memory and a
-    memory cgroup belong to nobody else: 64 MiB for what comes and goes, and for an engine on a CPU none, whose
+    memory cgroup belong to nobody else: 32 and 64 MiB for what comes and goes, and for an engine on a CPU none, whose
     libraries are paged where it is tight.
     """
-    if device.memory_limited and device.family is Family.CPU:
-        return 0
-    if device.memory_limited or not device.unified_memory:
-        return 64 * MIB
+    if device.memory_limited:
+        return 0 if device.family is Family.CPU else 64 * MIB
+    if not device.unified_memory:
+        return 32 * MIB
     return max(256 * MIB, device.memory_available_bytes * 3 // 100)

@@ -107,7 +107,11 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
     if need.cuda_graph_bytes:
         yield reason("cuda_graph", f"batches of {', '.join(map(str, settings.capture_sizes))}", assumed)
     if need.runtime_bytes:
-        yield reason("runtime", "CUDA's context and libraries, which vLLM does not count", assumed)
+        yield reason(
+            "runtime",
+            "CUDA's context and libraries, and gaps between the cache's tensors: vLLM counts neither",
+            assumed,
+        )
     where = "RAM beside the GPU" if need.host_available_bytes is not None else "the same memory"
     tokenizers = f"{gib(parts.tokenizers_bytes(model))} of it tokenizers"
     yield reason("host", f"vLLM's own processes, in {where}; {tokenizers}", Basis.ASSUMED)
