@@ -1,13 +1,15 @@
 """The proof on a GPU: does what a plan says start, serve its full context and leave nothing worth having?
 
-    python -m bench.plan.on_gpu OUT [--seconds 540] [--only SHAPE@BOARD,…] [--probe PROBE.jsonl]
+    python -m bench.plan.on_gpu OUT [--seconds 540] [--only SHAPE@BOARD,…] [--closer N | --planned-only]
+        [--probe PROBE.jsonl]
 
 Each case makes a smaller board of the GPU: another process takes all memory but the board's budget. The plan for that
 device, with as long a context as fits, starts the true `vllm serve` (weights of the right shape, random), which must
 serve a request that fills its context, and one with the largest planned picture. Then a context longer by a
 twentieth, with the KV cache to match, is started in the same memory: if that fails, the planned one is at least 95 %
-of the largest; if it works, a search says what share it is. Every start is forked off a process that has vLLM
-imported (zygote.py), so `ready` leaves out some 20 s of imports.
+of the largest; if it works, a search goes on upwards until one fails. --closer N: N more starts narrow down what
+lies between. The share is always told of the shortest context that failed. Every start is forked off a process that
+has vLLM imported (zygote.py), so `ready` leaves out some 20 s of imports.
 
 Adds to OUT/on_gpu.jsonl a line for each case, leaves out the cases that it finds there, and writes OUT/on_gpu.md.
 --probe: exact weights by probe.py; without it the server's own line counts.
@@ -29,7 +31,7 @@ from bench.plan import table
 from bench.plan.hog import Hog
 from bench.plan.served import FailedRequest, ask, full_request, picture_body, picture_url, wait_ready
 from bench.plan.shapes import make_shape
-from bench.plan.zygote import Zygote, architectures_of, mend_transformers, serve_like_vllm, wait
+from bench.plan.zygote import Zygote, architectures_of, exact_figures, mend_transformers, serve_like_vllm, wait
 from vedette.device.facts import Device, Family
 from vedette.engine.flags import Target, can_limit_clips, serve_arguments, serve_environment
 from vedette.engine.log import with_line
@@ -45,23 +47,23 @@ GIB = 1 << 30
 BOARDS = {8: 6.4, 16: 14.0, 32: 29.0, 64: 59.0, 80: 72.0}
 """GiB that a board of so many GB has to give; 80 is the GPU itself, or nearly."""
 CASES = (
-    ("Qwen3-VL-2B-Instruct-FP8", 8), ("Qwen3-0.6B", 8), ("Llama-3.2-1B-Instruct", 8), ("Qwen3-VL-2B-Instruct", 8),
+    ("Meta-Llama-3.1-8B-Instruct-quantized.w4a16", 8), ("Qwen3-VL-2B-Instruct-FP8", 8), ("Qwen3-VL-2B-Instruct", 8),
+    ("Qwen3-0.6B", 8), ("Qwen3-30B-A3B", 64), ("Meta-Llama-3.1-8B-Instruct-FP8-dynamic", 16),
+    ("Meta-Llama-3.1-8B-Instruct-quantized.w4a16", 16), ("Llama-3.2-1B-Instruct", 8), ("Qwen3-VL-2B-Instruct", 16),
+    ("Meta-Llama-3.1-8B-Instruct-quantized.w8a8", 16), ("Qwen3-VL-2B-Instruct-FP8", 16), ("Qwen3.5-2B", 8),
     ("gemma-3-1b-it", 8), ("Qwen2.5-1.5B-Instruct-AWQ", 8), ("SmolVLM-500M-Instruct", 8), ("ERNIE-4.5-0.3B-PT", 8),
-    ("SmolLM2-1.7B-Instruct", 8), ("Qwen3.5-2B", 8), ("Meta-Llama-3.1-8B-Instruct-quantized.w4a16", 16),
-    ("Qwen2-7B-Instruct-GPTQ-Int4", 16), ("Meta-Llama-3.1-8B-Instruct-FP8-dynamic", 16), ("Qwen3-8B-NVFP4", 16),
-    ("gemma-3-4b-it", 16), ("Qwen2.5-VL-3B-Instruct", 16), ("Meta-Llama-3.1-8B-Instruct-quantized.w8a8", 16),
-    ("Qwen3-VL-2B-Instruct", 16), ("OLMoE-1B-7B-0125-Instruct", 32), ("Qwen2.5-1.5B-Instruct-AWQ", 16),
-    ("llava-1.5-7b-hf", 32), ("Qwen3-VL-2B-Instruct-FP8", 16), ("DeepSeek-V2-Lite", 64), ("Qwen3-30B-A3B", 64),
-    ("Meta-Llama-3.1-8B-Instruct-FP8-dynamic", 32), ("gemma-3-4b-it", 32), ("Qwen3.5-2B", 16),
-    ("Meta-Llama-3.1-8B-Instruct-quantized.w4a16", 8),
+    ("SmolLM2-1.7B-Instruct", 8), ("Qwen2-7B-Instruct-GPTQ-Int4", 16), ("Qwen3-8B-NVFP4", 16), ("gemma-3-4b-it", 16),
+    ("Qwen2.5-VL-3B-Instruct", 16), ("llava-1.5-7b-hf", 32), ("DeepSeek-V2-Lite", 64), ("Qwen3.5-2B", 16),
+    ("OLMoE-1B-7B-0125-Instruct", 32), ("Qwen2.5-1.5B-Instruct-AWQ", 16),
+    ("Meta-Llama-3.1-8B-Instruct-FP8-dynamic", 32), ("gemma-3-4b-it", 32),
 )  # fmt: skip
 """Shape and board. In the order of what is to be known first, should time run out."""
 START_SECONDS = 200.0
 REQUEST_SECONDS = 100.0
-MOST_STARTS = 3
-"""After the first longer one."""
+MOST_STARTS = 4
+"""After the first longer one, if that worked."""
 SHARE = 0.95
-KEPT = ("max_model_len", "kv_cache_bytes", "ok", "timed_out", "failed", "log", "least_free", "seconds")
+KEPT = ("max_model_len", "kv_cache_bytes", "ok", "timed_out", "failed", "least_free", "least_serving", "seconds")
 """Of the starts after the first."""
 
 
@@ -74,6 +76,8 @@ class Bench:
     scratch: Path
     out: Path
     until: float
+    closer: int
+    planned_only: bool
 
 
 def device_of(free: int, total: int) -> Device:
@@ -135,10 +139,12 @@ def attempt(bench: Bench, directory: Path, settings: EngineSettings, budget: int
         if ready is not None:
             at_ready = bench.hog.look()
             found |= {"free_ready": at_ready["free"], "least_starting": at_ready["least"]}
+            bench.hog.watch()
             found |= _exercise(port, settings)
+            found["least_serving"] = bench.hog.look()["least"]
     finally:
         found["seconds"] = round(time.monotonic() - began, 1)
-        found["least_free"] = bench.hog.look()["least"]
+        found["least_free"] = min(bench.hog.look()["least"], found.get("least_starting", bench.hog.total))
         wait(pid, 0)
         text = log.read_text(errors="replace") if log.exists() else ""
         found["reported"] = _reported(text)
@@ -190,7 +196,8 @@ def grown(settings: EngineSettings, model: Model, max_model_len: int) -> EngineS
 
     def needed(length: int) -> int:
         dtype_bytes = 1 if (settings.kv_cache_dtype or "").startswith("fp8") else 2
-        return kv_cache_bytes(model, length, settings.max_num_seqs, 16, settings.max_num_batched_tokens, dtype_bytes)
+        requests, step, reused = settings.max_num_seqs, settings.max_num_batched_tokens, settings.prefix_caching
+        return kv_cache_bytes(model, length, requests, 16, step, dtype_bytes, prefix_caching=reused)
 
     ratio = needed(max_model_len) / needed(settings.max_model_len)
     return dataclasses.replace(
@@ -214,7 +221,7 @@ def search(bench: Bench, directory: Path, plan: Plan, model: Model, first: dict[
     """How near the planned context is to the largest that starts and serves in the same memory."""
     planned = plan.settings.max_model_len
     most = model.max_position_embeddings
-    longer = min(most, math.ceil(planned / SHARE))
+    longer = min(most, int(planned / SHARE))
     if longer <= planned:
         return {"share": 1.0, "because": "the model's whole context"}
     tried: list[dict[str, Any]] = []
@@ -226,25 +233,22 @@ def search(bench: Bench, directory: Path, plan: Plan, model: Model, first: dict[
 
     if bench.until - time.monotonic() < 30:
         return {"share": None, "because": "no time left"}
-    longer_works = works(longer)
+    low, high = (longer, None) if works(longer) else (planned, longer)
     if tried[0]["timed_out"]:
         return {"share": None, "because": "took too long", "tried": tried}
-    if not longer_works:
-        return {"share": SHARE, "at_least": True, "because": f"{longer} does not start", "tried": tried}
-    low, high = longer, most
-    # What is free while the planned context is served, as context: a first guess at the largest.
-    kv = plan.settings.kv_cache_bytes
-    guess = math.ceil(planned * (kv + max(0, first["least_free"])) / kv)
-    for _ in range(MOST_STARTS):
-        if high - low <= max(16, low // 50) or bench.until - time.monotonic() < 30 or tried[-1]["timed_out"]:
+    # What was free while the last one was served, as context: a first guess at how much longer it could be.
+    kv, starts = plan.settings.kv_cache_bytes, 0
+    while high is None and low < most and starts < MOST_STARTS:
+        spare = max(0, tried[-1]["least_free"]) + kv // 50
+        length = min(most, math.ceil(low * (1 + spare / tried[-1]["kv_cache_bytes"])))
+        low, high = (length, None) if works(length) else (low, length)
+        starts += 1
+    for _ in range(bench.closer):
+        if high is None or high - low <= max(16, planned // 100) or bench.until - time.monotonic() < 30:
             break
-        middle = guess if low < guess < high else (low + high) // 2
-        guess = 0
-        if works(middle):
-            low = middle
-        else:
-            high = middle
-    return {"share": planned / low, "largest": low, "too_large": high if high < most else None, "tried": tried}
+        middle = (low + high) // 2
+        low, high = (middle, high) if works(middle) else (low, middle)
+    return {"share": planned / (high or low), "served": low, "too_long": high, "tried": tried}
 
 
 def run_case(bench: Bench, shape: str, board: int, directory: Path) -> dict[str, Any]:
@@ -268,7 +272,7 @@ def run_case(bench: Bench, shape: str, board: int, directory: Path) -> dict[str,
         return found
     first = attempt(bench, directory, plan.settings, free)
     found["first"] = first
-    if first["ok"]:
+    if first["ok"] and not bench.planned_only:
         found["search"] = search(bench, directory, plan, model, first)
     return found
 
@@ -278,6 +282,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=float, default=540)
     parser.add_argument("--only", default="", help="cases as SHAPE@BOARD, separated by commas")
+    parser.add_argument("--closer", type=int, default=0, help="starts that narrow the largest context down")
+    parser.add_argument("--planned-only", action="store_true", help="no search for longer contexts")
     parser.add_argument("--probe", type=Path)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -294,7 +300,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         directories = {shape: make_shape(shape, Path(scratch, shape)) for shape in {shape for shape, _ in cases}}
         hog = Hog()
-        bench = Bench(Zygote(architectures_of(list(directories.values()))), hog, Path(scratch), options.out, until)
+        zygote = Zygote(architectures_of(list(directories.values())))
+        bench = Bench(zygote, hog, Path(scratch), options.out, until, options.closer, options.planned_only)
         for shape, board in cases:
             if (shape, board) in done:
                 continue
@@ -322,3 +329,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__":  # an engine core that vLLM starts as a new interpreter, as for linear attention
+    exact_figures()

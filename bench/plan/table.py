@@ -54,12 +54,14 @@ def row(found: dict[str, Any], exact: dict[str, int]) -> list[str]:
 
 
 def _share(search: dict[str, Any] | None) -> str:
+    """The planned context as a share of the largest, which is shorter than the shortest that was too long."""
     if search is None or search.get("share") is None:
         return "-"
-    percent = f"{search['share'] * 100:.0f} %"
-    if search.get("at_least"):
-        return f"> {percent}"
-    return f"{percent} of {search['largest']:,}" if "largest" in search else "all of the model's"
+    if "served" not in search:
+        return "all of the model's"
+    if search["too_long"] is None:
+        return f"at most {search['share'] * 100:.1f} %: {search['served']:,} works"
+    return f"> {search['share'] * 100:.1f} %: {search['too_long']:,} fails"
 
 
 def markdown(results: Path, probe: Path | None) -> str:

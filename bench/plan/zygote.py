@@ -55,7 +55,7 @@ class Zygote:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork must find no thread pool
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         mend_transformers()
-        _exact_figures()
+        exact_figures()
         for name in MODULES:
             _import(name)
         registry = sys.modules.get("vllm.model_executor.models.registry")
@@ -178,7 +178,7 @@ def _clean() -> bool:
     return not torch.cuda.is_initialized() and not torch.cuda._is_in_bad_fork()
 
 
-def _exact_figures() -> None:
+def exact_figures() -> None:
     """vLLM logs its memory in hundredths of a GiB, too coarse for half a percent of a small model: six digits here."""
     try:
         from vllm.utils import mem_utils
