@@ -4,8 +4,8 @@
 
 MODEL:BUDGET:LEFT,… are MiB: vedette and its engine serve in a memory cgroup (version 1; needs root) of the budget,
 asked full requests all the time; a process beside them takes memory until only LEFT is there for them. Is the death
-recognised, does service return with less or end in a sentence, how long did it take? Then the process leaves, and the
-engine is killed once more: does the plan grow again?
+recognised, does service return with less, does vedette wait for the memory or end, how long did it take? Then the
+process leaves: does service return, or, where it has already, does the plan grow again once the engine is killed?
 """
 
 import contextlib
@@ -25,6 +25,8 @@ from bench.plan.in_cgroup import Cgroup
 
 DEATH_S = 120.0
 """How long the engine may live beside the process that takes the memory before that counts as no death."""
+BACK_S = 150.0
+"""How long service may take to return beside it, before it leaves."""
 _HOG = """
 import sys, time
 held = bytearray(int(sys.argv[1]))
@@ -67,7 +69,7 @@ def shrink(options: Any, model: str, budget_mib: int, left_mib: int) -> tuple[di
                 with _hog(cgroup, (budget_mib - left_mib) * MIB) as began:
                     record |= _seen(vedette, began)
                 if record["end"] != "ended":
-                    record |= _after(vedette)
+                    record |= _after(vedette, record["end"] == "waits")
             record["kills"] = cgroup.killed
             record["deaths"] = [event["cause"]["code"] for event in vedette.events if event.get("state") == "failed"]
             record["traceback"] = "Traceback" in vedette.said
@@ -128,27 +130,25 @@ def _seen(vedette: rig.Vedette, began: float) -> dict[str, Any]:
             return {"end": "ended", "sentence": f"status {vedette.process.returncode}: {vedette.said[-500:]}"}
         return {"end": "no death", "answered": _answers(vedette)}
     found = {"died_s": round(death["at"] - began, 1), "cause": death["cause"]["code"]}
-    end = vedette.first(lambda event: event["event"] in ("ready", "error"), READY_S, after=death["at"])
+    end = vedette.first(lambda event: event["event"] in ("ready", "error"), BACK_S, after=death["at"])
+    notes = [event["sentence"] for event in vedette.events if event["event"] == "note" and event["at"] > began]
     if end is None:
-        return found | {"end": "neither served nor ended", "sentence": vedette.said[-500:]}
+        return found | {"end": "waits", "sentence": " ".join(notes)}
     found["took_s"] = round(end["at"] - death["at"], 1)
     if end["event"] == "error":
         return found | {"end": "ended", "sentence": end["sentence"], "status": vedette.process.wait(30)}
-    notes = [event["sentence"] for event in vedette.events if event["event"] == "note"]
-    told = next((note for note in reversed(notes) if note.startswith("After running out of memory")), "")
-    return found | {"end": "serves", "with": _plan(vedette), "sentence": told, "answered": _answers(vedette)}
+    return found | {"end": "serves", "with": _plan(vedette), "sentence": " ".join(notes), "answered": _answers(vedette)}
 
 
-def _after(vedette: rig.Vedette) -> dict[str, Any]:
-    """The memory is there again, and the engine dies again: what does it serve with then?"""
+def _after(vedette: rig.Vedette, waits: bool) -> dict[str, Any]:
+    """The memory is there again; an engine that serves dies once more. What does it serve with then?"""
     at = time.monotonic()
-    server = rig.roles(vedette).get("server")
-    if server is None:
-        return {"later": "no engine"}
-    server.kill()
-    if vedette.ready(READY_S, after=at) is None:
+    if not waits:
+        rig.roles(vedette)["server"].kill()
+    ready = vedette.ready(READY_S, after=at)
+    if ready is None:
         return {"later": "did not come back"}
-    return {"later": _plan(vedette), "answered_later": _answers(vedette)}
+    return {"later": _plan(vedette), "later_s": round(ready["at"] - at, 1), "answered_later": _answers(vedette)}
 
 
 def _answers(vedette: rig.Vedette) -> str:
@@ -165,7 +165,8 @@ def publish(options: Any, engine: str | None, records: list[dict[str, Any]]) -> 
         *rig.heading("A budget that shrinks", engine or "no engine"),
         "Full requests run all the time, as many at once as the plan allows. `left` is what the process beside them "
         "leaves for vedette and its engine, in MiB; `died after` counts from its start, `back after` from the death. "
-        "Later the memory is there again and the engine is killed (SIGKILL) once more.",
+        f"`waits`: not back within {BACK_S:.0f} s. Later the memory is there again; who serves is then killed "
+        "(SIGKILL) once more.",
         "",
     ]
     head = ("model", "budget", "left", "before", "died after", "cause", "end", "back after", "with", "later")
@@ -180,7 +181,7 @@ def publish(options: Any, engine: str | None, records: list[dict[str, Any]]) -> 
             one["end"],
             f"{one['took_s']:.0f} s" if "took_s" in one else "–",
             one.get("with") or one.get("sentence") or one.get("answered", ""),
-            one.get("later", "–"),
+            f"{one['later']} after {one['later_s']:.0f} s" if "later_s" in one else one.get("later", "–"),
         )
         for one in records
     ]
