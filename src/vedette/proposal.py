@@ -141,7 +141,7 @@ def _device(home: Home, name: str | None) -> Device:
 
 
 def _host(device: Device, settings: Settings, home: Home) -> Host:
-    """What would run the engine, as far as it can be told without running anything."""
+    """What would run the engine, as far as it can be told without running any. Not for use inside an event loop."""
     return asyncio.run(host_for(device, settings, home, slot(home).workplace, only_looks=True))
 
 

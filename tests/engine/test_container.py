@@ -17,7 +17,7 @@ from tests.engine.fake_docker import alive
 from tests.engine.test_faults import CONTEXT
 from tests.unit.test_container import HELP, plan_with
 from tests.unit.test_engine_flags import TEXT
-from vedette import deploy
+from vedette import deploy, planner
 from vedette.config import Home, read_settings
 from vedette.device.catalogue import device_named
 from vedette.engine.client import EngineClient
@@ -154,7 +154,7 @@ async def test_a_board_serves_through_its_container(
     docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = dataclasses.replace(device_named("orin-nx-16gb"), assumed=False)
-    monkeypatch.setattr(deploy, "read_machine", lambda home: board)
+    monkeypatch.setattr(planner, "read_machine", lambda home: board)
     home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
     for directory in (home.data, home.state, home.cache):
         directory.mkdir()

@@ -35,10 +35,11 @@ from vedette.print_command import shell_lines
 GOLDEN = Path(__file__).with_name("containers")
 HELP = Path(__file__).with_name("containers").joinpath("help.txt").read_text(encoding="utf-8")
 SETTINGS = {"text": TEXT, "seeing": SEEING}
+PLANNED = proposal_of("ernie-4.5-0.3b", "agx-orin-64gb").plan
 
 
 def plan_with(settings: EngineSettings) -> Plan:
-    return dataclasses.replace(proposal_of("ernie-4.5-0.3b", "agx-orin-64gb").plan, settings=settings)
+    return dataclasses.replace(PLANNED, settings=settings)
 
 
 def written(board: str, kind: str) -> str:

@@ -1,0 +1,220 @@
+"""Real containers: Podman runs an image made here, through which real vLLM serves vedette-tiny.
+
+The image is a root of its own with `vllm` on its PATH. What that needs, the machine's /usr and the engine's
+environment, is too large to be copied: Podman is set up to mount it read-only into every container.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.engine.test_contract import ask, image_part, question
+from tests.processes import READY_WITHIN_S, free_port, run_vedette, start_vedette, vedette_running
+from tests.unit.test_container import HELP, plan_with
+from tests.unit.test_engine_flags import TEXT
+from vedette.config import read_settings
+from vedette.engine.causes import find_cause
+from vedette.engine.container import ContainerHost
+from vedette.engine.container_engine import container_processes, find_container_engine
+from vedette.engine.environment import CPU_RECIPE, Workshop, ensure
+from vedette.engine.flags import Target
+from vedette.engine.images import image_named
+from vedette.engine.process import EngineProcess
+from vedette.measure.calibration import host_bytes
+from vedette.plan.plan import Backend
+
+SERVING = "localhost/vedette-check:serving"
+SETTINGS = {"VEDETTE_ENGINE": "container", "VEDETTE_IMAGE": SERVING}
+STARVING = "localhost/vedette-check:starving"
+"""Asks for more memory than it may have, in a child, and ends as vLLM's server does then."""
+STARVING_VLLM = """#!/bin/sh
+case "$1 $2" in
+  --version*) echo 0.32.0 ;;
+  *--help=all) echo "HELP" ;;
+  *) PYTHON -c 'b"x" * (1 << 30)'; exit 1 ;;
+esac
+"""
+SYSTEM = ("bin", "lib", "lib32", "lib64", "sbin")
+MIB = 1024**2
+
+
+@dataclass(frozen=True)
+class Podman:
+    home: Path
+    settings: Path
+    """Directory of Podman's own."""
+    python: Path
+    """That every container sees too."""
+
+    def run(self, *words: str) -> str:
+        ended = subprocess.run(["podman", *words], capture_output=True, text=True)
+        assert ended.returncode == 0, f"podman {' '.join(words)}: {ended.stderr}"
+        return ended.stdout.strip()
+
+    def containers(self) -> list[str]:
+        return self.run("ps", "--all", "--format", "{{.Names}} {{.State}}").splitlines()
+
+    def make_image(self, name: str, script: str) -> None:
+        """A root with what a system has besides /usr, and `script` as its `vllm`."""
+        root = self.settings / name.rpartition(":")[2]
+        for directory in ("dev", "etc", "opt", "proc", "root", "run", "sys", "tmp", "usr", "var/tmp"):
+            (root / directory).mkdir(parents=True)
+        for name_of_link in SYSTEM:
+            if Path("/", name_of_link).is_symlink():
+                (root / name_of_link).symlink_to(Path("/", name_of_link).readlink())
+        (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        shutil.copy("/etc/ld.so.cache", root / "etc")
+        shutil.copytree("/etc/alternatives", root / "etc/alternatives", symlinks=True)
+        (root / "opt/vllm").write_text(script)
+        (root / "opt/vllm").chmod(0o755)
+        with tarfile.open(f"{root}.tar", "w") as archive:
+            archive.add(root, "/")
+        self.run("import", "--change", "ENV PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin", f"{root}.tar", name)
+
+
+@pytest.fixture
+def podman(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Podman]:
+    """A Podman that keeps everything under a directory of the test's own, and is the only container engine on PATH."""
+    torch_index = read_settings({}, {}).torch_index
+    workshop = Workshop(own_home / "engines", torch_index, tmp_path / "workshop", lambda _: None)
+    environment = asyncio.run(ensure(CPU_RECIPE, workshop))
+    python = environment.python.resolve()
+    mounted = {Path("/usr"), environment.root.resolve(), python.parents[1]}
+    mounted |= {Path("/", name) for name in SYSTEM if Path("/", name).is_dir() and not Path("/", name).is_symlink()}
+    settings = Path(tempfile.mkdtemp(prefix="podman-"))  # below longer paths every container's end took it 20 s more
+    volumes = [f"{path}:{path}:ro" for path in sorted(mounted)]
+    # Raising limits needs rights that root lacks in some machines; without a systemd nobody else makes cgroups.
+    (settings / "containers.conf").write_text(
+        f"[containers]\ndefault_ulimits = []\nvolumes = {json.dumps(volumes)}\n"
+        '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
+    )
+    (settings / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{settings}/images"\nrunroot = "{settings}/run"\n'
+    )
+    (settings / "bin").mkdir()
+    (settings / "bin/podman").symlink_to("/usr/bin/podman")
+    for name, value in {
+        "CONTAINERS_CONF": f"{settings}/containers.conf",
+        "CONTAINERS_STORAGE_CONF": f"{settings}/storage.conf",
+        "PATH": f"{settings}/bin",
+    }.items():
+        monkeypatch.setenv(name, value)
+    made = Podman(own_home, settings, environment.python)
+    root = environment.root.resolve()
+    made.make_image(SERVING, f'#!/bin/sh\nexec {root}/bin/python {root}/bin/vllm "$@"\n')
+    yield made
+    run_vedette(own_home, "down")
+    left = made.containers()
+    if left:
+        made.run("rm", "--all", "--force")
+    shutil.rmtree(settings)
+    assert left == []
+
+
+async def test_real_vllm_serves_from_a_container_that_is_watched_and_leaves_nothing(podman: Podman) -> None:
+    by_hand = run_the_printed_command(podman)
+    running = start_vedette(podman.home, ["vedette-tiny"], **SETTINGS)
+    try:
+        first = running.wait_until_ready()
+        by_hand.wait(10)  # one container has the name: what was started by hand has made way
+        plan = running.status()["plan"]
+        status, answer = await ask(running, question(image_part(1)))
+        assert status == 200
+        assert len(answer["choices"][0]["message"]["content"].split()) > 3
+
+        (name,) = (line.split()[0] for line in podman.containers())
+        assert limit_bytes(podman, name) == plan["memory"]["available_bytes"] // 4096 * 4096
+        inside = container_processes(podman.home / "run/engine/1")
+        assert any(process.name().startswith("VLLM::EngineCor") for process in inside)
+        assert (host_bytes(inside) or 0) > 500 * MIB
+
+        podman.run("kill", name)
+        failed = running.wait_for(lambda event: event.get("state") == "failed")
+        assert failed["cause"]["code"] == "killed"
+        running.wait_for(lambda event: event["event"] == "ready" and event is not first)
+        status, _ = await ask(running, question())
+        assert status == 200
+
+        began = time.monotonic()
+        assert run_vedette(podman.home, "down").returncode == 0
+        assert time.monotonic() - began < 10
+        assert podman.containers() == []
+    finally:
+        running.process.kill()
+
+
+def run_the_printed_command(podman: Podman) -> "subprocess.Popen[bytes]":
+    """Started as a person would, and answering."""
+    printed = run_vedette(podman.home, "up", "vedette-tiny", "--print", "--json", **SETTINGS)
+    assert printed.returncode == 0, printed.stderr
+    argv, port = json.loads(printed.stdout)["argv"], str(free_port())
+    by_hand = subprocess.Popen([port if word == "8000" else word for word in argv])
+    deadline = time.monotonic() + READY_WITHIN_S
+    while True:
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=5) as response,
+        ):
+            assert json.load(response)["data"][0]["id"] == "vedette-tiny"
+            return by_hand
+        assert by_hand.poll() is None, "it ended"
+        assert time.monotonic() < deadline, "it does not answer"
+        time.sleep(0.5)
+
+
+def limit_bytes(podman: Podman, name: str) -> int:
+    """What the kernel grants a container, in whichever version of cgroups."""
+    pid = podman.run("inspect", "--format", "{{.State.Pid}}", name)
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "memory":
+            return int(Path(f"/sys/fs/cgroup/memory{path}/memory.limit_in_bytes").read_text())
+        v2 = Path(f"/sys/fs/cgroup{path}/memory.max")
+        if controllers == "" and v2.exists():
+            return int(v2.read_text())
+    raise AssertionError("it is in no memory cgroup")
+
+
+def test_what_a_killed_vedette_and_a_killed_podman_left_goes_with_the_next_start(podman: Podman) -> None:
+    running = start_vedette(podman.home, ["vedette-tiny"], **SETTINGS)
+    running.wait_for(lambda event: event.get("phase") == "loading weights")
+    os.kill(running.status()["engine_pid"], signal.SIGKILL)
+    running.process.kill()
+    running.process.wait()
+    (left,) = container_processes(podman.home / "run/engine/1")[:1]
+    assert left.is_running()
+    with vedette_running(podman.home, "vedette-tiny", **SETTINGS) as again:
+        again.wait_for(lambda event: event["event"] == "listening")
+        assert not left.is_running()
+
+
+async def test_a_container_that_outgrows_its_limit_is_known_to_have_died_of_it(podman: Podman, tmp_path: Path) -> None:
+    podman.make_image(STARVING, STARVING_VLLM.replace("PYTHON", str(podman.python)).replace("HELP", HELP))
+    host = ContainerHost(
+        await find_container_engine(needs_gpu=False), image_named(STARVING), tmp_path / "cache", tmp_path / "place"
+    )
+    await host.make_ready(lambda _: None)
+    plan = plan_with(dataclasses.replace(TEXT, backend=Backend.CPU, threads=1))
+    plan = dataclasses.replace(plan, memory=dataclasses.replace(plan.memory, available_bytes=64 * MIB))
+    command = host.command(plan, Target(tmp_path, "any", free_port(), cpu=True))
+    process = await EngineProcess.launch(command, tmp_path / "engine.log")
+    death = await process.listen(lambda _: None)
+    assert death.exit_status == 1
+    assert find_cause(death).code == "out_of_memory"
+    await host.end()
+    await process.stop(1)
