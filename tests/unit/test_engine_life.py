@@ -2,7 +2,7 @@
 
 import pytest
 
-from vedette.engine.log import LogFact, parse_line
+from vedette.engine.log import LogFact, parse_line, tells_of_cores_death
 from vedette.engine.state import Life, Phase, State
 
 CORE = "(EngineCore pid=812) INFO 11-22 02:41:07 [gpu_model_runner.py:3877] "
@@ -36,6 +36,12 @@ CORE = "(EngineCore pid=812) INFO 11-22 02:41:07 [gpu_model_runner.py:3877] "
 )
 def test_log_lines_are_read_as_phases(line: str, fact: LogFact | None) -> None:
     assert parse_line(line) == fact
+
+
+def test_a_server_says_that_its_core_has_died() -> None:
+    line = "(APIServer pid=75) WARNING 11-22 10:00:02 [core_client.py:817] [shutdown] MPClient: engine core exited"
+    assert tells_of_cores_death(f"{line} unexpectedly; starting cleanup")
+    assert not tells_of_cores_death(CORE + "Starting to load model /models/tiny...")
 
 
 def test_a_life_moves_only_along_its_states() -> None:

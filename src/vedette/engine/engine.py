@@ -14,7 +14,7 @@ from PIL import Image
 
 from vedette.engine.causes import SILENT, STUCK, find_cause
 from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
-from vedette.engine.log import parse_line, with_line
+from vedette.engine.log import parse_line, tells_of_cores_death, with_line
 from vedette.engine.process import Command, EngineProcess
 from vedette.engine.standby import Standby, start
 from vedette.engine.state import Cause, Life, Phase
@@ -116,6 +116,8 @@ class Engine:
     def _read(self, line: str) -> None:
         self._heard_at = time.monotonic()
         self.reported = with_line(self.reported, line)
+        if tells_of_cores_death(line):
+            self._process.ask_to_end()
         fact = parse_line(line)
         if fact is not None:
             self._life.progress(fact.phase, fact.detail, fact.done, fact.total)

@@ -54,6 +54,14 @@ def parse_line(line: str) -> LogFact | None:
     return None
 
 
+_CORE_DIED = "engine core exited unexpectedly"
+
+
+def tells_of_cores_death(line: str) -> bool:
+    """Whether the server says that its engine core has died. It ends too, but after as much as 5 s (launcher.py)."""
+    return _CORE_DIED in line
+
+
 _GIB = 1024**3
 _LONGEST_LINE = 2000
 """Characters looked at: what is meant is shorter, and a search for numbers in endless ones would take long."""

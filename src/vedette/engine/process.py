@@ -96,10 +96,13 @@ class EngineProcess:
             reading.cancel()
             self._log.close()
 
-    async def stop(self, grace_s: float) -> None:
-        """Asks the engine to end, and after `grace_s` seconds makes it; returns when nothing of it is left."""
+    def ask_to_end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
+
+    async def stop(self, grace_s: float) -> None:
+        """Asks the engine to end, and after `grace_s` seconds makes it; returns when nothing of it is left."""
+        self.ask_to_end()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._process.wait(), grace_s)
         await asyncio.to_thread(end_processes, self._workplace, _TIDYING_S)
