@@ -258,6 +258,7 @@ class Deployment:
         self._measured = await asyncio.to_thread(self.planner.measure, *measure)
         self.life.enter(State.READY)
         self._ready_at = time.monotonic()
+        self.planner.recovery.served = True
         self._counting = asyncio.ensure_future(self.planner.count_service())
 
     async def _stand_by(self) -> None:
@@ -365,7 +366,7 @@ class Deployment:
             await self._stop_engine()
             await self._end_unfinished()
             self._settings, self._source, self.planner.recovery = order.settings, order.source, Recovery()
-            self._stands_in_for = ()
+            self._stands_in_for, self._ready_at = (), None
             self.life.enter(State.PREPARING, Phase.PLANNING)
             await self._come_up()
             order.done.set_result(None)
@@ -400,6 +401,8 @@ class Deployment:
 
     async def _end_unfinished(self) -> None:
         """Ends what was being launched when the launch was broken off: no `Engine` yet."""
+        if self._host is not None:
+            await self._host.end()
         await asyncio.to_thread(end_processes, self._slot.workplace)
 
     async def _stop_engine(self) -> None:

@@ -74,7 +74,7 @@ async def test_an_engine_that_ignores_sigterm_ends_within_ten_seconds_with_its_o
     await engine.wait_until_ready(CONTEXT)
     assert len(find_processes(tmp_path / "engine")) == 2
     with socket.socket(socket.AF_UNIX) as left:  # as vLLM's own are when it is killed
-        left.bind(str(tmp_path / "engine" / "s"))
+        left.bind(str(tmp_path / "engine" / "tmp" / "s"))
     began = time.monotonic()
     await engine.stop()
     assert time.monotonic() - began < 10

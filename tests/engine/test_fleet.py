@@ -225,3 +225,4 @@ async def test_a_fleet_that_stops_refuses_what_was_ordered(start: Start) -> None
         rig.running.cancel()
         with pytest.raises(EngineFailedError):
             await swapping
+        await asyncio.wait({rig.running})

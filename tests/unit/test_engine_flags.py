@@ -17,8 +17,8 @@ from vedette.engine.flags import (
     inherited_environment,
     serve_arguments,
     serve_environment,
-    socket_environment,
     substitutes,
+    temporary_environment,
 )
 from vedette.engine.versions import EngineVersionError, dialect_of
 from vedette.plan.make import make_plan
@@ -224,10 +224,11 @@ if __name__ == "__main__":
         )
 
 
-def test_sockets_lie_where_they_are_removed_unless_the_name_is_too_long() -> None:
-    assert socket_environment(Path("/home/a/engine/1")) == {"VLLM_RPC_BASE_PATH": "/home/a/engine/1"}
-    assert socket_environment(Path("/" + "a" * 69)) != {}
-    assert socket_environment(Path("/" + "a" * 70)) == {}
+def test_temporary_files_lie_where_they_are_removed_unless_the_name_is_too_long() -> None:
+    directory = "/home/a/engine/1/tmp"
+    assert temporary_environment(Path("/home/a/engine/1")) == {"TMPDIR": directory, "VLLM_RPC_BASE_PATH": directory}
+    assert temporary_environment(Path("/" + "a" * 65)) != {}
+    assert temporary_environment(Path("/" + "a" * 66)) == {}
 
 
 def test_a_model_may_answer_to_other_names_as_well() -> None:

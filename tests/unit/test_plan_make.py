@@ -449,3 +449,13 @@ def test_speed_follows_from_bandwidth_and_arithmetic() -> None:
     assert ceilings == [204.8e9 / 3_441_149_952, 273e9 / 3_441_149_952]
     floors = [speed.first_token_ms_floor or 0 for speed in speeds]
     assert floors[0] > floors[1] > 1000 * 3.4e9 / 273e9 / 2
+
+
+def test_graphs_are_given_up_last() -> None:
+    model = catalogue_model("cosmos-reason2-2b")
+    least = make_plan(jetson(0), model, Wish()).memory.total_bytes
+    found = [make_plan(jetson(least + more * MIB), model, Wish(max_model_len=4096)) for more in (0, 40, 80)]
+    assert [plan.fits for plan in found] == [True] * 3
+    assert [plan.settings.graphs for plan in found] == [Graphs.EAGER, Graphs.EAGER, Graphs.GRAPHS]
+    assert [plan.settings.capture_sizes for plan in found] == [(), (), (1,)]
+    assert len({plan.context.max_model_len for plan in found[:2]}) == 1

@@ -18,7 +18,7 @@ from vedette.engine.flags import (
     preload,
     serve_arguments,
     serve_environment,
-    socket_environment,
+    temporary_environment,
 )
 from vedette.engine.host import Report
 from vedette.engine.process import Command, find_processes
@@ -88,7 +88,7 @@ class AdoptedHost:
         return (str(self.python), *_VLLM, *serve)
 
     def command(self, plan: Plan, target: Target) -> Command:
-        own = serve_environment(self._cache, plan.settings, self.version) | socket_environment(self._workplace)
+        own = serve_environment(self._cache, plan.settings, self.version) | temporary_environment(self._workplace)
         variables = adopted_environment(os.environ, own)
         return Command(self.arguments(plan, target), variables, self._workplace, preload=preload(plan.settings))
 

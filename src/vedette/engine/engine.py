@@ -25,7 +25,7 @@ from vedette.plan.plan import Context
 
 _T = TypeVar("_T")
 
-STOP_GRACE_S = 5.0
+STOP_GRACE_S = 4.0
 """How long an engine may take to end by itself; with the kill after it `down` stays under 10 s."""
 
 START_SILENCE_S = 900.0

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vedette.engine.process import Preload
+from vedette.engine.process import TEMPORARY, Preload
 from vedette.engine.versions import Dialect, EngineVersionError, dialect_of
 from vedette.plan.plan import Backend, EngineSettings, EngineTraits, Graphs
 
@@ -67,13 +67,14 @@ def serve_arguments(
     return ("serve", str(target.model_path), *(word for pair in pairs for word in pair))
 
 
-def socket_environment(workplace: Path) -> dict[str, str]:
-    """Has vLLM's sockets made where they are removed again when it is killed; else they stay in the system's /tmp.
+def temporary_environment(workplace: Path) -> dict[str, str]:
+    """Has temporary files and sockets made where they are removed again when the engine is killed.
 
-    {} where the directory's name is too long for a socket's.
+    {} where the directory's name is too long for a socket's: then they stay in the system's /tmp.
     """
-    fits = len(str(workplace).encode()) + _SOCKET_NAME_BYTES <= _SOCKET_PATH_BYTES
-    return {"VLLM_RPC_BASE_PATH": str(workplace)} if fits else {}
+    directory = str(workplace / TEMPORARY)
+    fits = len(directory.encode()) + _SOCKET_NAME_BYTES <= _SOCKET_PATH_BYTES
+    return {"TMPDIR": directory, "VLLM_RPC_BASE_PATH": directory} if fits else {}
 
 
 def serve_environment(cache: Path, settings: EngineSettings, version: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from vedette.engine.flags import (
     preload,
     serve_arguments,
     serve_environment,
-    socket_environment,
+    temporary_environment,
 )
 from vedette.engine.process import Command, find_processes
 from vedette.plan.plan import Plan
@@ -88,7 +88,7 @@ class EnvironmentHost:
         return (*self._made.program, *serve_arguments(plan.settings, target, self.version))
 
     def command(self, plan: Plan, target: Target) -> Command:
-        own = serve_environment(self._cache, plan.settings, self.version) | socket_environment(self._workplace)
+        own = serve_environment(self._cache, plan.settings, self.version) | temporary_environment(self._workplace)
         variables = inherited_environment(os.environ) | own
         return Command(self.arguments(plan, target), variables, self._workplace, preload=preload(plan.settings))
 

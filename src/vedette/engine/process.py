@@ -6,6 +6,7 @@ import logging
 import logging.handlers
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -21,12 +22,14 @@ from vedette.engine.kernel import KillWatch, read_out_of_memory_kills
 
 _LOG_BYTES = 8 * 1024**2
 _TAIL_LINES = 200
-_TIDYING_S = 2.5
+_TIDYING_S = 1.5
 _KILL_WAIT_S = 2.0
 _POLL_S = 0.25
 _LAST_WORDS_S = 1.0
 """How long a dead engine's output is still read while something it started holds it open."""
 _LINE_END = re.compile(rb"[\r\n]+")  # progress bars end their lines with a carriage return
+TEMPORARY = "tmp"
+"""Directory in a workplace for what an engine leaves there when it is killed (flags.temporary_environment)."""
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
@@ -105,6 +108,8 @@ class EngineProcess:
         self.ask_to_end()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._process.wait(), grace_s)
+        with contextlib.suppress(ProcessLookupError):  # before what it has started gets its time to tidy up
+            self._process.kill()
         await asyncio.to_thread(end_processes, self._workplace, _TIDYING_S)
         await self._process.wait()
 
@@ -130,7 +135,7 @@ class EngineProcess:
 
 async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
     """A process in a session of its own that ends with vedette; its output comes through a pipe."""
-    command.workplace.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_workplace(command.workplace)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())),
         *command.arguments,
@@ -141,6 +146,10 @@ async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> as
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def make_workplace(workplace: Path) -> None:
+    (workplace / TEMPORARY).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def find_processes(workplace: Path) -> list[psutil.Process]:
@@ -176,15 +185,7 @@ def end_processes(workplace: Path, tidying_s: float = 0.0) -> None:
         psutil.wait_procs(left, timeout=1)
         for path in shared:
             path.unlink(missing_ok=True)
-    _remove_sockets(workplace)
-
-
-def _remove_sockets(workplace: Path) -> None:
-    """Of vLLM's, which a killed one leaves (flags.socket_environment)."""
-    with contextlib.suppress(OSError):
-        for path in workplace.iterdir():
-            if path.is_socket():
-                path.unlink(missing_ok=True)
+    shutil.rmtree(workplace / TEMPORARY, ignore_errors=True)
 
 
 def _shared_memory(process: psutil.Process) -> list[Path]:

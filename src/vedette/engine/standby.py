@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from vedette.engine.kernel import KillWatch
-from vedette.engine.process import Command, Preload, spawn
+from vedette.engine.process import Command, Preload, end_processes, make_workplace, spawn
 
 _MAIN = Path(__file__).with_name("standby_main.py")
 _POLL_S = 0.25
@@ -29,11 +29,12 @@ class Standby:
     It runs beside the workplace of the engine, so that the end of an engine is not its end.
     """
 
-    def __init__(self, command: Command, process: asyncio.subprocess.Process, talk: socket.socket) -> None:
+    def __init__(self, command: Command, place: Path, process: asyncio.subprocess.Process, talk: socket.socket) -> None:
         self.pid = process.pid
         self.is_ready = False
         """Whether everything is imported."""
         self._command = command
+        self._place = place
         self._process = process
         self._talk = talk
         self._importing = asyncio.create_task(self._hear())
@@ -48,7 +49,9 @@ class Standby:
         if command.preload is None:
             return None
         beside = command.workplace.with_name(f"{command.workplace.name}-standby")
-        return cls(command, *await _spawn(dataclasses.replace(command, workplace=beside), command.preload, "wait"))
+        return cls(
+            command, beside, *await _spawn(dataclasses.replace(command, workplace=beside), command.preload, "wait")
+        )
 
     async def wait_until_ready(self) -> bool:
         """Returns when everything is imported; False if it ended before."""
@@ -82,6 +85,7 @@ class Standby:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
+        await asyncio.to_thread(end_processes, self._place)  # what it has forked ahead
 
     async def _forget(self) -> None:
         for task in (self._importing, self._watching):
@@ -129,7 +133,7 @@ async def _spawn(command: Command, preload: Preload, mode: str) -> tuple[asyncio
 
 async def _order(talk: socket.socket, command: Command) -> bool:
     """Tells a process what to become; False if it has ended."""
-    command.workplace.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_workplace(command.workplace)
     order = {"arguments": command.arguments[1:], "workplace": str(command.workplace)}
     try:
         await asyncio.get_running_loop().sock_sendall(talk, json.dumps(order).encode() + b"\n")

@@ -77,6 +77,8 @@ class Rung:
     answer_tokens: int
     fp8_cache: bool = False
     """Keys and values of 8 bits: twice the context, and answers that may differ a little."""
+    graphs: bool = True
+    """CUDA graphs, where there is a GPU; without them tokens come many times more slowly."""
 
     @property
     def batched_tokens(self) -> int:
@@ -105,10 +107,14 @@ class Ladder:
     def rungs(self) -> Iterator[Rung]:
         """Everything the plan may ask for, most first. Raises BadInputError for a wish no memory could grant."""
         check_wish(self.model, self.wish)
+        least: Rung | None = None
         for ask in dict.fromkeys(self._asks()):
             rung = self._rung(ask)
             if rung is not None:
+                least = rung
                 yield rung
+        if least is not None and self.relaxed and self.backend is Backend.CUDA:  # all wishes give way before
+            yield replace(least, graphs=False)
 
     def between(self, more: Rung, less: Rung, max_model_len: int) -> Rung | None:
         """`less` with another context; None unless `more` differs from it in nothing but the context."""

@@ -100,6 +100,7 @@ def _context(rung: Rung) -> Context:
 def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
     model, rung, need = site.model, choice.rung, choice.need
     cuda = site.backend is Backend.CUDA
+    graphs = cuda and rung.graphs
     looked_at = model.vision if rung.images else None
     return EngineSettings(
         backend=site.backend,
@@ -111,8 +112,8 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
         gpu_memory_utilization=gate_utilization(site.device.memory_total_bytes, need.available_bytes) if cuda else None,
         kv_cache_dtype=_eight_bit_cache(site) if rung.fp8_cache else None,
         prefix_caching=parts.prefix_caching(model),
-        graphs=Graphs.GRAPHS if cuda else Graphs.EAGER,
-        capture_sizes=parts.capture_sizes(rung.concurrency) if cuda else (),
+        graphs=Graphs.GRAPHS if graphs else Graphs.EAGER,
+        capture_sizes=parts.capture_sizes(rung.concurrency) if graphs else (),
         images_per_prompt=rung.images,
         videos_per_prompt=rung.videos,
         image_max_pixels=rung.image_max_pixels,

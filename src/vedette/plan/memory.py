@@ -65,7 +65,8 @@ def plan_memory(site: Site, rung: Rung) -> tuple[Memory, frozenset[str]]:
         then = _computed(site, _load_then(site.model, calibration))
         computed, calibrated = corrected(computed, then, calibration)
     available = affordable_bytes(device.memory_available_bytes, calibration)
-    return replace(computed, available_bytes=available), calibrated
+    graphs = computed.cuda_graph_bytes if rung.graphs else 0
+    return replace(computed, cuda_graph_bytes=graphs, available_bytes=available), calibrated
 
 
 def _computed(site: Site, load: Load) -> Memory:

@@ -315,6 +315,8 @@ def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) 
         Graphs.GRAPHS: "many times faster than eager in the same memory, without the minute that compiling takes",
         Graphs.COMPILED: "compiled kernels and graphs",
     }
+    if settings.graphs is Graphs.EAGER and settings.backend is Backend.CUDA:
+        graphs[Graphs.EAGER] = "their memory is wanted for the least context: tokens come many times more slowly"
     yield Reason("graphs", settings.graphs.value, graphs[settings.graphs], Basis.COMPUTED)
     if settings.threads is not None:
         why = "one core is left to the server; the model has no worker process of its own, which would take 0.4 GiB"

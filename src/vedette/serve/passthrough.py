@@ -111,7 +111,7 @@ class PassThrough:
         try:
             async with client.request(request.method, request.raw_path, headers, body) as upstream:
                 if upstream.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                    return await _refusal(upstream)
+                    return await _refusal(upstream, served)
                 response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
                 response.headers.update(_kept(upstream.headers, _HOP_BY_HOP))
                 self._metrics.api_requests.labels(status=str(upstream.status)).inc()
@@ -150,10 +150,15 @@ def named_model(body: bytes | bytearray) -> str | None:
         return None
 
 
-async def _refusal(upstream: aiohttp.ClientResponse) -> web.Response:
-    """An engine's 500 as it came. Raises EngineUnavailableError if it says that the engine is dying."""
+async def _refusal(upstream: aiohttp.ClientResponse, served: Served) -> web.Response:
+    """An engine's 500 as it came. Raises EngineUnavailableError if it comes of its death."""
     body = await upstream.content.read(_MOST_REFUSAL_BYTES)
-    if any(sign in body for sign in _DEAD_ENGINE):
+    dying = any(sign in body for sign in _DEAD_ENGINE)
+    if not dying:  # it may not say so
+        client = served.client
+        await asyncio.sleep(_NOTICE_S)
+        dying = client is None or served.client is not client
+    if dying:
         raise EngineUnavailableError("The engine ended before it had answered.", "Ask again: it is being restarted.")
     return web.Response(status=upstream.status, body=body, content_type=upstream.content_type)
 
