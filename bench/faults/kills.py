@@ -206,7 +206,7 @@ def publish(run: Run, leaked: list[str], minutes: float) -> None:
         *rig.rows(("victim", "while", "kills", "then a right answer after"), list(_by_victim(kills))),
     ]
     odd = [rig.as_json(reply) for reply in run.replies if reply.outcome not in ("right", "refused", "broken off")]
-    rig.publish(options, "kills", lines, [*kills, *odd])
+    rig.publish(options, "kills", lines, [*kills, *odd, {"left": run.left, "leaked": leaked}])
 
 
 def _episodes(kills: list[dict[str, Any]]) -> list[tuple[dict[str, Any], float | None]]:
