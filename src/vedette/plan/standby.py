@@ -4,7 +4,7 @@ from vedette.plan.plan import Backend, Plan
 from vedette.plan.sizes import GIB
 
 STANDBY_BYTES = {Backend.CPU: GIB // 2, Backend.CUDA: GIB}
-"""What one holds while it waits (docs/notes/startup.md): on a CPU measured, with a GPU's libraries assumed."""
+"""What one holds while it waits (bench/startup/results.md): on a CPU measured, with a GPU's libraries assumed."""
 TIMES = 3
 """Of that must be free beside the plan: what it holds, and twice as much for whatever else the machine is for."""
 
