@@ -400,10 +400,11 @@ def engine_version(vedette: Vedette) -> str | None:
 
 def commit() -> str:
     """Of the vedette that is tried."""
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    head, changes = (
+        subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+        for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", "src"))
     )
-    return found.stdout.strip() or "unknown"
+    return (head or "unknown") + (" with changes" if changes else "")
 
 
 def heading(title: str, engine: str) -> list[str]:
