@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench.faults import rig
+from bench.faults import clients, rig
 
 READY_S = 300.0
 STEADY_S = 12.0
@@ -37,7 +37,7 @@ class Run:
     until: float
     """No kill after that moment, of time.monotonic()."""
     kills: list[dict[str, Any]] = field(default_factory=list)
-    replies: list[rig.Reply] = field(default_factory=list)
+    replies: list[clients.Reply] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     """Processes and temporary files of vedettes that were stopped."""
     engine: str | None = None
@@ -71,14 +71,14 @@ def main() -> None:
 def keep_killing(run: Run, number: int) -> None:
     """One vedette, started anew should it end."""
     rng = random.Random(run.options.seed * 1000 + number)
-    questions = rig.tiny_questions("vedette-tiny", run.options.seed * 1000 + number, 28)
+    questions = clients.tiny_questions("vedette-tiny", run.options.seed * 1000 + number, 28)
     while run.goes_on():
         home = rig.make_home(run.options.scratch / f"kills-{number}-{time.time_ns()}", run.options.home)
         with rig.running(home, "vedette-tiny", **rig.environment(run.options)) as vedette:
             if vedette.ready(READY_S) is None:
                 raise SystemExit(f"vedette-tiny does not serve: {vedette.events[-1:]} {vedette.said}")
             run.engine = rig.engine_version(vedette)
-            with rig.Load(vedette.port, rig.answerable(vedette.port, questions), run.options.clients) as load:
+            with clients.Load(vedette.port, clients.answerable(vedette.port, questions), run.options.clients) as load:
                 _kill_again_and_again(run, vedette, load, rng)
             run.replies.extend(load.replies)
             ended = vedette.process.poll() is not None
@@ -87,7 +87,7 @@ def keep_killing(run: Run, number: int) -> None:
             shutil.rmtree(home)
 
 
-def _kill_again_and_again(run: Run, vedette: rig.Vedette, load: rig.Load, rng: random.Random) -> None:
+def _kill_again_and_again(run: Run, vedette: rig.Vedette, load: clients.Load, rng: random.Random) -> None:
     """Until there are enough kills, or vedette has ended. The last kill's service is waited for."""
     in_a_row, kill = 0, None
     while run.goes_on() and vedette.process.poll() is None:
@@ -147,7 +147,7 @@ def _wait_for_moment(vedette: rig.Vedette, kill: dict[str, Any] | None, delay_s:
     return vedette.process.poll() is None
 
 
-def _note_return(kill: dict[str, Any], vedette: rig.Vedette, load: rig.Load) -> None:
+def _note_return(kill: dict[str, Any], vedette: rig.Vedette, load: clients.Load) -> None:
     """Adds to a kill when its vedette was ready and when the first right answer came; None for what did not happen
     before the next kill."""
     ready = _ready_since(vedette, kill)
@@ -175,7 +175,7 @@ def publish(run: Run, leaked: list[str], minutes: float) -> None:
     last = [kill for kill in kills if kill["answer_s"] is not None]
     episodes = _episodes(kills)
     ended = sorted({kill["ended"] for kill in kills if kill["ended"]})
-    counts = rig.outcomes(run.replies)
+    counts = clients.outcomes(run.replies)
     options = run.options
     lines = [
         *rig.heading("Kills of the engine under load", run.engine or "no engine"),
@@ -205,7 +205,7 @@ def publish(run: Run, leaked: list[str], minutes: float) -> None:
         "",
         *rig.rows(("victim", "while", "kills", "then a right answer after"), list(_by_victim(kills))),
     ]
-    odd = [rig.as_json(reply) for reply in run.replies if reply.outcome not in ("right", "refused", "broken off")]
+    odd = [clients.as_json(reply) for reply in run.replies if reply.outcome not in ("right", "refused", "broken off")]
     rig.publish(options, "kills", lines, [*kills, *odd, {"left": run.left, "leaked": leaked}])
 
 

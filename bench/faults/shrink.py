@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bench.faults import rig
+from bench.faults import clients, rig
 from bench.faults.budgets import READY_S, Looking, full_requests
 from bench.faults.rig import MIB
 from bench.plan.in_cgroup import Cgroup
@@ -154,8 +154,8 @@ def _after(vedette: rig.Vedette, waits: bool) -> dict[str, Any]:
 def _answers(vedette: rig.Vedette) -> str:
     """Whether a plain question is answered rightly, and after how long."""
     model = str(vedette.status()["model"])
-    question = (rig.tiny_questions(model, 1, 7) if "tiny" in model else rig.capital_questions(model))[0]
-    reply = rig.ask(vedette.port, question)
+    question = (clients.tiny_questions(model, 1, 7) if "tiny" in model else clients.capital_questions(model))[0]
+    reply = clients.ask(vedette.port, question)
     return f"{reply.outcome} in {reply.took_s:.1f} s {reply.detail}".strip()
 
 

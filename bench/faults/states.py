@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench.faults import rig
+from bench.faults import clients, rig
 from bench.faults.stop import left
 
 READY_S = 900.0
@@ -137,8 +137,8 @@ def _next(vedette: rig.Vedette, model: str) -> dict[str, Any]:
             vedette.process.wait(1)
         return {"next": end["sentence"] if end else f"nothing: {vedette.said[-500:]}", "answer": "–"}
     took_s = round(time.monotonic() - began, 1)
-    questions = rig.tiny_questions(model, 1, 7) if model == "vedette-tiny" else rig.capital_questions(model)
-    return {"next": "ready", "next_s": took_s, "answer": rig.ask(vedette.port, questions[0]).outcome}
+    questions = clients.tiny_questions(model, 1, 7) if model == "vedette-tiny" else clients.capital_questions(model)
+    return {"next": "ready", "next_s": took_s, "answer": clients.ask(vedette.port, questions[0]).outcome}
 
 
 def publish(options: Any, engine: str, records: list[dict[str, Any]], leaked: list[str]) -> None:

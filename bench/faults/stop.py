@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from bench.faults import rig
+from bench.faults import clients, rig
 
 LIMIT_S = 10.0
 READY_S = 300.0
@@ -104,7 +104,7 @@ def _ready(vedette: rig.Vedette, _: random.Random) -> None:
 
 def _ready_busy(vedette: rig.Vedette, rng: random.Random) -> None:
     _ready(vedette, rng)
-    load = rig.Load(vedette.port, rig.tiny_questions("vedette-tiny", 1, 7), 4)
+    load = clients.Load(vedette.port, clients.tiny_questions("vedette-tiny", 1, 7), 4)
     load.__enter__()  # it ends with this vedette's port
     time.sleep(rng.uniform(1, 3))
     load.ending.set()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.faults import rig
+from bench.faults import clients, rig
 from vedette.models.store import packaged_path
 
 READY_S = 300.0
@@ -39,7 +39,7 @@ class Run:
     options: argparse.Namespace
     until: float
     swaps: list[dict[str, Any]] = field(default_factory=list)
-    replies: list[rig.Reply] = field(default_factory=list)
+    replies: list[clients.Reply] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     engine: str = "no engine"
     began: float = field(default_factory=time.monotonic)
@@ -84,7 +84,7 @@ def swap_often(run: Run, how: str, seat: int, count: int) -> None:
         questions = _questions(run, vedette)
         names = [TINY, run.options.other]
         asked = questions[TINY] if how == "request" else [*questions[TINY], *questions[run.options.other]]
-        with rig.Load(vedette.port, asked, run.options.clients) as load:
+        with clients.Load(vedette.port, asked, run.options.clients) as load:
             for number in range(1, count + 1):
                 if time.monotonic() > run.until:
                     break
@@ -118,32 +118,32 @@ def make_recoloured(models: Path) -> None:
     path.write_bytes(data)
 
 
-def _recoloured_questions(seed: int) -> list[rig.Question]:
+def _recoloured_questions(seed: int) -> list[clients.Question]:
     """What vedette-tiny describes, with the colours that its changed copy sees; scenes with such a colour alone."""
     other = {word: pair[1 - at] for pair in _COLOURS for at, word in enumerate(pair)}
     found = []
-    for case in rig.make_cases(seed, 12):
+    for case in clients.make_cases(seed, 12):
         said = " ".join(other.get(word, word) for word in case.answer.split(" "))
         if case.skill == "describe" and said != case.answer:
             changed = dataclasses.replace(case, turns=((case.turns[0][0], said),))
-            found.append(rig.question_of(changed, RECOLOURED))
+            found.append(clients.question_of(changed, RECOLOURED))
     return found
 
 
-def _questions(run: Run, vedette: rig.Vedette) -> dict[str, list[rig.Question]]:
+def _questions(run: Run, vedette: rig.Vedette) -> dict[str, list[clients.Question]]:
     """For each model the questions that it answers rightly undisturbed. Two swaps, which are not counted."""
-    found = {TINY: rig.answerable(vedette.port, rig.tiny_questions(TINY, run.options.seed, 28))}
+    found = {TINY: clients.answerable(vedette.port, clients.tiny_questions(TINY, run.options.seed, 28))}
     other = run.options.other
     assert rig.run_vedette(vedette.home, "swap", other, within_s=READY_S).returncode == 0, vedette.said
-    its = _recoloured_questions(run.options.seed) if other == RECOLOURED else rig.capital_questions(other)
-    found[other] = rig.answerable(vedette.port, its)
+    its = _recoloured_questions(run.options.seed) if other == RECOLOURED else clients.capital_questions(other)
+    found[other] = clients.answerable(vedette.port, its)
     assert rig.run_vedette(vedette.home, "swap", TINY, within_s=READY_S).returncode == 0, vedette.said
     fewest = min(map(len, found.values()))
     assert fewest, found
     return {name: its[:fewest] for name, its in found.items()}  # so that both are asked as often
 
 
-def _swap(vedette: rig.Vedette, load: rig.Load, how: str, name: str) -> dict[str, Any]:
+def _swap(vedette: rig.Vedette, load: clients.Load, how: str, name: str) -> dict[str, Any]:
     """One swap, by command or by the load itself: how long it took, and what is held after it."""
     began, said = time.monotonic(), ""
     if how == "command":
@@ -170,7 +170,7 @@ def _swap(vedette: rig.Vedette, load: rig.Load, how: str, name: str) -> dict[str
 
 def publish(run: Run) -> None:
     """The report so far."""
-    counts = rig.outcomes(run.replies)
+    counts = clients.outcomes(run.replies)
     good = sum(not swap["error"] and swap["answer_s"] is not None for swap in run.swaps)
     lost = sum(count for outcome, count in counts.items() if outcome not in ("right", "refused", "not served"))
     lines = [
@@ -197,7 +197,7 @@ def publish(run: Run) -> None:
             ("by", "to", "swaps", "until the new one answered", "vedette", "its engine", "processes"), _rows(run)
         ),
     ]
-    odd = [rig.as_json(reply) for reply in run.replies if reply.outcome not in ("right", "refused", "not served")]
+    odd = [clients.as_json(reply) for reply in run.replies if reply.outcome not in ("right", "refused", "not served")]
     rig.publish(run.options, "swaps", lines, [*run.swaps, *odd])
 
 
