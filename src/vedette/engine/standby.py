@@ -20,6 +20,8 @@ from vedette.engine.process import Command, Preload, end_processes, make_workpla
 
 _MAIN = Path(__file__).with_name("standby_main.py")
 _POLL_S = 0.25
+_ANSWER_S = 5.0
+"""How long one that waits may take to hear what it is to be: its memory may have to come back from a disk."""
 
 
 class Standby:
@@ -73,7 +75,7 @@ class Standby:
         None when it is not ready or made for another interpreter, environment or workplace; it is then ended.
         """
         fits = self.is_ready and self._process.returncode is None and _differ_in_arguments_alone(command, self._command)
-        if not (fits and await _order(self._talk, command)):
+        if not (fits and await _order(self._talk, command) and await self._obeys()):
             await self.stop()
             return None
         await self._forget()
@@ -86,6 +88,12 @@ class Standby:
             self._process.kill()
         await self._process.wait()
         await asyncio.to_thread(end_processes, self._place)  # what it has forked ahead
+
+    async def _obeys(self) -> bool:
+        """Whether it has heard the order: one that is just being killed has not."""
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            return bool(await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._talk, 1), _ANSWER_S))
+        return False
 
     async def _forget(self) -> None:
         for task in (self._importing, self._watching):

@@ -57,6 +57,8 @@ def main() -> None:
         orders.sendall(b"!")
     with orders, orders.makefile(encoding="utf-8") as lines:
         order = json.loads(lines.readline() or "null")
+        if order is not None and waits:
+            orders.sendall(b"!")
     if order is None:  # nobody wants it any more
         return
     if score is not None:
