@@ -113,7 +113,7 @@ class Looking:
 
 
 def _refused(error: dict[str, Any]) -> dict[str, Any]:
-    figure = re.search(r"needs ([\d.]+) ([GM])iB more", error["sentence"])
+    figure = re.search(r"needs (?:less than )?([\d.]+) ([GM])iB more", error["sentence"])
     if error["code"] != "does_not_fit" or figure is None:
         return {"outcome": "failed", "sentence": error["sentence"]}
     missing_mib = math.ceil(float(figure[1]) * (1024 if figure[2] == "G" else 1))

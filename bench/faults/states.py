@@ -73,7 +73,7 @@ def try_phase(options: Any, phase: str, seed: int) -> tuple[dict[str, Any], str 
     home = rig.make_home(options.scratch / f"states-{time.time_ns()}", options.home)
     for path in _ALONE[phase](home) if phase in _ALONE else ():
         path.unlink()
-    model = "SmolLM2-135M-Instruct" if phase == "fetching model" else "vedette-tiny"
+    model = "HuggingFaceTB/SmolLM2-135M-Instruct" if phase == "fetching model" else "vedette-tiny"
     record: dict[str, Any] = {"phase": phase}
     first = rig.start(home, model, **rig.environment(options))
     try:
