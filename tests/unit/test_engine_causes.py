@@ -73,3 +73,25 @@ def test_what_another_start_may_come_to() -> None:
     assert outlook_of(find_cause(Death(2, UNKNOWN_FLAG))) is Outlook.HOPELESS
     assert outlook_of(find_cause(Death(1, ["ModuleNotFoundError: No module named 'zmq'"]))) is Outlook.REMADE
     assert outlook_of(find_cause(Death(1, UNKNOWN))) is Outlook.UNKNOWN
+
+
+KILLED_CORE_SERVING = [
+    "(APIServer pid=75) WARNING [shutdown] MPClient: engine core exited unexpectedly; starting cleanup",
+    "(APIServer pid=75) ERROR vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.",
+]
+KILLED_CORE_STARTING = [
+    "(APIServer pid=75) RuntimeError: Engine core initialization failed. See root cause above. "
+    "Failed core proc(s): {'EngineCore': -9}",
+]
+
+
+@pytest.mark.parametrize(("status", "lines"), [(-15, KILLED_CORE_SERVING), (1, KILLED_CORE_STARTING)])
+def test_a_core_that_was_killed_without_a_word_was_killed(status: int, lines: list[str]) -> None:
+    assert find_cause(Death(status, lines, out_of_memory_kills=0)).code == "killed"
+    assert find_cause(Death(status, lines, out_of_memory_kills=None)).code == "out_of_memory"
+    assert find_cause(Death(status, lines, out_of_memory_kills=1)).code == "out_of_memory"
+
+
+def test_a_core_that_failed_by_itself_has_told_why() -> None:
+    story = ["(EngineCore pid=80) ERROR [core.py:1001] EngineCore encountered a fatal error.", "KeyError: 'surprise'"]
+    assert find_cause(Death(-15, [*story, *KILLED_CORE_SERVING], out_of_memory_kills=0)).code == "engine_error"

@@ -94,13 +94,18 @@ def test_what_the_device_holds_outside_the_account_is_the_runtimes(outside_mib: 
     assert corrected(COMPUTED, COMPUTED, measured)[0].runtime_bytes == runtime_mib * MIB
 
 
+@pytest.mark.parametrize("returns_memory", [True, False])
 @pytest.mark.parametrize(("more_mib", "planned_mib"), [(300, 300), (-300, 0)])
 def test_on_a_cpu_the_weights_are_in_the_processes_memory_and_the_peak_is_not_seen(
-    more_mib: int, planned_mib: int
+    more_mib: int, planned_mib: int, returns_memory: bool
 ) -> None:
     held = COMPUTED.weights_bytes + COMPUTED.host_bytes + SPARE_LIBRARIES_BYTES
+    if not returns_memory:  # the weights once more, from before they were repacked
+        held += COMPUTED.weights_bytes
     measured = dataclasses.replace(
-        calibration(host_bytes=held + more_mib * MIB), key=dataclasses.replace(KEY, backend=Backend.CPU)
+        calibration(host_bytes=held + more_mib * MIB),
+        key=dataclasses.replace(KEY, backend=Backend.CPU),
+        conditions=dataclasses.replace(CONDITIONS, returns_memory=returns_memory),
     )
     found = corrected(COMPUTED, COMPUTED, measured)[0]
     assert found.host_bytes == COMPUTED.host_bytes + planned_mib * MIB

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,10 +144,15 @@ def adopted_environment(environment: Mapping[str, str], own: Mapping[str, str]) 
 
 async def _answer(python: Path, arguments: tuple[str, ...]) -> str:
     """What an interpreter prints. Raises EngineInstallError when it cannot."""
+    with tempfile.TemporaryDirectory() as directory:  # torch makes one of its own as soon as it is imported
+        return await _answer_from(python, arguments, {"TMPDIR": directory})
+
+
+async def _answer_from(python: Path, arguments: tuple[str, ...], own: Mapping[str, str]) -> str:
     try:
         process = await asyncio.create_subprocess_exec(
             *(str(python), *arguments),
-            env=adopted_environment(os.environ, {}),
+            env=adopted_environment(os.environ, own),
             cwd="/",  # where it looks for modules first
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

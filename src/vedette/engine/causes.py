@@ -136,6 +136,9 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
         "Start again: another port is chosen.",
     ),
 )
+# What vLLM's server says of its core when that was killed; one that fails by itself tells its story before.
+_CORE_ENDED = re.compile(r"Failed core proc\(s\): \{[^}]*: -9\b|engine core exited unexpectedly")
+_CORES_OWN_STORY = re.compile(r"\(EngineCore[^)]*\) ERROR|Fatal Python error")
 _ERROR_LINE = re.compile(r"(?:^|\s)(?P<what>[A-Za-z_.]*(?:Error|Exception): .+)$")
 
 
@@ -149,7 +152,8 @@ def find_cause(death: Death) -> Cause:
         if match:
             what = (match.groupdict().get("what") or match.group(0)).strip()
             return Cause(code, sentence.format(what=what), hint.format(what=what))
-    if death.exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):  # a container's command adds 128
+    core_killed = _CORE_ENDED.search(text) and not _CORES_OWN_STORY.search(text)
+    if core_killed or death.exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):  # a container's command adds 128
         if death.out_of_memory_kills == 0:
             return Cause(
                 "killed",

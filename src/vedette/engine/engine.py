@@ -117,7 +117,7 @@ class Engine:
         self._heard_at = time.monotonic()
         self.reported = with_line(self.reported, line)
         if tells_of_cores_death(line):
-            self._process.ask_to_end()
+            self._process.end_remains()
         fact = parse_line(line)
         if fact is not None:
             self._life.progress(fact.phase, fact.detail, fact.done, fact.total)

@@ -25,6 +25,8 @@ _TAIL_LINES = 200
 _TIDYING_S = 1.5
 _KILL_WAIT_S = 2.0
 _POLL_S = 0.25
+_FAREWELL_S = 1.0
+"""How long a server may take to tell its callers that its core has died."""
 _LAST_WORDS_S = 1.0
 """How long a dead engine's output is still read while something it started holds it open."""
 _LINE_END = re.compile(rb"[\r\n]+")  # progress bars end their lines with a carriage return
@@ -67,6 +69,7 @@ class EngineProcess:
         self._workplace = command.workplace
         self._log = log
         self._kills = KillWatch(command.count_kills)
+        self._asked = False
 
     @classmethod
     async def launch(
@@ -94,24 +97,35 @@ class EngineProcess:
                 await asyncio.sleep(_POLL_S)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(reading, _LAST_WORDS_S)
+            if self._asked and code == -signal.SIGKILL:  # which was ours
+                code = -signal.SIGTERM
             return Death(code, tuple(self.last_lines), self._kills.recent())
         finally:
             reading.cancel()
             self._log.close()
 
-    def ask_to_end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+    def end_remains(self) -> None:
+        """Ends a server whose core has died, soon: it may wait for ever for answers that nobody gives any more."""
+        self._ask_to_end()
+        asyncio.get_running_loop().call_later(_FAREWELL_S, self._make_end)
 
     async def stop(self, grace_s: float) -> None:
         """Asks the engine to end, and after `grace_s` seconds makes it; returns when nothing of it is left."""
-        self.ask_to_end()
+        self._ask_to_end()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._process.wait(), grace_s)
-        with contextlib.suppress(ProcessLookupError):  # before what it has started gets its time to tidy up
-            self._process.kill()
+        self._make_end()  # before what it has started gets its time to tidy up
         await asyncio.to_thread(end_processes, self._workplace, _TIDYING_S)
         await self._process.wait()
+
+    def _ask_to_end(self) -> None:
+        self._asked = True
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+
+    def _make_end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     async def _read(self, on_line: Callable[[str], None]) -> None:
         async for line in self._lines():

@@ -62,6 +62,8 @@ class Conditions:
     video_max_pixels: int | None
     video_frames: int
     capture_sizes: tuple[int, ...]
+    returns_memory: bool = False
+    """Large blocks went back to the system as soon as they were free (`EngineSettings.returns_memory`)."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ def conditions_of(settings: EngineSettings) -> Conditions:
         video_max_pixels=settings.video_max_pixels,
         video_frames=settings.video_frames,
         capture_sizes=settings.capture_sizes,
+        returns_memory=settings.returns_memory,
     )
 
 
@@ -281,11 +284,13 @@ def _runtime(now: Memory, then: Memory, calibration: Calibration) -> dict[str, i
 
 def _host(now: Memory, then: Memory, calibration: Calibration) -> dict[str, int]:
     """On a CPU the weights are in the processes' memory, and never less than computed is planned: neither the peak of a
-    start nor pictures kept later can be seen at rest."""
+    start nor pictures kept later can be seen at rest. What an engine keeps that need not return memory (at most the
+    weights from before they were repacked) is no need of one that has to."""
     if calibration.host_bytes is None:
         return {}
     if calibration.key.backend is Backend.CPU:
-        resting = calibration.host_bytes - then.weights_bytes - SPARE_LIBRARIES_BYTES
+        kept = 0 if calibration.conditions.returns_memory else then.weights_bytes
+        resting = calibration.host_bytes - then.weights_bytes - kept - SPARE_LIBRARIES_BYTES
         measured = max(then.host_bytes, resting)
     else:
         measured = calibration.host_bytes + HOST_GROWTH_BYTES

@@ -157,7 +157,7 @@ async def _refusal(upstream: aiohttp.ClientResponse, served: Served) -> web.Resp
     if not dying:  # it may not say so
         client = served.client
         await asyncio.sleep(_NOTICE_S)
-        dying = client is None or served.client is not client
+        dying = client is None or served.client is not client or not await client.is_healthy()
     if dying:
         raise EngineUnavailableError("The engine ended before it had answered.", "Ask again: it is being restarted.")
     return web.Response(status=upstream.status, body=body, content_type=upstream.content_type)
