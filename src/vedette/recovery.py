@@ -215,7 +215,10 @@ class Recovery:
         return Attempt(BACKOFF_S, self._story, lesson)
 
     def _backoff_s(self) -> float:
-        return min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(self.in_a_row - 1, 10))
+        """None after steady service: whoever uses it waits for nothing else."""
+        if self.in_a_row <= 1:
+            return 0.0
+        return min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(self.in_a_row - 2, 10))
 
 
 def fault_of(fall: Fall, shortages: int) -> Fault:
