@@ -83,6 +83,11 @@ class Workshop:
     report: Callable[[str], None]
     """Is told each step, in a person's words."""
 
+    @property
+    def temporary(self) -> Path:
+        """Where pip unpacks gigabytes: on the disk whose space was looked at, and found again if it is killed."""
+        return self.engines / "tmp"
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -164,7 +169,9 @@ async def _make(environment: Environment, workshop: Workshop) -> None:
     recipe, root = environment.recipe, environment.root
     python = await _find_python(recipe)
     root.parent.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(shutil.rmtree, workshop.temporary, ignore_errors=True)
     _require_disk(root.parent, recipe.disk_bytes)
+    workshop.temporary.mkdir()
     try:
         workshop.report("making its environment")
         await _run((str(python), "-m", "venv", str(root)), workshop)
@@ -183,6 +190,8 @@ async def _make(environment: Environment, workshop: Workshop) -> None:
     except VedetteError:  # what is left by an interruption is remade: it has no manifest
         await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
         raise
+    finally:
+        await asyncio.to_thread(shutil.rmtree, workshop.temporary, ignore_errors=True)
     await asyncio.to_thread(write_manifest, environment)
 
 
@@ -292,7 +301,8 @@ async def _answers(index: str) -> bool:
 
 async def _run(command: tuple[str, ...], workshop: Workshop) -> None:
     """Runs one step, reporting as it goes. Raises EngineInstallError with what it said when it fails."""
-    process = await spawn(Command(command, _clean_environment(), workshop.workplace))
+    variables = _clean_environment() | {"TMPDIR": str(workshop.temporary)}
+    process = await spawn(Command(command, variables, workshop.workplace))
     tail: deque[str] = deque(maxlen=60)
     try:
         assert process.stdout is not None  # noqa: S101 - launched with a pipe
