@@ -103,6 +103,7 @@ def _kill_again_and_again(run: Run, vedette: rig.Vedette, load: clients.Load, rn
         in_a_row = 1 if served_s >= STEADY_S else in_a_row + 1
         if kill is not None:
             _note_return(kill, vedette, load)
+        held_mib = rig.held_bytes(vedette)[0] // rig.MIB  # which takes so long that requests are answered meanwhile
         kill = {
             "vedette": vedette.process.pid,
             "at": time.monotonic(),
@@ -110,7 +111,7 @@ def _kill_again_and_again(run: Run, vedette: rig.Vedette, load: clients.Load, rn
             "phase": states[-1].get("phase") or states[-1].get("state", "ready"),
             "served_s": round(served_s, 1),
             "in_a_row": in_a_row,
-            "held_mib": rig.held_bytes(vedette)[0] // rig.MIB,
+            "held_mib": held_mib,
         }
         with contextlib.suppress(psutil.Error):
             victims[role].send_signal(signal.SIGKILL)
