@@ -187,7 +187,7 @@ def publish(run: Run) -> None:
                 ("lost or wrong", lost),
                 ("longest request", f"{max((reply.took_s for reply in run.replies), default=0):.1f} s"),
                 ("orphans", sum(len(swap["orphans"]) for swap in run.swaps)),
-                ("left at the end", ", ".join(run.left) or "nothing"),
+                ("left at the end", f"{len(run.left)}, such as {run.left[0]}" if run.left else "nothing"),
             ],
         ),
         "",
