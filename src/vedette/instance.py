@@ -111,6 +111,7 @@ def stop(home: Home) -> Instance:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(running.pid)
             process.terminate()
+            process.resume()  # one that was stopped with Ctrl-Z hears nothing else
             _, alive = psutil.wait_procs([process], timeout=STOP_WITHIN_S)
             for left in alive:
                 left.kill()

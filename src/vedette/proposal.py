@@ -30,7 +30,7 @@ from vedette.plan.pack import Wanted, pack
 from vedette.plan.packed import Room
 from vedette.plan.plan import EngineTraits, Plan, Wish, Workload
 from vedette.plan.reasons import free_memory
-from vedette.plan.sizes import gib
+from vedette.plan.sizes import gib, missing_gib
 
 _USUAL = engine_traits(environment.CPU_RECIPE.version)
 """Of the vLLM that there is a recipe for."""
@@ -229,7 +229,7 @@ def does_not_fit(plan: Plan) -> DoesNotFitError:
             "Choose a checkpoint in another format, or another model.",
         )
     return DoesNotFitError(
-        f"{plan.model_name} does not fit: it needs {gib(plan.shortfall_bytes)} more than the "
+        f"{plan.model_name} does not fit: it needs {missing_gib(plan.shortfall_bytes)} more than the "
         f"{gib(plan.memory.available_bytes)} available.",
         f"{free_memory(plan)}, choose a smaller model, or ask for less (`--context`, `--concurrency`).",
     )

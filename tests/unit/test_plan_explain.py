@@ -18,7 +18,7 @@ from vedette.models.catalogue import catalogue
 from vedette.plan.bars import Paper
 from vedette.plan.explain import explain_plan
 from vedette.plan.plan import Basis, Concession, Speed
-from vedette.plan.sizes import gib, signed_gib
+from vedette.plan.sizes import GIB, MIB, gib, missing_gib, signed_gib
 from vedette.proposal import Proposal, propose
 
 CASES = [
@@ -54,7 +54,7 @@ def test_it_begins_with_whether_it_fits_and_what_is_left_or_missing() -> None:
     memory = roomy.plan.memory
     left = (memory.available_bytes - memory.total_bytes) / 1024**3
     assert page(roomy).splitlines()[0].endswith(f"on Jetson Orin NX 16GB: fits, {left:.2f} GiB left")
-    missing = f"does not fit, needs {tight.plan.shortfall_bytes / 1024**3:.2f} GiB more"
+    missing = f"does not fit, needs {missing_gib(tight.plan.shortfall_bytes)} more"
     assert page(tight).splitlines()[0].endswith(missing)
     assert "available up to here ^" in page(tight)
 
@@ -238,3 +238,9 @@ def test_what_is_enough_for_text_speaks_of_no_pictures() -> None:
     told = why_of(proposal_of("ernie-4.5-0.3b", "agx-thor"))
     assert told["max_model_len"] == "enough for a conversation"
     assert "page" not in told["concurrency"]
+
+
+def test_who_frees_what_is_said_to_be_missing_has_freed_enough() -> None:
+    for missing in (1, 24 * MIB, GIB // 2, 3 * GIB + 1):
+        told = float(missing_gib(missing).removesuffix(" GiB")) * GIB
+        assert missing + 4 * MIB <= told + 1 < missing + 16 * MIB

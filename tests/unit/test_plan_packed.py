@@ -41,7 +41,7 @@ def test_who_can_only_take_turns_is_said_with_why() -> None:
     told = " ".join(text.split())
     assert "of 3 models only one fits" in told
     assert f"nvidia/Cosmos-Reason2-2B: fits alone: {alone.memory.total_bytes / GIB:.2f} GiB" in told
-    assert f"does not fit even alone: {LARGE.plan.shortfall_bytes / GIB:.2f} GiB are missing" in told
+    assert f"does not fit even alone: {missing_gib(LARGE.plan.shortfall_bytes)} are missing" in told
 
 
 def test_none_beside_another() -> None:

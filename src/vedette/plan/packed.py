@@ -10,7 +10,7 @@ from vedette.plan.bars import Paper, Part, bar
 from vedette.plan.explain import concession_sentence, flag_lines, heading
 from vedette.plan.flagstory import split_arguments
 from vedette.plan.plan import Plan
-from vedette.plan.sizes import gib
+from vedette.plan.sizes import gib, missing_gib
 
 _HUES = (33, 208, 70, 134, 220, 44, 168)
 _COLUMNS = ("weights", "KV cache", "total", "context", "requests", "tokens/s")
@@ -109,6 +109,6 @@ def _turn(plan: Plan, paper: Paper) -> list[str]:
     elif plan.fits:
         told = f"fits alone: {needs}, context {plan.context.max_model_len:,}"
     else:
-        told = f"does not fit even alone: {gib(plan.shortfall_bytes)} are missing"
+        told = f"does not fit even alone: {missing_gib(plan.shortfall_bytes)} are missing"
     told = f"{plan.model_name}: {told}"
     return textwrap.wrap(told, paper.columns, initial_indent="  ", subsequent_indent="    ")
