@@ -8,8 +8,8 @@ from tests.unit.test_plan_explain import proposal_of
 from vedette.plan.bars import Paper
 from vedette.plan.packed import Room, explain_packing
 from vedette.plan.plan import Concession
+from vedette.plan.sizes import GIB, missing_gib
 
-GIB = 1024**3
 COSMOS, TINY = proposal_of("cosmos-reason2-2b", "agx-orin-64gb"), proposal_of("vedette-tiny", "agx-orin-64gb")
 LARGE = proposal_of("Qwen2-7B-Instruct", "orin-nano-8gb")
 
