@@ -33,13 +33,15 @@ from PIL import Image
 
 from vedette.device.facts import Device
 from vedette.device.read import read_device
+from vedette.engine import standby
 from vedette.engine.environment import CPU_RECIPE
-from vedette.engine.flags import Target, serve_arguments, serve_environment
+from vedette.engine.flags import Target, preload, serve_arguments, serve_environment
 from vedette.models.read import read_model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
 
 MIB = 1024**2
+STARTER = Path(standby.__file__).with_name("standby_main.py")
 READY_S = 240.0
 """An engine that has all it wants is ready in 40 to 90 s on two cores."""
 ANSWER_S = 180.0
@@ -123,15 +125,21 @@ def run_plan(
     forget_files(engine_python.resolve().parent.parent, engine_python.parent.parent, model_directory)
     seen, cgroup = Seen(), Cgroup(limit_mib * MIB if limit_mib else None)
     with tempfile.TemporaryDirectory() as scratch, Path(scratch, "log").open("wb") as log:
+        variables = serve_environment(Path(scratch), plan.settings, version)
+        variables |= {"PATH": os.environ["PATH"], "HOME": scratch, **more_environment}
+        # As engine/standby.py starts it: what the program needs is imported first, and the core is a fork.
+        ours, its_end = socket.socketpair()
         process = subprocess.Popen(
-            [str(engine_python), str(engine_python.parent / "vllm"), *arguments, *more_arguments],
-            env=serve_environment(Path(scratch), plan.settings, version)
-            | {"PATH": os.environ["PATH"], "HOME": scratch, **more_environment},
+            [str(engine_python), str(STARTER), "go", "fork", *preload(plan.settings).modules],
+            env=variables,
+            stdin=its_end,
             stdout=log,
             stderr=log,
             preexec_fn=cgroup.join,
             start_new_session=True,
         )
+        program = [str(engine_python.parent / "vllm"), *arguments, *more_arguments]
+        ours.sendall(json.dumps({"arguments": program, "workplace": scratch}).encode() + b"\n")
         try:
             asyncio.run(_exercise(cgroup, process, plan, target.port, seen))
             seen.outcome = "answered"

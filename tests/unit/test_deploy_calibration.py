@@ -20,7 +20,8 @@ def test_the_next_plan_rests_on_what_was_measured(tmp_path: Path) -> None:
     assert first.calibration is None
     key = calibration_key(first.device, first.model, first.plan.settings, environment.CPU_RECIPE.version)
     memory = first.plan.memory
-    measured = memory.host_bytes + memory.weights_bytes + 300 * MIB + SPARE_LIBRARIES_BYTES
+    kept = 0 if first.plan.settings.returns_memory else memory.weights_bytes
+    measured = memory.host_bytes + memory.weights_bytes + kept + 300 * MIB + SPARE_LIBRARIES_BYTES
     record = Calibration(key, conditions_of(first.plan.settings), host_bytes=measured)
     record_start(home.state / "calibrations", record)
     second = propose(settings, home)

@@ -117,7 +117,7 @@ const ABOUT = {
   silent: "引擎长时间没有输出", stuck: "引擎没有回应", killed: "引擎被其他程序终止", port_in_use: "端口被占用",
   engine_broken: "引擎的环境已损坏", unknown_flag: "引擎不认识某些参数", context_too_large: "上下文太大",
   model_corrupt: "模型文件已损坏", container_gpu: "容器无法使用 GPU", engine_error: "引擎因错误停止", engine_ended: "引擎已结束",
-  error: "出错", config: "设置有误", device: "设备有误", model_not_found: "找不到模型", does_not_fit: "内存放不下",
+  error: "出错", config: "设置有误", device: "设备有误", model_not_found: "找不到模型", does_not_fit: "内存放不下", engine_version: "引擎版本不合",
   disk_full: "磁盘空间不足", engine_install: "无法安装引擎", engine_failed: "引擎未能启动", swap_failed: "更换模型失败",
   engine_unavailable: "引擎暂时无法回答", request_refused: "引擎拒绝了请求", bad_input: "输入无法使用", too_large: "输入太大",
   already_running: "vedette 已在运行", not_running: "vedette 没有运行", service: "系统服务出错", forbidden: "不允许",
