@@ -133,7 +133,7 @@ def _seen(vedette: rig.Vedette, began: float) -> dict[str, Any]:
     end = vedette.first(lambda event: event["event"] in ("ready", "error"), BACK_S, after=death["at"])
     notes = [event["sentence"] for event in vedette.events if event["event"] == "note" and event["at"] > began]
     if end is None:
-        return found | {"end": "waits", "sentence": " ".join(notes)}
+        return found | {"end": "waits", "sentence": notes[-1] if notes else ""}
     found["took_s"] = round(end["at"] - death["at"], 1)
     if end["event"] == "error":
         return found | {"end": "ended", "sentence": end["sentence"], "status": vedette.process.wait(30)}
