@@ -37,7 +37,7 @@ def test_the_next_plan_rests_on_what_was_measured(tmp_path: Path) -> None:
 def test_the_next_plan_is_smaller_than_one_that_was_not_enough(tmp_path: Path) -> None:
     home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
     home.data.mkdir()
-    settings = read_settings({"model": "vedette-tiny"}, {"HOME": str(tmp_path)})
+    settings = read_settings({"model": "SmolLM2-135M-Instruct"}, {"HOME": str(tmp_path)})
     first = propose(settings, home)
     key = calibration_key(first.device, first.model, first.plan.settings, environment.CPU_RECIPE.version)
     lesson = learned(first.plan, first.device.memory_total_bytes, deaths=1)

@@ -427,8 +427,9 @@ def test_memory_is_only_returned_where_it_is_tight() -> None:
 
 
 def test_few_small_pictures_need_a_small_cache() -> None:
-    small = make_plan(cpu(8 * GIB), TINY, Wish(concurrency=1, images_per_request=1, image_max_pixels=65_536))
-    large = make_plan(cpu(8 * GIB), TINY, Wish(concurrency=8, image_max_pixels=81_920))
+    model = catalogue_model("cosmos-reason2-2b")
+    small = make_plan(cpu(16 * GIB), model, Wish(concurrency=1, images_per_request=1, image_max_pixels=65_536))
+    large = make_plan(cpu(16 * GIB), model, Wish(concurrency=8, image_max_pixels=81_920))
     assert small.settings.processor_cache_bytes == 8 * 65_536 * 24
     assert large.settings.processor_cache_bytes == 64 * MIB
     assert large.memory.host_bytes - small.memory.host_bytes == 64 * MIB - 8 * 65_536 * 24

