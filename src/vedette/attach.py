@@ -49,6 +49,8 @@ class Attachment:
         self.url = url
         self.allow_swap = settings.allow_swap
         self.coming: str | None = None
+        self.gone = False
+        self._swapping = asyncio.Lock()
         self.used_at = 0.0
         self._server = ExternalServer(settings.engine, os.environ.get(KEY_VARIABLE))
         self._wanted = settings.model
@@ -99,18 +101,19 @@ class Attachment:
 
     async def swap(self, argument: str, replace: str | None = None) -> "Attachment":
         """Serves another model of the same server. Raises VedetteError: the one before is served on then."""
-        name = self._find(argument)
-        if name != self.name:
-            self.coming = name
-            try:
-                model = await self._ask(name, await self._server.read_facts(name, self._offered[name]))
-                if self.client is None:
-                    await model.client.close()
-                    raise EngineUnavailableError(f"The server at {self._server.name} is gone.", "Wait for it.")
-                await self._use(model)
-            finally:
-                self.coming = None
-        self._wanted = name
+        async with self._swapping:
+            name = self._find(argument)
+            if name != self.name:
+                self.coming = name
+                try:
+                    model = await self._ask(name, await self._server.read_facts(name, self._offered[name]))
+                    if self.client is None:
+                        await model.client.close()
+                        raise EngineUnavailableError(f"The server at {self._server.name} is gone.", "Wait for it.")
+                    await self._use(model)
+                finally:
+                    self.coming = None
+            self._wanted = name
         return self
 
     def status_json(self) -> dict[str, Any]:

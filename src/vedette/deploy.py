@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from vedette.planner import Planner, Tell, plan_events, with_host_memory, with_m
 from vedette.proposal import choose, device_json, engine_json
 from vedette.recovery import Recovery
 
+log = logging.getLogger(__name__)
+
 DRAIN_S = 60.0
 """How long answers that are being given may hold up a swap; what takes longer is ended as by a crash."""
 
@@ -56,6 +59,8 @@ class Deployment:
         self.url = url
         self.plan_json: dict[str, Any] | None = None
         self.coming: str | None = None
+        self.gone = False
+        """It has given up for good."""
         self.used_at = 0.0
         """When a request last came, in seconds of the monotonic clock."""
         self.planner = Planner(home, tell)
@@ -143,9 +148,9 @@ class Deployment:
         try:
             async with self._serving():
                 while True:
-                    await self._stand_by()
                     await self._change(await self._next_order())
         finally:
+            self.gone = True
             while not self._orders.empty():
                 _refuse(self._orders.get_nowait())
 
@@ -167,6 +172,8 @@ class Deployment:
         then, except for SwapFailedError, after which this one is brought back.
         """
         async with self._swapping:
+            if self.gone:
+                raise EngineFailedError(f"{self.name} was given up.", "Start vedette again: `vedette down`, then `up`.")
             settings = dataclasses.replace(self._settings, model=argument)
             device = await self.planner.look()
             source, model = await asyncio.to_thread(choose, settings, self._home, device)
@@ -267,7 +274,10 @@ class Deployment:
         assert plan is not None and self._command is not None  # noqa: S101, PT018 - it runs
         wish = self._settings.standby
         if self._standby is None and (wish == "on" or (wish == "auto" and worth_it(plan))):
-            self._standby = await Standby.prepare(self._command)
+            try:
+                self._standby = await Standby.prepare(self._command)
+            except OSError as error:  # it is not needed
+                log.warning("No standby could be started: %s.", error)
 
     async def _end_standby(self) -> None:
         standby, self._standby = self._standby, None
@@ -294,10 +304,12 @@ class Deployment:
 
     async def _stay_up(self) -> _Order:
         """Brings the engine back whenever it dies; never returns."""
+        if self._engine is None:  # the model that was to come has not come
+            await self._bring_back()
         while True:
-            assert self._engine is not None  # noqa: S101 - it has served
-            await self._come_back(await self._engine.wait_until_dead())
             await self._stand_by()
+            assert self._engine is not None  # noqa: S101 - it serves
+            await self._come_back(await self._engine.wait_until_dead())
 
     async def _come_back(self, cause: Cause) -> None:
         """Starts the engine again and again, with less memory where that was what it died of, until it serves.
@@ -358,7 +370,7 @@ class Deployment:
         return True
 
     async def _change(self, order: _Order) -> None:
-        """Serves the ordered model; if that does not come up, the one before. Raises VedetteError if neither does."""
+        """Serves the ordered model; where that does not come up, what was served before is to be brought back."""
         before = self._settings, self._source, self._stands_in_for, self.planner.recovery
         try:
             self.life.enter(State.DRAINING)
@@ -377,13 +389,12 @@ class Deployment:
             _refuse(order, SwapFailedError(f"{was} {self.name} is brought back.", error.hint))
             self._tell({"event": "note", "sentence": was})
             self.life.enter(State.FAILED, cause=cause_of(error))
-            self.life.enter(State.PREPARING, Phase.PLANNING)
-            await self._bring_back()
         finally:
             _refuse(order)
 
     async def _bring_back(self) -> None:
         """Starts what has served here before. Raises VedetteError when it dies too often or does not fit any more."""
+        self.life.enter(State.PREPARING, Phase.PLANNING)
         try:
             await self._start_with_room()
         except EngineFailedError as error:

@@ -168,6 +168,17 @@ async def test_the_old_model_comes_back_when_the_new_one_fails(start: Start) -> 
         assert rig.fleet.served[0].coming is None
 
 
+async def test_another_swap_may_be_ordered_while_the_old_model_is_brought_back(start: Start) -> None:
+    async with start("vedette-tiny") as rig:
+        rig.misbehave("vedette/copy", "die-loading")
+        rig.misbehave("vedette-tiny", "mute")
+        with pytest.raises(SwapFailedError):
+            await rig.fleet.swap("vedette/copy")
+        await rig.until(lambda: rig.fleet.served[0].life.status.state is State.STARTING)
+        await asyncio.wait_for(rig.fleet.swap("vedette/other"), 20)
+        assert "vedette/other" in (await rig.ask("vedette/other"))[1]
+
+
 async def test_a_request_may_swap_where_that_is_allowed(start: Start) -> None:
     async with start("vedette-tiny", allow_swap=True) as rig:
         answers = await asyncio.gather(*(rig.ask(name) for name in ["vedette/copy", "vedette/copy", "vedette-tiny"]))
@@ -208,6 +219,22 @@ async def test_two_models_stand_side_by_side_and_die_apart(start: Start) -> None
         await rig.fleet.swap("vedette/other", replace="vedette/copy")
         assert "vedette/other" in (await rig.ask("vedette/other"))[1]
         assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
+
+
+async def test_a_model_that_is_given_up_is_no_way_for_requests_any_more(start: Start) -> None:
+    async with start("vedette-tiny", "vedette/copy") as rig:
+        rig.misbehave("vedette/copy", "die-loading")
+        os.kill(rig.fleet.served[1].status_json()["engine_pid"], signal.SIGKILL)
+        while not rig.fleet.served[1].gone:  # noqa: ASYNC110 - it is no event
+            await asyncio.sleep(0.1)
+        assert (await rig.ask("vedette/copy"))[0] == 404
+        with pytest.raises(ModelNotFoundError):
+            await rig.fleet.swap("vedette/other", replace="nobody")
+        with pytest.raises(EngineFailedError):
+            await rig.fleet.swap("vedette/other", replace="vedette/copy")
+        assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
+        await rig.fleet.swap("vedette/other")  # in the place that is left
+        assert "vedette/other" in (await rig.ask("vedette/other"))[1]
 
 
 async def test_models_that_do_not_fit_side_by_side_are_refused(start: Start) -> None:

@@ -95,3 +95,9 @@ def test_a_core_that_was_killed_without_a_word_was_killed(status: int, lines: li
 def test_a_core_that_failed_by_itself_has_told_why() -> None:
     story = ["(EngineCore pid=80) ERROR [core.py:1001] EngineCore encountered a fatal error.", "KeyError: 'surprise'"]
     assert find_cause(Death(-15, [*story, *KILLED_CORE_SERVING], out_of_memory_kills=0)).code == "engine_error"
+
+
+def test_a_kill_is_one_whatever_warnings_came_before() -> None:
+    said = ["WARNING [interface.py:1] Failed to import from vllm._C with ImportError('libcuda.so.1: no such file')"]
+    assert find_cause(Death(-signal.SIGKILL, said, out_of_memory_kills=0)).code == "killed"
+    assert find_cause(Death(1, [*said, "KeyError: 'surprise'"])).code == "engine_error"

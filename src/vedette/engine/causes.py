@@ -118,7 +118,12 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
         "Fetch or copy the model again.",
     ),
     (
-        re.compile(r"(ModuleNotFoundError|ImportError|cannot open shared object file|undefined symbol)[^\n]*"),
+        re.compile(  # an error's last line, not a warning that mentions one
+            r"^(?:\([^)\n]*\) )?(?:ERROR [^\n]*?\] )?"
+            r"(?P<what>(?:ModuleNotFoundError|ImportError)[^\n]*"
+            r"|OSError[^\n]*(?:cannot open shared object file|undefined symbol)[^\n]*)",
+            re.MULTILINE,
+        ),
         "engine_broken",
         "The engine's environment is broken: {what}.",
         "Start again: vedette remakes what it has made itself; one of your own (VEDETTE_ENGINE) is yours to mend.",
@@ -143,15 +148,10 @@ _ERROR_LINE = re.compile(r"(?:^|\s)(?P<what>[A-Za-z_.]*(?:Error|Exception): .+)$
 
 
 def find_cause(death: Death) -> Cause:
-    """The cause of a death, most certain first: the kernel's kills, what the log tells, the signal, the status."""
+    """The cause of a death, most certain first: the kernel's kills, others' kills, what the log tells, the status."""
     if death.out_of_memory_kills:
         return KERNEL_KILL
     text = "\n".join(death.log_tail)
-    for pattern, code, sentence, hint in _TELLING:
-        match = pattern.search(text)
-        if match:
-            what = (match.groupdict().get("what") or match.group(0)).strip()
-            return Cause(code, sentence.format(what=what), hint.format(what=what))
     core_killed = _CORE_ENDED.search(text) and not _CORES_OWN_STORY.search(text)
     if core_killed or death.exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):  # a container's command adds 128
         if death.out_of_memory_kills == 0:
@@ -161,6 +161,11 @@ def find_cause(death: Death) -> Cause:
                 "vedette starts it again; see who did that if it goes on.",
             )
         return SILENT_KILL
+    for pattern, code, sentence, hint in _TELLING:
+        match = pattern.search(text)
+        if match:
+            what = (match.groupdict().get("what") or match.group(0)).strip()
+            return Cause(code, sentence.format(what=what), hint.format(what=what))
     for line in death.log_tail:
         error = _ERROR_LINE.search(line)
         if error and "Engine core initialization failed" not in line:

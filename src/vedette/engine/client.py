@@ -45,6 +45,7 @@ class EngineClient:
     def __init__(self, base_url: str, model_name: str) -> None:
         self.base_url = base_url
         self.model_name = model_name
+        self._open: set[aiohttp.ClientResponse] = set()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S)
         # Bytes pass through untouched: the browser or the caller decompresses, not vedette.
         # The engine closes idle connections, and a request sent at that moment would be lost: each takes a new one.
@@ -55,6 +56,9 @@ class EngineClient:
         )
 
     async def close(self) -> None:
+        """Ends every answer that is still being read: aiohttp would leave its reader waiting."""
+        for response in self._open:
+            response.content.set_exception(aiohttp.ClientConnectionError("the engine is stopped"))
         await self._session.close()
 
     async def is_healthy(self) -> bool:
@@ -85,11 +89,17 @@ class EngineClient:
 
         Raises EngineUnavailableError when the engine goes, EngineUnreachableError when it was gone before.
         """
+        if self._session.closed:
+            raise EngineUnreachableError("The engine has just been stopped.", "Ask again in a moment.")
         try:
             async with self._session.request(
                 method, f"{self.base_url}{path}", headers=headers, data=body, allow_redirects=False
             ) as response:
-                yield response
+                self._open.add(response)
+                try:
+                    yield response
+                finally:
+                    self._open.discard(response)
         except aiohttp.ClientConnectorError as error:
             raise EngineUnreachableError(_gone(error).sentence, _gone(error).hint) from error
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:

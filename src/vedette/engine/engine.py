@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import contextlib
 import io
 import socket
 import time
@@ -104,8 +103,7 @@ class Engine:
             return find_cause(self._ended.result()) if self._ended.done() else STUCK
         finally:
             stuck.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await stuck
+            await asyncio.wait({stuck})  # awaited itself, it would swallow a cancellation that comes just now
 
     async def stop(self) -> None:
         """Ends the engine and everything it started."""
@@ -138,8 +136,9 @@ class Engine:
             return await task
         finally:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, VedetteError):
-                await task
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # which the engine's end explains better
 
 
 def free_port() -> int:

@@ -75,6 +75,7 @@ class Standby:
         None when it is not ready or made for another interpreter, environment or workplace; it is then ended.
         """
         fits = self.is_ready and self._process.returncode is None and _differ_in_arguments_alone(command, self._command)
+        self.is_ready = False  # asked once: an order that is broken off may be obeyed all the same
         if not (fits and await _order(self._talk, command) and await self._obeys()):
             await self.stop()
             return None
@@ -98,8 +99,7 @@ class Standby:
     async def _forget(self) -> None:
         for task in (self._importing, self._watching):
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.wait({self._importing, self._watching})
         self._talk.close()
 
     async def _hear(self) -> None:

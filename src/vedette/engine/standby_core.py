@@ -55,10 +55,12 @@ def _stand_for(process: int, talk: socket.socket) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
     if process:
         signal.signal(signal.SIGTERM, lambda *_: _terminate(process))
-    status = 1
+    status = None
     while said := talk.recv(1):
         status = said[0]
-    return status
+    if status is None:  # it had no time to say: killed, and whoever waits for this process is to see just that
+        os.kill(os.getpid(), signal.SIGKILL)
+    return status or 0
 
 
 def _terminate(process: int) -> None:

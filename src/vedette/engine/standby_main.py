@@ -205,6 +205,10 @@ def _be_spawned(listener: socket.socket) -> NoReturn:
     except SystemExit as ended:
         talk.sendall(bytes([ended.code & 0xFF if isinstance(ended.code, int) else ended.code is not None]))
         raise
+    except BaseException:
+        talk.sendall(b"\x01")
+        raise
+    talk.sendall(b"\x00")
     sys.exit(0)
 
 

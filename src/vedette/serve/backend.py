@@ -25,6 +25,10 @@ class Served(Protocol):
         """The model that is about to take this one's place; None if none is."""
 
     @property
+    def gone(self) -> bool:
+        """It will never answer again."""
+
+    @property
     def client(self) -> EngineClient | None:
         """The way to the engine; None unless it is ready."""
 

@@ -55,7 +55,7 @@ class Models:
             raise ForbiddenError(
                 "Another machine may not change what is served.", "Allow it with `vedette up --allow-swap`."
             )
-        if not is_here(request.remote) and wish.model not in self._backend.installed():
+        if not _from_here(request) and wish.model not in self._backend.installed():
             raise ModelNotFoundError(f"There is no model named {wish.model[:200]!r} here.", "See /api/models.")
         served = await self._swap(wish)
         elapsed_ms = round((time.monotonic() - began) * 1000)
@@ -76,7 +76,7 @@ class Models:
             swapping.exception()  # whoever still waited has been told
 
     def _may_swap(self, request: web.Request) -> bool:
-        return self._backend.allow_swap or is_here(request.remote)
+        return self._backend.allow_swap or _from_here(request)
 
 
 async def _read(request: web.Request) -> Swap:
@@ -88,11 +88,17 @@ async def _read(request: web.Request) -> Swap:
         raise BadInputError(f"The wish cannot be read: {error}.", 'Send {"model": "NAME"}.') from error
 
 
-def is_here(remote: str | None) -> bool:
-    """Whether a caller's address is this machine's own."""
+def _from_here(request: web.Request) -> bool:
+    """Whether the caller is a program of this machine: on a network address of its own, both ends have that."""
+    local = request.transport.get_extra_info("sockname") if request.transport else None
+    return is_here(request.remote, local[0] if local else None)
+
+
+def is_here(remote: str | None, local: str | None = None) -> bool:
+    """Whether a connection's other end, given this one's address, is this machine."""
     try:
         address = ipaddress.ip_address((remote or "").partition("%")[0])
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+    return bool((mapped or address).is_loopback) or remote == local

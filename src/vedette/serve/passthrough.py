@@ -35,14 +35,16 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+_NOT_SENT_BACK = _HOP_BY_HOP | {"content-length"}
 # The body arrives here decompressed; what belongs to the browser stays here.
 _NOT_SENT_ON = _HOP_BY_HOP | {"host", "content-length", "content-encoding", "expect", "origin", "referer", "cookie"}
 
 _DEAD_ENGINE = (b"EngineDeadError", b"EngineCore encountered an issue")
 """What vLLM's server answers with in the moment between its core's death and its own (v1/engine/exceptions.py)."""
-_MOST_REFUSAL_BYTES = 4096
 _NOTICE_S = 0.5
-"""Within this an engine's death is noticed."""
+"""Within this it is noticed that an engine is gone …"""
+_NOTICE_DEATH_S = 1.5
+"""… and within this that its core is (engine/process.py)."""
 _TRIES = 3
 
 
@@ -111,7 +113,9 @@ class PassThrough:
         try:
             async with client.request(request.method, request.raw_path, headers, body) as upstream:
                 if upstream.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                    return await _refusal(upstream, served)
+                    refusal = await _refusal(upstream, served)
+                    self._metrics.api_requests.labels(status=str(upstream.status)).inc()
+                    return refusal
                 response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
                 response.headers.update(_kept(upstream.headers, _HOP_BY_HOP))
                 self._metrics.api_requests.labels(status=str(upstream.status)).inc()
@@ -152,15 +156,12 @@ def named_model(body: bytes | bytearray) -> str | None:
 
 async def _refusal(upstream: aiohttp.ClientResponse, served: Served) -> web.Response:
     """An engine's 500 as it came. Raises EngineUnavailableError if it comes of its death."""
-    body = await upstream.content.read(_MOST_REFUSAL_BYTES)
-    dying = any(sign in body for sign in _DEAD_ENGINE)
-    if not dying:  # it may not say so
-        client = served.client
-        await asyncio.sleep(_NOTICE_S)
-        dying = client is None or served.client is not client or not await client.is_healthy()
-    if dying:
-        raise EngineUnavailableError("The engine ended before it had answered.", "Ask again: it is being restarted.")
-    return web.Response(status=upstream.status, body=body, content_type=upstream.content_type)
+    client, body = served.client, await upstream.read()
+    if not any(sign in body for sign in _DEAD_ENGINE):  # it may not say so, but its death is noticed soon
+        await asyncio.sleep(_NOTICE_DEATH_S)
+        if client is not None and served.client is client:
+            return web.Response(status=upstream.status, body=body, headers=_kept(upstream.headers, _NOT_SENT_BACK))
+    raise EngineUnavailableError("The engine ended before it had answered.", "Ask again: it is being restarted.")
 
 
 async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, response: web.StreamResponse) -> None:

@@ -50,14 +50,17 @@ class Route:
 
     def _named(self, name: str | None) -> Served | None:
         """Who serves that model, or is about to; None of one that may be swapped in. Raises ModelNotFoundError."""
-        for served in self._backend.served:
+        there = [served for served in self._backend.served if not served.gone]
+        for served in there:
             if name is None or served.name is None or name in served.names or name == served.coming:
                 return served
         if self._backend.allow_swap and name in self._backend.installed():
             return None
-        names = ", ".join(str(served.name) for served in self._backend.served)
+        if name is None:
+            raise EngineUnavailableError("No model is served any more.", "See `vedette status`.")
+        names = ", ".join(str(served.name) for served in there)
         raise ModelNotFoundError(
-            f"{str(name)[:200]!r} is not served here.", f"Name what is: {names}. `vedette swap MODEL` changes that."
+            f"{name[:200]!r} is not served here.", f"Name what is: {names}. `vedette swap MODEL` changes that."
         )
 
     async def _swap(self, name: str) -> None:

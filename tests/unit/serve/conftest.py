@@ -156,6 +156,7 @@ class Deployment:
         self.name: str | None = client.model_name
         self.coming: str | None = None
         self.stands_in_for: tuple[str, ...] = ()
+        self.gone = False
         self.answering = 0
         self._status: dict[str, object] = {"state": "ready", "phase": None, "cause": None, "model": "vedette-tiny"}
 

@@ -83,6 +83,17 @@ async def test_the_last_words_of_a_dying_engine_are_a_503(http, url, upstream):
     assert "Retry-After" in headers
 
 
+async def test_an_answer_ends_with_its_engine_even_where_that_is_stopped_by_vedette(http, url, upstream, deployment):
+    upstream.held = asyncio.Event()
+    async with http.post(f"{url}/v1/chat/completions", json=chat("vedette-tiny")) as answer:
+        await answer.content.readline()
+        await deployment.client.close()
+        rest = await asyncio.wait_for(answer.text(), 5)
+    upstream.held.set()
+    assert "engine_unavailable" in rest
+    assert deployment.answering == 0
+
+
 async def test_an_engine_s_own_500_stays_one(http, url, upstream):
     upstream.fails = "a fault of the engine's own"
     status, _, text = await ask(http, url, "vedette-tiny")
@@ -246,3 +257,5 @@ async def test_a_page_finds_its_model_before_that_is_up(http, deployment, second
 )
 def test_only_programs_of_this_machine_are_here(remote, here):
     assert is_here(remote) is here
+    assert is_here(remote, "192.168.7.3") is here
+    assert is_here("192.168.7.3", "192.168.7.3")
