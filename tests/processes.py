@@ -117,7 +117,8 @@ def engine_processes(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.cwd() == os.path.realpath(home / "run" / "engine"):
+            at, place = process.cwd(), os.path.realpath(home / "run" / "engine")
+            if at == place or at.startswith(f"{place}/"):
                 found.append(process)
     return found
 

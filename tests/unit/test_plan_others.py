@@ -74,7 +74,7 @@ def test_ram_is_nothing_to_a_model_in_a_gpus_own_memory_unless_ram_is_short() ->
 
 
 def test_nobody_outside_takes_of_a_cgroups_memory() -> None:
-    limited = dataclasses.replace(busy(cpu(GIB)), memory_limited=True)
+    limited = dataclasses.replace(busy(cpu(GIB // 2)), memory_limited=True)
     plan = make_plan(limited, TINY, Wish())
     assert not plan.fits
     assert "other_processes" not in told(plan)
