@@ -182,7 +182,8 @@ class Recovery:
         if fall.served_s is not None:
             self._unready, self._last = 0, None
             return
-        if outlook is Outlook.SAME and self.in_a_row > MOST_UNREADY and not self.served:
+        endless = outlook is Outlook.SAME or fall.cause.code == "memory_taken"
+        if endless and self.in_a_row > MOST_UNREADY and not self.served:
             raise EngineDiedError(fall.cause)
         if outlook is Outlook.SAME or fall.cause.code in ("out_of_memory", "memory_taken"):
             self._last = None

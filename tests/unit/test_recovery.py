@@ -281,3 +281,9 @@ def test_what_changed_is_said() -> None:
     told = change_in_words(seeing, blurred)
     assert told.startswith("with Qwen/Qwen3-VL-2B-Instruct-FP8 instead of nvidia/Cosmos-Reason2-2B, one request of ")
     assert "no clips any more" in told
+
+
+def test_what_has_never_served_is_not_started_for_ever_although_others_take_its_memory() -> None:
+    recovery, taken = Recovery(), Cause("memory_taken", "Another program took memory.", "")
+    with pytest.raises(EngineDiedError):
+        starts(recovery, *[taken] * (MOST_UNREADY + 1))
