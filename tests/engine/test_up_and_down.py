@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,16 @@ def assert_nothing_left(home: Path, port: int) -> None:
     }
 
 
-def wait_for_state(home: Path, state: str, within_s: float = 180) -> None:
+def ask_status(home: Path) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads(run_vedette(home, "status", "--json").stdout)
+    return status
+
+
+def wait_for_another_engine(home: Path, pid: int, within_s: float = 180) -> None:
+    """Until another process than `pid` serves; the states in between may be over before anybody looks."""
     deadline = time.monotonic() + within_s
-    while (now := json.loads(run_vedette(home, "status", "--json").stdout)["state"]) != state:
-        assert time.monotonic() < deadline, f"still {now}"
+    while (now := ask_status(home))["state"] != "ready" or now["engine_pid"] == pid:
+        assert time.monotonic() < deadline, f"still {now['state']}"
         time.sleep(0.2)
 
 
@@ -55,9 +62,9 @@ def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(own_home
     assert (own_home / "run" / "server.log").read_text() == log
 
     (core,) = (process for process in engine_processes(own_home) if process.name().startswith("VLLM::EngineCor"))
+    pid = ask_status(own_home)["engine_pid"]
     core.kill()
-    wait_for_state(own_home, "failed")
-    wait_for_state(own_home, "ready")
+    wait_for_another_engine(own_home, pid)
 
     began = time.monotonic()
     down = run_vedette(own_home, "down")
@@ -75,7 +82,7 @@ def test_a_killed_vedette_takes_its_engine_along_and_the_next_up_starts(own_home
     assert engine_processes(own_home)
     running.process.send_signal(signal.SIGKILL)
     running.process.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60  # only one that stays takes longer, however busy the machine
     while engine_processes(own_home):
         assert time.monotonic() < deadline, "the engine outlived vedette"
         time.sleep(0.1)
