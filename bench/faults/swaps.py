@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.faults import clients, rig
-from vedette.models.store import packaged_path
+from vedette.models.store.find import packaged_path
 
 READY_S = 300.0
 TINY = "vedette-tiny"

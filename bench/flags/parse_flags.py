@@ -22,8 +22,8 @@ from pathlib import Path
 from read_flags import RemoteFile, released
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.unit.test_engine_flags import GPU, TEXT, VERSIONS, golden_settings
-from vedette.engine.flags import serve_arguments
+from tests.unit.engine.vllm.test_flags import GPU, TEXT, VERSIONS, golden_settings
+from vedette.engine.vllm.flags import serve_arguments
 from vedette.plan.plan import Graphs
 
 PARSE = """

@@ -1,4 +1,4 @@
-"""Reads vLLM's own sources, version by version, and writes src/vedette/engine/versions.toml.
+"""Reads vLLM's own sources, version by version, and writes src/vedette/engine/vllm/versions.toml.
 
     PIP_INDEX_URL=… python bench/flags/read_flags.py SOURCES
 
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 OLDEST_MINOR = 11
-TABLE = Path(__file__).parents[2] / "src" / "vedette" / "engine" / "versions.toml"
+TABLE = Path(__file__).parents[2] / "src" / "vedette" / "engine" / "vllm" / "versions.toml"
 
 # Read of every version, wherever it stood then: options, the server's own options, and what their values may be.
 SOURCES = re.compile(

@@ -26,8 +26,8 @@ from typing import Any
 
 from in_cgroup import Seen, machine_with, planned_parts, run_plan
 
-from vedette.models.facts import Model
-from vedette.models.read import read_model
+from vedette.models.checkpoint import read_model
+from vedette.models.model import Model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import EngineSettings, Plan, Wish
 

@@ -31,12 +31,12 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
-from vedette.device.facts import Device
-from vedette.device.read import read_device
-from vedette.engine import standby
-from vedette.engine.environment import CPU_RECIPE
-from vedette.engine.flags import Target, preload, serve_arguments, serve_environment
-from vedette.models.read import read_model
+from vedette.device.device import Device
+from vedette.device.probe import read_device
+from vedette.engine.hosts.environment import CPU_RECIPE
+from vedette.engine.process import standby
+from vedette.engine.vllm.flags import Target, preload, serve_arguments, serve_environment
+from vedette.models.checkpoint import read_model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
 

@@ -32,11 +32,11 @@ from bench.plan.hog import Hog
 from bench.plan.served import FailedRequest, ask, full_request, picture_body, picture_url, wait_ready
 from bench.plan.shapes import make_shape
 from bench.plan.zygote import Zygote, architectures_of, exact_figures, mend_transformers, serve_like_vllm, wait
-from vedette.device.facts import Device, Family
-from vedette.engine.flags import Target, can_limit_clips, serve_arguments, serve_environment
-from vedette.engine.log import with_line
-from vedette.models.facts import CacheKind, Model
-from vedette.models.read import read_model
+from vedette.device.device import Device, Family
+from vedette.engine.vllm.flags import Target, can_limit_clips, serve_arguments, serve_environment
+from vedette.engine.vllm.log import with_line
+from vedette.models.checkpoint import read_model
+from vedette.models.model import CacheKind, Model
 from vedette.plan.calibration import Reported
 from vedette.plan.kv import kv_cache_bytes
 from vedette.plan.make import make_plan

@@ -37,8 +37,8 @@ from vllm.v1.core import kv_cache_utils
 
 from bench.plan.oracle_configs import CONFIGS
 from bench.plan.shapes import SHAPES, make_shape
-from vedette.models.facts import CacheKind, Model
-from vedette.models.read import read_model
+from vedette.models.checkpoint import read_model
+from vedette.models.model import CacheKind, Model
 from vedette.plan.kv import Batching, blocks_per_request, kv_cache_bytes, kv_groups, longest_context, pool_block_bytes
 
 FIRST = "DeepSeek-V2-Lite"

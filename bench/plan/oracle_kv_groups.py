@@ -25,8 +25,8 @@ from vllm.v1 import kv_cache_interface as specs
 from vllm.v1.core import kv_cache_utils
 
 from bench.plan.shapes import SHAPES, make_shape
-from vedette.models.facts import CacheKind, CacheLayers, Model
-from vedette.models.read import read_model
+from vedette.models.checkpoint import read_model
+from vedette.models.model import CacheKind, CacheLayers, Model
 from vedette.plan.kv import Batching, blocks_per_request, kv_cache_bytes, kv_groups, longest_context, pool_block_bytes
 
 KV_DTYPES = {1: torch.float8_e4m3fn, 2: torch.bfloat16}

@@ -34,9 +34,9 @@ from vllm.multimodal.processing import ProcessorInputs, TimingContext
 
 import vedette
 from bench.plan.shapes import make_shape
-from vedette.models.read import read_model
-from vedette.models.vision import Vision
-from vedette.models.visual import (
+from vedette.models.checkpoint import read_model
+from vedette.models.families.vision import Vision
+from vedette.models.families.visual import (
     clip_max_pixels,
     clip_tokens,
     picture_tokens,

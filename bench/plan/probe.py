@@ -23,7 +23,7 @@ from bench.plan import host_memory
 from bench.plan.engine_parts import Parts, environment
 from bench.plan.shapes import SHAPES, make_shape
 from bench.plan.zygote import Zygote, architectures_of, mend_transformers, wait
-from vedette.models.read import read_model
+from vedette.models.checkpoint import read_model
 
 MIB = 1024**2
 AHEAD = 3

@@ -30,9 +30,9 @@ from bench.plan.on_gpu import VERSION, device_of, for_version
 from bench.plan.served import FailedRequest, picture_body, picture_url, prompt_tokens, stream, wait_ready
 from bench.plan.shapes import make_shape
 from bench.plan.table import lines
-from vedette.engine.flags import Target, serve_arguments, serve_environment
-from vedette.engine.log import with_line
-from vedette.models.read import read_model
+from vedette.engine.vllm.flags import Target, serve_arguments, serve_environment
+from vedette.engine.vllm.log import with_line
+from vedette.models.checkpoint import read_model
 from vedette.plan.calibration import Reported
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish, Workload

@@ -25,17 +25,17 @@ from pathlib import Path
 
 import psutil
 
-from vedette.device.facts import Family
-from vedette.device.read import read_device
-from vedette.engine.adopted import adopt
+from vedette.device.device import Family
+from vedette.device.probe import read_device
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
-from vedette.engine.flags import Target, engine_traits
-from vedette.engine.process import Command, end_processes, find_processes
-from vedette.engine.standby import Standby
+from vedette.engine.hosts.adopted import adopt
+from vedette.engine.process.process import Command, end_processes, find_processes
+from vedette.engine.process.standby import Standby
 from vedette.engine.state import Life, Phase, State
-from vedette.models.read import read_model
-from vedette.models.store import packaged_path
+from vedette.engine.vllm.flags import Target, engine_traits
+from vedette.models.checkpoint import read_model
+from vedette.models.store.find import packaged_path
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
 

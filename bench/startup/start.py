@@ -34,8 +34,8 @@ import psutil
 from PIL import Image
 
 from bench.plan.in_cgroup import forget_files
-from vedette.engine.adopted import find_python
 from vedette.engine.engine import free_port
+from vedette.engine.hosts.adopted import find_python
 
 _GIVE_UP_S = 400.0
 _MARKS = (

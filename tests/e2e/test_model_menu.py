@@ -12,9 +12,9 @@ from playwright.sync_api import Locator, Page, expect
 from tests.e2e.conftest import OpenPage
 from tests.e2e.fleet import StandIn
 from tests.processes import Vedette, vedette_running
-from vedette.engine.causes import KERNEL_KILL
+from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.errors import DoesNotFitError, SwapFailedError
-from vedette.models.store import packaged_path
+from vedette.models.store.find import packaged_path
 
 COPY = "vedette/copy"
 

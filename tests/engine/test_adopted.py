@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.engine.test_contract import ask, question
 from tests.processes import Vedette, engine_processes, vedette_running
-from vedette.engine.environment import CPU_RECIPE, Environment, find_damage
+from vedette.engine.hosts.environment import CPU_RECIPE, Environment, find_damage
 
 
 async def test_somebodys_vllm_serves_and_stays_as_it_was(

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.processes import Vedette
-from vedette.device.catalogue import device_named
+from vedette.deploy.calibration_store import measured_start, parse_calibration
+from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
-from vedette.engine.process import Command, find_processes
+from vedette.engine.process.process import Command, find_processes
 from vedette.engine.state import Life, Phase, State
-from vedette.measure.calibration import measured_start, parse_calibration
-from vedette.models.store import find_model, read_source
+from vedette.models.store.find import find_model, read_source
 from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, calibration_key
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Wish

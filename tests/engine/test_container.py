@@ -15,19 +15,21 @@ import pytest
 
 from tests.engine.fake_docker import alive
 from tests.engine.test_faults import CONTEXT
-from tests.unit.test_container import HELP, plan_with
-from tests.unit.test_engine_flags import TEXT
-from vedette import deploy, planner
-from vedette.config import Home, read_settings
-from vedette.device.catalogue import device_named
+from tests.unit.engine.hosts.test_container import HELP, plan_with
+from tests.unit.engine.vllm.test_flags import TEXT
+from vedette.deploy import deployment as deploy
+from vedette.deploy import planner
+from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient
-from vedette.engine.container import ContainerHost
-from vedette.engine.container_engine import end_container, find_container_engine
 from vedette.engine.engine import Engine, EngineDiedError, free_port
-from vedette.engine.flags import Target
-from vedette.engine.images import image_for_jetson
+from vedette.engine.hosts.container import ContainerHost
+from vedette.engine.hosts.container_cli import end_container, find_container_engine
+from vedette.engine.hosts.images import image_for_jetson
 from vedette.engine.state import Life, Phase, State
+from vedette.engine.vllm.flags import Target
 from vedette.errors import EngineInstallError
+from vedette.settings.home import Home
+from vedette.settings.load import read_settings
 
 IMAGE = image_for_jetson("36.4.3")
 REPOSITORY = "ghcr.io/nvidia-ai-iot/vllm"

@@ -10,7 +10,7 @@ import pytest
 
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, EngineDiedError, free_port
-from vedette.engine.process import Command, find_processes
+from vedette.engine.process.process import Command, find_processes
 from vedette.engine.state import Life, Phase, State
 from vedette.plan.plan import Context
 

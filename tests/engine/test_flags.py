@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_engine_flags import CPU, GPU, TEXT, WITH_CLIPS
-from vedette.config import DEFAULT_TORCH_INDEX
-from vedette.engine import environment
-from vedette.engine.flags import serve_arguments
-from vedette.engine.versions import parse_help
+from tests.unit.engine.vllm.test_flags import CPU, GPU, TEXT, WITH_CLIPS
+from vedette.engine.hosts import environment
+from vedette.engine.vllm.flags import serve_arguments
+from vedette.engine.vllm.versions import parse_help
 from vedette.plan.plan import Graphs
+from vedette.settings.load import DEFAULT_TORCH_INDEX
 
 PARSE = """
 import json, sys

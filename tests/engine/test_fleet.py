@@ -14,16 +14,16 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.unit.test_container import HELP
-from tests.unit.test_engine_adopted import environment_with
-from vedette.config import Home, read_settings
-from vedette.engine.process import find_processes
+from tests.unit.engine.hosts.test_adopted import environment_with
+from tests.unit.engine.hosts.test_container import HELP
+from vedette.deploy.fleet import Fleet
+from vedette.engine.process.process import find_processes
 from vedette.engine.state import State
 from vedette.errors import DoesNotFitError, EngineFailedError, ModelNotFoundError, SwapFailedError
-from vedette.fleet import Fleet
-from vedette.instance import workplace
-from vedette.models.store import packaged_path
+from vedette.models.store.find import packaged_path
 from vedette.serve.app import create_app
+from vedette.settings.home import Home
+from vedette.settings.load import read_settings
 
 MAIN = """
 import runpy, sys
@@ -110,7 +110,7 @@ def start(tmp_path: Path) -> Start:
                 running.cancel()
                 await asyncio.wait({running})
                 await runner.cleanup()
-        assert find_processes(workplace(home)) == []
+        assert find_processes(home.workplace) == []
 
     return start
 

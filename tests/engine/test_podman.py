@@ -25,18 +25,18 @@ import pytest
 
 from tests.engine.test_contract import ask, image_part, question
 from tests.processes import READY_WITHIN_S, free_port, run_vedette, start_vedette, vedette_running
-from tests.unit.test_container import HELP, plan_with
-from tests.unit.test_engine_flags import TEXT
-from vedette.config import read_settings
-from vedette.engine.causes import find_cause
-from vedette.engine.container import ContainerHost
-from vedette.engine.container_engine import container_processes, find_container_engine
-from vedette.engine.environment import CPU_RECIPE, Workshop, ensure
-from vedette.engine.flags import Target
-from vedette.engine.images import image_named
-from vedette.engine.process import EngineProcess
-from vedette.measure.calibration import host_bytes
+from tests.unit.engine.hosts.test_container import HELP, plan_with
+from tests.unit.engine.vllm.test_flags import TEXT
+from vedette.deploy.calibration_store import host_bytes
+from vedette.engine.hosts.container import ContainerHost
+from vedette.engine.hosts.container_cli import container_processes, find_container_engine
+from vedette.engine.hosts.environment import CPU_RECIPE, Workshop, ensure
+from vedette.engine.hosts.images import image_named
+from vedette.engine.process.process import EngineProcess
+from vedette.engine.vllm.causes import find_cause
+from vedette.engine.vllm.flags import Target
 from vedette.plan.plan import Backend
+from vedette.settings.load import read_settings
 
 SERVING = "localhost/vedette-check:serving"
 SETTINGS = {"VEDETTE_ENGINE": "container", "VEDETTE_IMAGE": SERVING}

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_container import HELP
-from tests.unit.test_engine_adopted import environment_with
-from vedette import proposal, recovery
-from vedette.config import Home, read_settings
-from vedette.deploy import Deployment
-from vedette.device.facts import Device, Family, OtherProcess
+from tests.unit.engine.hosts.test_adopted import environment_with
+from tests.unit.engine.hosts.test_container import HELP
+from vedette.deploy import proposal, recovery
+from vedette.deploy.calibration_store import parse_calibration
+from vedette.deploy.deployment import Deployment
+from vedette.device.device import Device, Family, OtherProcess
 from vedette.errors import DoesNotFitError
-from vedette.measure.calibration import parse_calibration
+from vedette.settings.home import Home
+from vedette.settings.load import read_settings
 
 MIB = 1024**2
 GIB = 1024**3

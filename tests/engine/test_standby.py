@@ -4,21 +4,21 @@ import os
 import signal
 from pathlib import Path
 
-from vedette.config import DEFAULT_TORCH_INDEX
-from vedette.device.facts import Family
-from vedette.device.read import read_device
-from vedette.engine import environment
+from vedette.device.device import Family
+from vedette.device.probe import read_device
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
-from vedette.engine.flags import Target
-from vedette.engine.host import EnvironmentHost
-from vedette.engine.process import Command, find_processes
-from vedette.engine.standby import Standby
+from vedette.engine.hosts import environment
+from vedette.engine.hosts.host import EnvironmentHost
+from vedette.engine.process.process import Command, find_processes
+from vedette.engine.process.standby import Standby
 from vedette.engine.state import Life, Phase, State
-from vedette.models.read import read_model
-from vedette.models.store import packaged_path
+from vedette.engine.vllm.flags import Target
+from vedette.models.checkpoint import read_model
+from vedette.models.store.find import packaged_path
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
+from vedette.settings.load import DEFAULT_TORCH_INDEX
 
 
 async def ready_engine(

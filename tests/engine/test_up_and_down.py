@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.processes import engine_processes, free_port, run_vedette, start_vedette, vedette_running
-from vedette.models.store import packaged_path
+from vedette.models.store.find import packaged_path
 
 SHARED_MEMORY = Path("/dev/shm")
 

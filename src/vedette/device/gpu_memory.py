@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vedette.device.facts import GpuProcess
+from vedette.device.device import GpuProcess
 from vedette.device.processes import LEAST_BYTES, MOST_NAMED, printable, read_own_containers, read_run_by, runs_in
 
 _WHOLE_MACHINE = "pid:[4026531836]"

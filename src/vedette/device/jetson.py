@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from vedette.device.catalogue import Board, boards
-from vedette.device.facts import PowerMode
+from vedette.device.boards import Board, boards
+from vedette.device.device import PowerMode
 from vedette.device.power import parse_power_mode, parse_power_modes, read_clocks_locked
 
 MODULE = re.compile(r"p?(3701|3767|3834)-(?:[0-9A-Z]*-)?(\d{4})(?!\d)")

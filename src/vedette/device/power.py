@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from vedette.device.facts import PowerMode
+from vedette.device.device import PowerMode
 
 _GPU = re.compile(r"[0-9a-f]+\.(gpu|ga10b)|gpu-gpc-0")
 """Names of a Jetson's GPU among the devices with a clock: Orin with L4T r36, with r35, and Thor."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from vedette.device.facts import OtherProcess
+from vedette.device.device import OtherProcess
 
 LEAST_BYTES = 200 * 1024**2
 """What holds less is not worth naming."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from vedette.device.facts import StorageKind, SwapArea
+from vedette.device.device import StorageKind, SwapArea
 
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs")
 _CARDS: dict[str, StorageKind] = {"SD": "sd", "MMC": "emmc"}

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from PIL import Image
 
-from vedette.engine.causes import SILENT, STUCK, find_cause
 from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
-from vedette.engine.log import parse_line, tells_of_cores_death, with_line
-from vedette.engine.process import Command, EngineProcess
-from vedette.engine.standby import Standby, start
+from vedette.engine.process.process import Command, EngineProcess
+from vedette.engine.process.standby import Standby, start
+from vedette.engine.process.watchdog import wait_until_stuck
 from vedette.engine.state import Cause, Life, Phase
-from vedette.engine.watchdog import wait_until_stuck
+from vedette.engine.vllm.causes import SILENT, STUCK, find_cause
+from vedette.engine.vllm.log import parse_line, tells_of_cores_death, with_line
 from vedette.errors import EngineFailedError, VedetteError
 from vedette.plan.calibration import Reported
 from vedette.plan.plan import Context

@@ -6,10 +6,10 @@ from typing import Any
 
 from vedette.errors import ModelCorruptError
 from vedette.models.defaults import HABITS, SIZES, TEXT_MODEL_TYPES
-from vedette.models.facts import DTYPE_BYTES, CacheLayers, Rotary
+from vedette.models.json_values import HINT, ConfigReader
 from vedette.models.layers import parse_cache_layers
+from vedette.models.model import DTYPE_BYTES, CacheLayers, Rotary
 from vedette.models.quantization import parse_dropped_tensors, parse_quantization
-from vedette.models.reader import HINT, ConfigReader
 from vedette.models.rotary import parse_rotary
 
 TEXT_SECTIONS = ("text_config", "llm_config", "language_config")

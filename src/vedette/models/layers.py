@@ -8,8 +8,8 @@ from collections import Counter
 
 from vedette.errors import ModelCorruptError
 from vedette.models.defaults import DELTA_NET, INTERLEAVED, LATENT, PLAIN
-from vedette.models.facts import DTYPE_BYTES, CacheKind, CacheLayers
-from vedette.models.reader import HINT, ConfigReader
+from vedette.models.json_values import HINT, ConfigReader
+from vedette.models.model import DTYPE_BYTES, CacheKind, CacheLayers
 
 KINDS = {
     "full_attention": CacheKind.FULL,

@@ -7,8 +7,8 @@ for what is here, and each model's call of it.
 
 import math
 
-from vedette.models.facts import Rotary
-from vedette.models.reader import ConfigReader
+from vedette.models.json_values import ConfigReader
+from vedette.models.model import Rotary
 
 MULTIMODAL_FACTOR = 4
 """mrope.py makes its table four times as long as the model's positions, for long videos."""

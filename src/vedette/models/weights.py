@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from vedette.models.config import Shape
-from vedette.models.facts import DTYPE_BYTES
+from vedette.models.model import DTYPE_BYTES
 from vedette.models.tensors import Tensor, resident_bytes
 
 VISION_PARTS = {

@@ -6,11 +6,11 @@ Counted in elements of the tensors that live together at that moment, and held a
 
 from dataclasses import dataclass
 
-from vedette.models.facts import DTYPE_BYTES, CacheKind, Model
-from vedette.models.vision import PixelBudget, Square, Tiles, Vision
-from vedette.models.visual import encoder_patches
+from vedette.models.families.vision import PixelBudget, Square, Tiles, Vision
+from vedette.models.families.visual import encoder_patches
+from vedette.models.model import DTYPE_BYTES, CacheKind, Model
 from vedette.plan.plan import Backend
-from vedette.plan.sizes import MIB
+from vedette.units import MIB
 
 CUBLAS_WORKSPACE_BYTES = 32 * MIB
 """Taken at the first matrix product and kept (Hopper; earlier GPUs ask for less). Where all layers multiply plain

@@ -7,10 +7,10 @@ computed figure is put right by how far it was off then, and always towards more
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from vedette.device.facts import Device
-from vedette.models.facts import Model
+from vedette.device.device import Device
+from vedette.models.model import Model
 from vedette.plan.plan import Backend, EngineSettings, Graphs, Memory, Plan
-from vedette.plan.sizes import GIB, MIB
+from vedette.units import GIB, MIB
 
 ROUNDING_BYTES = GIB // 200
 """vLLM reports in hundredths of a GiB: nearer than half of one, the computed figure is the more exact one."""

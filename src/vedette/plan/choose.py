@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from vedette.device.facts import Device, Family
+from vedette.device.device import Device, Family
 from vedette.errors import BadInputError, DoesNotFitError
-from vedette.models.facts import Model
+from vedette.models.model import Model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import USUAL_ENGINE, EngineTraits, Wish
 from vedette.plan.reasons import free_memory
-from vedette.plan.sizes import missing_gib
+from vedette.units import missing_gib
 
 MOST_CPU_WEIGHTS_BYTES = 500_000_000
 """A processor reads every weight once a token from memory of some 10 GB/s: with more, answers crawl."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vedette.models.facts import CacheKind, CacheLayers, Model
+from vedette.models.model import CacheKind, CacheLayers, Model
 
 SMALLEST_KERNEL_BLOCK = 16
 """Tokens; no attention backend takes smaller blocks (`get_supported_kernel_block_sizes`)."""

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vedette.errors import BadInputError
-from vedette.models.facts import Model
-from vedette.models.visual import (
+from vedette.models.families.visual import (
     clip_max_pixels,
     most_tokens_of_any_clip,
     most_tokens_of_any_picture,
     nearest_limit,
     pixel_limits,
 )
+from vedette.models.model import Model
 from vedette.plan.plan import Backend, Wish, Workload
 
 COMFORTABLE_CONTEXT = 2048

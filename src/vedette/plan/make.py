@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from vedette.device.facts import Device, Family
-from vedette.models.facts import Model
-from vedette.models.visual import processor_arguments
+from vedette.device.device import Device, Family
+from vedette.models.families.visual import processor_arguments
+from vedette.models.model import Model
 from vedette.plan import memory as parts
 from vedette.plan.calibration import Calibration
 from vedette.plan.climb import Choice, climb

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass, replace
 
-from vedette.device.facts import Device, Family
+from vedette.device.device import Device, Family
 from vedette.models.allocator import held_bytes
-from vedette.models.facts import DTYPE_BYTES, CacheKind, Model
-from vedette.models.vision import Vision
-from vedette.models.visual import most_clip_tokens, most_picture_tokens, profiled_clip_tokens
+from vedette.models.families.vision import Vision
+from vedette.models.families.visual import most_clip_tokens, most_picture_tokens, profiled_clip_tokens
+from vedette.models.model import DTYPE_BYTES, CacheKind, Model
 from vedette.plan.activation import Load, step_bytes
 from vedette.plan.calibration import Calibration, affordable_bytes, corrected
 from vedette.plan.formats import KvFormat, kv_dtype
 from vedette.plan.kv import kv_cache_bytes, kv_tensors
 from vedette.plan.ladder import CLIP_FRAMES, Rung
 from vedette.plan.plan import USUAL_ENGINE, Backend, EngineTraits, Memory
-from vedette.plan.sizes import MIB
+from vedette.units import MIB
 
 KV_BLOCK_TOKENS = {Backend.CPU: 128, Backend.CUDA: 16}
 """vLLM 0.32: platforms/cpu.py sets 128; CUDA's default is 16."""

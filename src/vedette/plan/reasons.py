@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from vedette.device.facts import Device
+from vedette.device.device import Device
 from vedette.plan import memory as parts
 from vedette.plan.climb import Choice
 from vedette.plan.formats import Verdict, advice, weights_format
 from vedette.plan.ladder import CLIP_FRAMES, LIKINGS, MOST_CPU_CONTEXT, Rung
 from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Memory, Plan, Reason, Wish, Workload
-from vedette.plan.sizes import gib
+from vedette.units import gib
 
 OTHERS = "other_processes"
 

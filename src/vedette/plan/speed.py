@@ -1,7 +1,7 @@
 """How fast it can be at best: the memory's bandwidth and the processor's arithmetic set that. Pure."""
 
-from vedette.models.facts import Model
-from vedette.models.visual import encoder_patches
+from vedette.models.families.visual import encoder_patches
+from vedette.models.model import Model
 from vedette.plan.ladder import Rung
 from vedette.plan.memory import Site
 from vedette.plan.plan import Backend, Speed

@@ -7,15 +7,15 @@ from aiohttp import web
 
 from vedette.errors import EngineUnavailableError
 from vedette.measure.metrics import Metrics, engine_families
+from vedette.serve.api.passthrough import PassThrough
+from vedette.serve.api.served_models import Models
 from vedette.serve.assets import Assets
 from vedette.serve.backend import Backend, describe
-from vedette.serve.faults import RETRY_AFTER_S, mark_begun, render_errors
 from vedette.serve.guard import Guard, add_headers
-from vedette.serve.live import Live
-from vedette.serve.models import Models
-from vedette.serve.passthrough import PassThrough
+from vedette.serve.http_errors import RETRY_AFTER_S, mark_begun, render_errors
+from vedette.serve.live.pages import Live
 from vedette.serve.route import Route
-from vedette.serve.sources import SceneCamera
+from vedette.sources.cameras import SceneCamera
 
 
 def create_app(backend: Backend, host: str = "127.0.0.1", wait_s: float = 60.0) -> web.Application:

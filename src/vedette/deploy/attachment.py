@@ -1,0 +1,255 @@
+"""A server that somebody else runs, served as if vedette had started it: found, asked, watched, never touched."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vedette.deploy.proposal import wish_of
+from vedette.engine.client import EngineClient
+from vedette.engine.hosts.external_server import KEY_VARIABLE, ExternalServer, ask_of_picture, ask_words
+from vedette.engine.hosts.server_facts import Asked, Facts, context_of, find_name, picture_pixels
+from vedette.engine.state import Cause, Life, Phase, State
+from vedette.errors import (
+    EngineFailedError,
+    EngineUnavailableError,
+    ModelNotFoundError,
+    RequestRefusedError,
+    VedetteError,
+)
+from vedette.plan.plan import Context
+from vedette.settings.load import Settings
+
+Tell = Callable[[Mapping[str, Any]], None]
+"""Receives each finding (`{"event": "note", "sentence": …}`) as it is made."""
+
+POLL_S = 3.0
+"""How often the server is asked whether it still has the model."""
+_LOADING_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One model of the server, asked and found to answer."""
+
+    client: EngineClient
+    facts: Facts
+    context: Context
+
+
+class Attachment:
+    """A model of somebody's server; what the app serves (serve/backend.py) in the place of a deployment."""
+
+    def __init__(self, settings: Settings, url: str, tell: Tell, poll_s: float = POLL_S) -> None:
+        self.life = Life()
+        self.url = url
+        self.allow_swap = settings.allow_swap
+        self.coming: str | None = None
+        self.gone = False
+        self._swapping = asyncio.Lock()
+        self.used_at = 0.0
+        self._server = ExternalServer(settings.engine, os.environ.get(KEY_VARIABLE))
+        self._wanted = settings.model
+        self._wish = wish_of(settings)
+        self._tell = tell
+        self._poll_s = poll_s
+        self._offered: Mapping[str, Facts] = {}
+        self._model: _Model | None = None
+
+    # What `serve` sees
+
+    @property
+    def served(self) -> Sequence["Attachment"]:
+        return (self,)
+
+    @property
+    def name(self) -> str | None:
+        return self._model.client.model_name if self._model else None
+
+    @property
+    def names(self) -> Sequence[str]:
+        return (self.name,) if self.name else ()
+
+    @property
+    def client(self) -> EngineClient | None:
+        return self._model.client if self._model and self.life.status.state is State.READY else None
+
+    @property
+    def context(self) -> Context | None:
+        return self._model.context if self._model else None
+
+    @property
+    def thinks(self) -> bool:
+        return bool(self._model and self._model.facts.thinks)
+
+    @property
+    def sees(self) -> bool:
+        return bool(self._model and self._model.facts.sees)
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        self.used_at = time.monotonic()
+        yield
+
+    def installed(self) -> list[str]:
+        """The models that the server has."""
+        return list(self._offered)
+
+    async def swap(self, argument: str, replace: str | None = None) -> "Attachment":
+        """Serves another model of the same server. Raises VedetteError: the one before is served on then."""
+        async with self._swapping:
+            name = self._find(argument)
+            if name != self.name:
+                self.coming = name
+                try:
+                    model = await self._ask(name, await self._server.read_facts(name, self._offered[name]))
+                    if self.client is None:
+                        await model.client.close()
+                        raise EngineUnavailableError(f"The server at {self._server.name} is gone.", "Wait for it.")
+                    await self._use(model)
+                finally:
+                    self.coming = None
+            self._wanted = name
+        return self
+
+    def status_json(self) -> dict[str, Any]:
+        own = {
+            **self.life.status.as_json(),
+            "model": self.name,
+            "coming": self.coming,
+            "page_url": f"{self.url}/",
+            "api_url": f"{self.url}/v1",
+            "engine_pid": None,
+            "plan": None,
+        }
+        return {**own, "models": [own]}
+
+    async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
+        async with contextlib.aclosing(self.life.watch()) as statuses:
+            async for _ in statuses:
+                yield self.status_json()
+
+    # Staying attached
+
+    async def run(self) -> None:
+        """Attaches, and stays attached until cancelled however often the server goes and comes.
+
+        Raises VedetteError when there is nothing to attach to in the first place.
+        """
+        try:
+            self.life.enter(State.PREPARING, Phase.CHOOSING)
+            await self._look()
+            await self._attach()
+            while True:
+                await self._come_back(await self._until_gone())
+        finally:
+            self.life.enter(State.DRAINING)
+            if self._model is not None:
+                await self._model.client.close()
+            await self._server.close()
+            self.life.enter(State.STOPPED)
+
+    async def _look(self) -> None:
+        """Sees what the server has, once it has loaded. Raises VedetteError where the wanted model is not there."""
+        while await self._server.is_loading():
+            self.life.progress(Phase.LOADING)
+            await asyncio.sleep(_LOADING_S)
+        self._offered = await self._server.read_models()
+        if self._wanted is not None:
+            self._find(self._wanted)
+
+    async def _attach(self) -> None:
+        self.life.enter(State.PREPARING, Phase.CHOOSING)
+        name, facts = await self._choose()
+        self.life.enter(State.STARTING, Phase.WARMING)
+        await self._use(await self._ask(name, facts))
+
+    async def _until_gone(self) -> VedetteError:
+        """Returns once the server does not answer any more, or has another model or another context."""
+        while True:
+            await asyncio.sleep(self._poll_s)
+            name = self.name
+            try:
+                before, self._offered = self._offered, await self._server.read_models()
+            except VedetteError as error:
+                return error
+            if name == self.name and name is not None and before.get(name) != self._offered.get(name):
+                return EngineFailedError(
+                    f"The server at {self._server.name} has changed what it serves.", "It is asked again."
+                )
+
+    async def _come_back(self, error: VedetteError) -> None:
+        """Returns once it serves again; how it fails is told once, however often it is tried."""
+        pause_s = _LOADING_S
+        while True:
+            cause = Cause(error.code, error.sentence, error.hint)
+            if self.life.status.cause != cause:
+                self.life.enter(State.FAILED, cause=cause)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            try:
+                await self._look()
+                await self._attach()
+            except VedetteError as again:
+                error = again
+            else:
+                return
+
+    async def _use(self, model: _Model) -> None:
+        before, self._model = self._model, model
+        self._tell({"event": "note", "sentence": self._describe(model)})
+        self.life.enter(State.READY)
+        if before is not None:
+            await before.client.close()
+
+    # Asking
+
+    async def _choose(self) -> tuple[str, Facts]:
+        """The model that was asked for, or the first that converses. Raises ModelNotFoundError."""
+        for name in [self._find(self._wanted)] if self._wanted is not None else self._offered:
+            facts = await self._server.read_facts(name, self._offered[name])
+            if facts.chats is not False or self._wanted is not None:
+                return name, facts
+        raise ModelNotFoundError(
+            f"The server at {self._server.name} has no model that one can talk to.", "Load one there, then start again."
+        )
+
+    def _find(self, wanted: str) -> str:
+        name = find_name(wanted, list(self._offered))
+        if name is None:
+            raise ModelNotFoundError(
+                f"The server at {self._server.name} has no model {wanted[:200]!r}.",
+                f"It has: {', '.join(self._offered) or 'none'}.",
+            )
+        return name
+
+    async def _ask(self, name: str, facts: Facts) -> _Model:
+        """Has the model answer, and sees what it says and does then. Raises VedetteError when it does not."""
+        client = self._server.client(name, facts)
+        try:
+            thought, words_tokens = await ask_words(client)
+            facts = await self._server.read_running(name) | facts
+            visual_tokens = None
+            if facts.sees is not False and self._wish.images_per_request != 0:
+                try:
+                    visual_tokens = await ask_of_picture(client, picture_pixels(self._wish), words_tokens)
+                    facts = replace(facts, sees=True)
+                except (RequestRefusedError, EngineUnavailableError):  # not every server says 4xx for what it cannot
+                    facts = replace(facts, sees=False)
+        except BaseException:
+            await client.close()
+            raise
+        facts = replace(facts, thinks=thought or facts.thinks)
+        return _Model(client, facts, context_of(facts, Asked(thought, visual_tokens), self._wish))
+
+    def _describe(self, model: _Model) -> str:
+        context, known = model.context, model.facts.max_model_len is not None
+        sees = f", pictures up to {context.image_max_pixels:,} pixels" if context.image_max_pixels else ", no pictures"
+        return (
+            f"{model.client.model_name} of the server at {self._server.name}: {context.max_model_len:,} tokens of "
+            f"context{'' if known else ' assumed, for it does not say'}{sees}."
+        )

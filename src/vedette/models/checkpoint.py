@@ -1,0 +1,163 @@
+"""Reads a model's facts from its directory: configuration, processor files, chat template, tensor headers."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vedette.errors import ModelCorruptError, ModelNotFoundError
+from vedette.models.allocator import allocator_slack_bytes
+from vedette.models.config import Shape, parse_config
+from vedette.models.families.vision import parse_vision
+from vedette.models.model import Experts, Model
+from vedette.models.tensors import Tensor, read_tensors
+from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, weights_by_tensor
+
+MOST_JSON_BYTES = 32_000_000
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
+"""Any of these holds a tokenizer; without one the engine dies half a minute into its start."""
+_DENSE = re.compile(r"layers\.\d+\.mlp\.(?:gate|up|gate_up|down)_proj\.")
+"""A feed-forward part that every token goes through. A mixture of experts may give its size and have none."""
+HINT = "Fetch the model again or name another one."
+
+
+def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, Tensor] | None = None) -> Model:
+    """The facts of the model in `directory`, which is called `name` (by default as its directory is).
+
+    tensors: those of its weights, where they are known and the files not here.
+    Raises ModelNotFoundError if there is no such directory or it holds no model, ModelCorruptError if files of
+    the model are missing, damaged or impossible.
+    """
+    config_path = directory / "config.json"
+    if not directory.is_dir():
+        raise ModelNotFoundError(f"{directory} is no directory.", "Name the directory that holds config.json.")
+    config = _read_object(config_path)
+    if config is None:
+        raise ModelNotFoundError(
+            f"There is no config.json in {directory}.", "Name the directory of a Hugging Face model."
+        )
+    shape = parse_config(config, str(config_path))
+    image, video = _read_processors(directory)
+    tokenizer = _read_tokenizer(directory) if shape.has_vision else b""
+    vision = parse_vision(config, image, video, str(config_path), tokenizer)
+    if tensors is None:
+        tensors = read_tensors(directory)
+    tokenizer_bytes = _tokenizer_bytes(directory)
+    weights = weights_by_tensor(tensors, shape)
+    tower = frozenset(filter(belongs_to_vision, weights))
+    text = {tensor: size for tensor, size in weights.items() if tensor not in tower}
+    return Model(
+        name=name or directory.resolve().name,
+        path=directory,
+        architecture=shape.architecture,
+        weights_bytes=sum(weights.values()),
+        vision_weights_bytes=sum(weights[tensor] for tensor in tower),
+        decode_weights_bytes=sum(text.values()) - _looked_up_bytes(weights, shape),
+        allocator_slack_bytes=allocator_slack_bytes(weights, tower),
+        text_allocator_slack_bytes=allocator_slack_bytes(text, frozenset()),
+        zero_points_bytes=4 * sum(tensors[tensor].elements for tensor in tensors if tensor.endswith("qzeros")),
+        weight_only_extra_bytes=weight_only_extra_bytes(tensors, shape),
+        layers=shape.layers,
+        hidden_size=shape.hidden_size,
+        intermediate_size=_widest_feed_forward(text, shape),
+        attention_heads=shape.attention_heads,
+        kv_heads=shape.kv_heads,
+        head_size=shape.head_size,
+        vocabulary_size=shape.vocabulary_size,
+        max_position_embeddings=shape.max_position_embeddings,
+        dtype=shape.dtype,
+        tokenizer_bytes=tokenizer_bytes,
+        quantization=shape.quantization,
+        vision=vision,
+        thinks="<think>" in _read_chat_template(directory),
+        images_per_prompt=2 if vision else 0,
+        videos_per_prompt=1 if vision and vision.video_max_pixels else 0,
+        unknown_vision=shape.has_vision and vision is None,
+        cache_layers=shape.cache_layers,
+        experts=_experts(weights, shape),
+        rotary=shape.rotary,
+        text_section=shape.text_section,
+        deepstack_levels=shape.deepstack_levels,
+        assumed_parts=shape.assumed_parts,
+    )
+
+
+def _tokenizer_bytes(directory: Path) -> int | None:
+    """Of tokenizer.json; None if the tokenizer is another file. Raises ModelCorruptError if there is none at all."""
+    if not any((directory / name).is_file() for name in TOKENIZERS):
+        raise ModelCorruptError(f"There is no tokenizer in {directory} ({', '.join(TOKENIZERS)}).", HINT)
+    path = directory / "tokenizer.json"
+    return (path.stat().st_size or None) if path.is_file() else None
+
+
+def _looked_up_bytes(weights: Mapping[str, int], shape: Shape) -> int:
+    """Input embeddings, of which a token reads one row; 0 where the output head, which it reads whole, is the same."""
+    if shape.tied_embeddings:
+        return 0
+    return sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
+
+
+def _widest_feed_forward(text: Mapping[str, int], shape: Shape) -> int:
+    """Of a mixture of experts the experts' width, unless some layer is dense."""
+    dense = not shape.experts or any(_DENSE.search(tensor) for tensor in text)
+    return shape.intermediate_size if dense else shape.expert_intermediate_size
+
+
+def _experts(weights: dict[str, int], shape: Shape) -> Experts | None:
+    """The routed experts, whose tensors stand below a part called `experts`; None for a dense model."""
+    routed = sum(size for tensor, size in weights.items() if "experts" in tensor.split("."))
+    if not shape.experts or not routed:
+        return None
+    return Experts(shape.experts, shape.experts_per_token, shape.expert_intermediate_size, routed)
+
+
+def _read_processors(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Settings of the image and the video processor: files of their own, or sections of processor_config.json."""
+    both = _read_object(directory / "processor_config.json") or {}
+    image = _read_object(directory / "preprocessor_config.json") or _section(both, "image_processor")
+    video = _read_object(directory / "video_preprocessor_config.json") or _section(both, "video_processor")
+    return image or {}, video
+
+
+def _read_tokenizer(directory: Path) -> bytes:
+    """The text of tokenizer.json; empty if there is none, or one too large to be looked through."""
+    try:
+        path = directory / "tokenizer.json"
+        return path.read_bytes() if path.stat().st_size <= 2 * MOST_JSON_BYTES else b""
+    except OSError:
+        return b""
+
+
+def _section(values: dict[str, Any], name: str) -> dict[str, Any] | None:
+    section = values.get(name)
+    return section if isinstance(section, dict) else None
+
+
+def _read_chat_template(directory: Path) -> str:
+    """The chat template's text wherever this model keeps it; empty if it has none."""
+    template = directory / "chat_template.jinja"
+    if template.is_file() and template.stat().st_size <= MOST_JSON_BYTES:
+        return template.read_text(errors="replace")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        values = _read_object(directory / name) or {}
+        if values.get("chat_template"):
+            return json.dumps(values["chat_template"])
+    return ""
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None if there is no such file."""
+    try:
+        if path.stat().st_size > MOST_JSON_BYTES:
+            raise ModelCorruptError(f"{path} is too large to be what its name says.", HINT)
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelCorruptError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelCorruptError(f"{path} is no valid JSON.", HINT) from error
+    if not isinstance(value, dict):
+        raise ModelCorruptError(f"{path} holds no JSON object.", HINT)
+    return value

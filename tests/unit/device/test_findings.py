@@ -1,0 +1,281 @@
+"""What is said before a start, and of what nothing is; the one thing that is done."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.unit.device.test_power import SUPER_MODES
+from vedette.device.boards import device_named
+from vedette.device.device import Device, Family, GpuProcess, OtherProcess, PowerMode, SwapArea
+from vedette.device.findings import Finding, check, findings, page_cache_in_the_way
+from vedette.device.probe import read_device
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+def board(name: str = "orin-nano-8gb", **facts: object) -> Device:
+    """A board that was read and has nothing wrong."""
+    quiet = {"assumed": False, "desktop_bytes": 0, "storage": "nvme", "disk_free_bytes": 90 * GIB, "gpu_stale_bytes": 0}
+    return dataclasses.replace(device_named(name), **(quiet | facts))
+
+
+def gpu(**facts: object) -> Device:
+    """A machine with a GPU that has 24 GiB of its own."""
+    device = Device(
+        name="NVIDIA L4",
+        family=Family.NVIDIA,
+        machine="x86_64",
+        memory_total_bytes=24 * GIB,
+        memory_available_bytes=20 * GIB,
+        unified_memory=False,
+        cpu_count=8,
+    )
+    return dataclasses.replace(device, **facts)
+
+
+def codes(device: Device) -> list[str]:
+    return [finding.code for finding in findings(device)]
+
+
+def only(device: Device, weights_bytes: int | None = None) -> Finding:
+    found = findings(device, weights_bytes)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_nothing_is_said_where_nothing_is_wrong() -> None:
+    assert codes(board(power_mode="MAXN_SUPER", power_modes=SUPER_MODES, clocks_locked=True)) == []
+    assert codes(gpu()) == []
+
+
+@pytest.mark.parametrize("name", ["orin-nano-8gb", "agx-orin-64gb", "agx-thor"])
+def test_of_the_unknown_nothing_is_said(name: str) -> None:
+    assert codes(device_named(name)) == []
+
+
+def test_memory_that_no_living_process_holds() -> None:
+    found = only(board(gpu_stale_bytes=2 * GIB))
+    assert (found.code, found.size_bytes) == ("stale_gpu_memory", 2 * GIB)
+    assert found.sentence == "2.0 GiB of GPU memory belong to no living process."
+    assert "drop_caches" in (found.hint or "")
+    assert "fuser" in (only(gpu(gpu_stale_bytes=2 * GIB)).hint or "")
+    assert codes(board(gpu_stale_bytes=255 * MIB)) == []
+
+
+def test_large_processes_are_named_with_the_way_to_stop_each() -> None:
+    others = (
+        OtherProcess("java", 812, 2 * GIB, "jenkins.service"),
+        OtherProcess("firefox", 900, GIB),
+        OtherProcess("small", 901, 300 * MIB),
+    )
+    found = only(board(other_processes=others))
+    assert found.sentence == "java (812) 2.0 GiB, firefox (900) 1.0 GiB hold memory that the model could use."
+    assert found.hint == "Stop what is not needed: `sudo systemctl stop jenkins.service`, `kill 900`."
+    assert codes(board("agx-thor", other_processes=others)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "run_by", "tool", "way"),
+    [
+        ("VLLM::EngineCor", "docker 3f2a1b4c5d6e", "vLLM", "docker stop 3f2a1b4c5d6e"),
+        ("vllm", None, "vLLM", "kill 7"),
+        ("ollama", "ollama.service", "Ollama", "sudo systemctl stop ollama.service"),
+        ("ollama_llama_se", None, "Ollama", "kill 7"),
+        ("llama-server", "podman 3f2a1b4c5d6e", "llama.cpp", "podman stop 3f2a1b4c5d6e"),
+        ("sglang::schedul", None, "SGLang", "kill 7"),
+        ("tritonserver", None, "Triton", "kill 7"),
+    ],
+)
+def test_an_engine_of_another_tool_is_named_however_small(name: str, run_by: str | None, tool: str, way: str) -> None:
+    found = only(board("agx-thor", other_processes=(OtherProcess(name, 7, 300 * MIB, run_by),)))
+    assert found.code == "other_engine"
+    assert found.sentence.startswith(f"{tool} (7) 0.3 GiB runs here too")
+    assert found.hint == f"Stop it with `{way}`."
+
+
+def test_the_processes_of_one_engine_are_one_and_gpu_and_ram_are_added_where_they_are_the_same() -> None:
+    run_by = "docker 3f2a1b4c5d6e"
+    held = board(
+        "agx-orin-32gb",
+        other_processes=(OtherProcess("VLLM::EngineCor", 8, GIB, run_by), OtherProcess("vllm", 7, GIB // 2, run_by)),
+        gpu_processes=(GpuProcess("VLLM::EngineCor", 8, 14 * GIB, run_by),),
+    )
+    found = only(held)
+    assert found.sentence.startswith("vLLM (8, 7) 15.5 GiB")
+    assert found.size_bytes == 15 * GIB + GIB // 2
+
+
+def test_a_gpu_with_its_own_memory_shares_that_and_not_the_ram() -> None:
+    ram = OtherProcess("java", 812, 20 * GIB)
+    assert codes(gpu(other_processes=(ram,))) == []
+    found = only(gpu(other_processes=(ram,), gpu_processes=(GpuProcess("python3", 30, 6 * GIB),)))
+    assert found.sentence == "python3 (30) 6.0 GiB holds memory that the model could use."
+
+
+def test_a_desktop_matters_on_a_small_board_alone_and_is_told_once() -> None:
+    shell = OtherProcess("gnome-shell", 620, 500 * MIB)
+    found = only(board(desktop_bytes=700 * MIB, other_processes=(shell,)))
+    assert (found.code, found.size_bytes) == ("desktop", 700 * MIB)
+    assert "sudo init 3" in (found.hint or "")
+    assert codes(board("orin-nx-16gb", desktop_bytes=700 * MIB, other_processes=(shell,))) == []
+    assert codes(gpu(desktop_bytes=700 * MIB)) == []
+
+
+def test_a_full_disk_is_told_once() -> None:
+    found = only(board(disk_free_bytes=100 * MIB, cache_free_bytes=100 * MIB))
+    assert found.sentence == "Only 100 MiB are free on the disk with models and engines."
+    assert "keep between starts" in only(board(cache_free_bytes=300 * MIB)).sentence
+
+
+@pytest.mark.parametrize(
+    ("storage", "weights_bytes", "sentence"),
+    [
+        ("sd", 5 * GIB // 2, "Models lie on an SD card: reading 2.5 GiB of weights takes about 40 s."),
+        ("emmc", 5 * GIB // 2, "Models lie on eMMC: reading 2.5 GiB of weights takes at least 7 s."),
+        ("usb", GIB, "Models lie on a USB drive, which is slower than an NVMe drive."),
+        ("network", GIB, "Models lie on a network file system, which is slower than an NVMe drive."),
+        ("sd", None, "Models lie on an SD card, which is slower than an NVMe drive."),
+    ],
+)
+def test_slow_storage_and_what_it_costs(storage: str, weights_bytes: int | None, sentence: str) -> None:
+    assert only(board(storage=storage), weights_bytes).sentence == sentence
+
+
+def test_swap_on_a_card_but_not_on_a_drive() -> None:
+    areas = (SwapArea("/my swap", 4 * GIB, "sd"), SwapArea("/ssd/swap", 16 * GIB, "nvme"), SwapArea("/x", GIB, None))
+    found = only(board(swap_areas=areas))
+    assert found.sentence.startswith("4.0 GiB of swap lie on an SD card")
+    assert found.hint == "Do without it: `sudo swapoff '/my swap'`."
+
+
+AGX_ORIN = (PowerMode(0, "MAXN", None, None), *(PowerMode(i, f"MODE_{w}W", None, None) for i, w in ((1, 15), (3, 50))))
+THOR = (PowerMode(0, "MAXN", None, None), *(PowerMode(i, f"{w}W", None, None) for i, w in ((1, 120), (3, 70))))
+NO_MAXN = (PowerMode(0, "15W", 625_000_000, None), PowerMode(1, "7W", 408_000_000, 2_133_000_000))
+
+
+@pytest.mark.parametrize(
+    ("modes", "present", "fastest", "held"),
+    [
+        (SUPER_MODES, "15W", 2, "not MAXN_SUPER, and so the GPU at 612 MHz and the memory at 2,133 MHz at the most."),
+        (SUPER_MODES, "7W", 2, "the GPU at 408 MHz and the memory at 2,133 MHz"),
+        (AGX_ORIN, "MODE_50W", 0, "power mode MODE_50W, not MAXN."),
+        (THOR, "120W", 0, "power mode 120W, not MAXN."),
+        (NO_MAXN, "7W", 0, "not 15W"),
+    ],
+)
+def test_a_power_mode_that_is_not_the_fastest(
+    modes: tuple[PowerMode, ...], present: str, fastest: int, held: str
+) -> None:
+    found = only(board(power_mode=present, power_modes=modes, clocks_locked=False))
+    assert found.code == "power_mode"
+    assert held in found.sentence
+    assert f"`sudo nvpmodel -m {fastest}`" in (found.hint or "")
+
+
+def test_clocks_that_follow_the_load_are_told_once_the_mode_is_right() -> None:
+    maxn = {"power_mode": "MAXN_SUPER", "power_modes": SUPER_MODES}
+    assert codes(board(**maxn, clocks_locked=False)) == ["clocks"]
+    assert codes(board(**maxn, clocks_locked=None)) == []
+    assert codes(board(power_mode="9", power_modes=SUPER_MODES)) == []
+
+
+def test_a_processor_that_is_held_down() -> None:
+    assert codes(gpu(cpu_kept_slow=True)) == ["cpu_governor"]
+    assert codes(gpu(cpu_kept_slow=False)) == []
+
+
+CACHED = {"page_cache_bytes": 3 * GIB, "memory_available_bytes": 6 * GIB}
+
+
+@pytest.mark.parametrize(
+    ("facts", "needed_bytes", "in_the_way"),
+    [
+        (CACHED, None, True),
+        (CACHED, 4 * GIB, True),
+        (CACHED, 3 * GIB, False),
+        (CACHED | {"page_cache_bytes": 200 * MIB}, None, False),
+        (CACHED | {"page_cache_counts_as_used": False}, None, False),
+        (CACHED | {"page_cache_bytes": None}, None, False),
+        (CACHED | {"assumed": True}, None, False),
+    ],
+)
+def test_when_the_page_cache_is_in_the_way(
+    facts: dict[str, object], needed_bytes: int | None, in_the_way: bool
+) -> None:
+    assert page_cache_in_the_way(board(**facts), needed_bytes) is in_the_way
+
+
+async def test_the_page_cache_is_let_go_and_how_much_that_freed_is_said(tmp_path: Path) -> None:
+    """Pipes stand for the kernel's files: each is answered in its turn, and in no other order."""
+    meminfo, drop = tmp_path / "proc/meminfo", tmp_path / "proc/sys/vm/drop_caches"
+    drop.parent.mkdir(parents=True)
+    os.mkfifo(meminfo)
+    os.mkfifo(drop)
+    heard: list[str] = []
+
+    def kernel() -> None:
+        meminfo.write_text("MemTotal:  7802880 kB\nMemFree:  1048576 kB\n")
+        heard.append(drop.read_text())
+        meminfo.write_text("MemTotal:  7802880 kB\nMemFree:  3250586 kB\n")
+
+    thread = threading.Thread(target=kernel)
+    thread.start()
+    found = await check(board(**CACHED, storage="sd"), root=tmp_path)
+    thread.join()
+    assert heard == ["3\n"]
+    assert found[0] == Finding(
+        "page_cache_dropped",
+        "Let go of 2.1 GiB of page cache, which CUDA counts as used on L4T 36.4.3.",
+        None,
+        (3250586 - 1048576) * 1024,
+    )
+    assert [finding.code for finding in found[1:]] == ["slow_storage"]
+
+
+async def test_without_permission_it_is_said_how(tmp_path: Path) -> None:
+    (found,) = await check(board(**CACHED), root=tmp_path)
+    assert (found.code, found.size_bytes) == ("page_cache", 3 * GIB)
+    assert found.sentence.startswith("3.0 GiB of page cache count as used for CUDA on L4T 36.4.3")
+    assert found.hint == "Let go of it: `sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`."
+
+
+async def test_nothing_is_let_go_where_it_does_not_count(tmp_path: Path) -> None:
+    drop = tmp_path / "proc/sys/vm/drop_caches"
+    drop.parent.mkdir(parents=True)
+    drop.write_text("")
+    newer = board(**CACHED, l4t_version="39.2.0", page_cache_counts_as_used=False)
+    assert await check(newer, root=tmp_path) == []
+    assert await check(board(**CACHED), needed_bytes=GIB, root=tmp_path) == []
+    assert drop.read_text() == ""
+
+
+def test_a_finding_as_it_is_told() -> None:
+    assert Finding("disk_space", "Full.", "Free some.", 7).as_event() == {
+        "event": "note",
+        "code": "disk_space",
+        "sentence": "Full.",
+        "hint": "Free some.",
+        "size_bytes": 7,
+    }
+    assert "size_bytes" not in Finding("clocks", "Low.", None).as_event()
+
+
+def test_a_real_process_is_named_with_what_it_holds(tmp_path: Path) -> None:
+    """The kernel's own files of one process, on a machine of 4 GiB."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 4194304 kB\nMemAvailable: 3145728 kB\n")
+    code = "held = bytearray(b'x') * (300 * 1024**2); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        (tmp_path / f"proc/{child.pid}").symlink_to(f"/proc/{child.pid}")
+        found = only(read_device(tmp_path))
+        child.communicate(b"\n")
+    assert f"({child.pid}) 0.3 GiB holds memory that the model could use." in found.sentence
+    assert found.hint is not None

@@ -1,0 +1,134 @@
+"""An environment that a person has made: found, asked once, run as it is."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.engine.hosts.test_container import HELP, plan_with
+from tests.unit.engine.vllm.test_flags import GPU, SEEING, TEXT
+from vedette.engine.hosts.adopted import adopt, adopted_environment, find_python
+from vedette.engine.vllm.versions import EngineVersionError
+from vedette.errors import EngineInstallError
+
+PLANS = {"text": plan_with(TEXT), "seeing": plan_with(SEEING)}
+
+
+def environment_with(root: Path, version: str | None, main: str) -> Path:
+    """A directory whose bin/python imports what is beside it, as a thin wrapper around an unpacked vLLM does."""
+    site = root / "site"
+    package = site / "vllm" / "entrypoints" / "cli"
+    package.mkdir(parents=True)
+    for directory in (package, package.parent, package.parent.parent):
+        (directory / "__init__.py").touch()
+    (package / "main.py").write_text(main)
+    if version is not None:
+        (site / f"vllm-{version}.dist-info").mkdir()
+        (site / f"vllm-{version}.dist-info" / "METADATA").write_text(f"Name: vllm\nVersion: {version}\n")
+    python = root / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(
+        f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(site))} exec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8"
+    )
+    python.chmod(0o755)
+    return root
+
+
+def helpful(asked: Path, text: str = HELP) -> str:
+    """A main module of vLLM that shows its options and counts how often it does."""
+    return f"""
+import sys
+assert sys.argv[1:] == ["serve", "--help=all"], sys.argv
+open({str(asked)!r}, "a").write("asked\\n")
+print({text!r})
+"""
+
+
+async def test_it_is_asked_once_and_again_when_it_changes(tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    root = environment_with(tmp_path / "theirs", "0.26.0", helpful(asked))
+    before = sorted(path for path in root.rglob("*") if "__pycache__" not in path.parts)
+    steps: list[str] = []
+    for _ in range(2):
+        host = await adopt(root, tmp_path / "cache", tmp_path / "workplace")
+        assert host.version == "0.26.0"
+        await host.make_ready(steps.append)
+    assert asked.read_text() == "asked\n"
+    assert len(steps) == 1
+
+    os.utime(root / "site" / "vllm" / "__init__.py", ns=(1, 1))
+    host = await adopt(root, tmp_path / "cache", tmp_path / "workplace")
+    await host.make_ready(steps.append)
+    host.mark_broken()
+    host = await adopt(root, tmp_path / "cache", tmp_path / "workplace")
+    await host.make_ready(steps.append)
+    assert asked.read_text() == "asked\n" * 3
+    assert sorted(path for path in root.rglob("*") if "__pycache__" not in path.parts) == before
+
+
+async def test_the_plan_is_said_in_its_own_options(tmp_path: Path) -> None:
+    root = environment_with(tmp_path / "theirs", "0.26.0", helpful(tmp_path / "asked"))
+    host = await adopt(root / "bin" / "python", tmp_path / "cache", tmp_path / "workplace")
+    await host.make_ready(lambda step: None)
+    words = host.arguments(PLANS["text"], GPU)
+    assert words[:5] == (str(root / "bin/python"), "-m", "vllm.entrypoints.cli.main", "serve", "/models/some")
+    command = host.command(PLANS["text"], GPU)
+    assert command.arguments == words
+    assert command.environment["VLLM_CACHE_ROOT"] == str(tmp_path / "cache" / "vllm")
+
+
+async def test_an_option_that_it_lacks_is_named(tmp_path: Path) -> None:
+    without = HELP.replace("--kv-cache-memory-bytes", "--another")
+    root = environment_with(tmp_path / "theirs", "0.32.0", helpful(tmp_path / "asked", without))
+    host = await adopt(root, tmp_path / "cache", tmp_path / "workplace")
+    await host.make_ready(lambda step: None)
+    with pytest.raises(EngineVersionError, match="kv-cache-memory-bytes"):
+        host.command(PLANS["seeing"], GPU)
+
+
+async def test_what_cannot_be_used_is_said_and_nothing_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(EngineInstallError, match=r"no environment in .*nowhere.*VEDETTE_ENGINE"):
+        await adopt(tmp_path / "nowhere", tmp_path / "cache", tmp_path)
+    (tmp_path / "empty" / "bin").mkdir(parents=True)
+    (tmp_path / "empty" / "bin" / "python").symlink_to(sys.executable)
+    with pytest.raises(EngineInstallError, match=r"no vLLM in .*empty/bin/python.*pip install vllm"):
+        await adopt(tmp_path / "empty", tmp_path / "cache", tmp_path)
+    unnamed = environment_with(tmp_path / "unnamed", None, "")
+    with pytest.raises(EngineInstallError, match="PackageNotFoundError"):
+        await adopt(unnamed, tmp_path / "cache", tmp_path)
+    (unnamed / "bin" / "python").chmod(0o644)
+    with pytest.raises(EngineInstallError, match="Permission denied"):
+        await adopt(unnamed, tmp_path / "cache", tmp_path)
+    for name, main, says in (
+        ("broken", "import a_library_that_is_not_there", "No module named 'a_library_that_is_not_there'"),
+        ("silent", "", "nothing of its options"),
+    ):
+        host = await adopt(environment_with(tmp_path / name, "0.32.0", main), tmp_path / "cache", tmp_path)
+        with pytest.raises(EngineInstallError, match=says):
+            await host.make_ready(lambda step: None)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_environment_is_known_by_its_link(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").symlink_to(sys.executable)
+    assert find_python(tmp_path) == tmp_path / "bin" / "python3"
+    assert find_python(tmp_path / "bin" / "python3") == tmp_path / "bin" / "python3"
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "bin" / "vllm").touch()
+    assert find_python(tmp_path / "bin" / "vllm") == tmp_path / "bin" / "python"
+
+
+def test_what_a_person_has_set_for_it_holds_but_for_what_bends_the_plan() -> None:
+    theirs = {
+        "PATH": "/bin",
+        "LD_LIBRARY_PATH": "/opt/cuda/lib64",
+        "PYTHONPATH": "/opt/vllm",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    }
+    bending = {"VLLM_API_KEY": "secret", "VLLM_CPU_KVCACHE_SPACE": "40", "HF_TOKEN": "secret", "VEDETTE_PORT": "1"}
+    own = {"VLLM_WORKER_MULTIPROC_METHOD": "fork", "HF_HUB_OFFLINE": "1"}
+    assert adopted_environment(theirs | bending, own) == {**theirs, "HF_HUB_OFFLINE": "1"}

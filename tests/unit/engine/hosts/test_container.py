@@ -1,0 +1,220 @@
+"""The command lines of containers, whole; and what container engines and images say, read.
+
+To write tests/unit/engine/hosts/containers/ anew after a change that is meant:
+python -m tests.unit.engine.hosts.test_container
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.processes import run_vedette
+from tests.unit.engine.vllm.test_flags import GPU, SEEING, TEXT
+from tests.unit.report.test_explain import proposal_of
+from vedette.cli.print_command import shell_lines
+from vedette.device.boards import boards, device_named
+from vedette.engine.hosts.container import ContainerHost, explain_pull, parse_layer
+from vedette.engine.hosts.container_cli import ContainerEngine, parse_gpu_access, parse_info
+from vedette.engine.hosts.images import (
+    Fetched,
+    fetched_path,
+    find_digest,
+    image_for_jetson,
+    image_named,
+    images,
+    repository,
+    software_path,
+    write_fetched,
+)
+from vedette.engine.vllm.causes import Death, find_cause
+from vedette.engine.vllm.software import Software, parse_version, write_software
+from vedette.errors import EngineInstallError
+from vedette.plan.plan import EngineSettings, Plan
+
+GOLDEN = Path(__file__).with_name("containers")
+HELP = Path(__file__).with_name("containers").joinpath("help.txt").read_text(encoding="utf-8")
+SETTINGS = {"text": TEXT, "seeing": SEEING}
+PLANNED = proposal_of("ernie-4.5-0.3b", "agx-orin-64gb").plan
+
+
+def plan_with(settings: EngineSettings) -> Plan:
+    return dataclasses.replace(PLANNED, settings=settings)
+
+
+def written(board: str, kind: str) -> str:
+    image = image_for_jetson(device_named(board).l4t_version)
+    host = ContainerHost(ContainerEngine("docker"), image, Path("/cache"), Path("/home/engine"))
+    return shell_lines(host.arguments(plan_with(SETTINGS[kind]), GPU), {}) + "\n"
+
+
+@pytest.mark.parametrize("board", boards())
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_every_board_has_its_command_line(board: str, kind: str) -> None:
+    assert written(board, kind) == (GOLDEN / f"{board}-{kind}.txt").read_text(encoding="utf-8")
+
+
+def test_a_limit_of_memory_is_set_only_beside_a_gpu_with_memory_of_its_own() -> None:
+    plan = plan_with(TEXT)
+    host = ContainerHost(ContainerEngine("docker"), images()[-1], Path("/cache"), Path("/home/engine"))
+    assert "--memory" not in host.arguments(plan, GPU)
+    beside = dataclasses.replace(plan, memory=dataclasses.replace(plan.memory, host_available_bytes=9_000))
+    words = host.arguments(beside, GPU)
+    assert words[words.index("--memory") + 1] == "9000"
+
+
+def test_links_out_of_a_model_are_followed(tmp_path: Path) -> None:
+    blobs, model = tmp_path / "blobs", tmp_path / "snapshot"
+    blobs.mkdir()
+    model.mkdir()
+    (blobs / "1").touch()
+    (model / "config.json").symlink_to("../blobs/1")
+    host = ContainerHost(ContainerEngine("docker"), images()[0], tmp_path / "cache", tmp_path / "engine")
+    words = host.arguments(plan_with(TEXT), dataclasses.replace(GPU, model_path=model))
+    assert f"type=bind,source={blobs},target={blobs},readonly" in words
+
+
+@pytest.mark.parametrize("l4t", ["35.6.1", "36.3.0", "40.1", None])
+def test_no_image_is_tried_where_none_is_known_to_run(l4t: str | None) -> None:
+    with pytest.raises(EngineInstallError) as caught:
+        image_for_jetson(l4t)
+    assert "VEDETTE_IMAGE" in caught.value.hint
+
+
+def test_the_gpu_is_reached_by_runtime_or_by_cdi(tmp_path: Path) -> None:
+    assert parse_gpu_access("docker", {"Runtimes": {"nvidia": {}}}, ())[0] == "--runtime"
+    for name, info in (("docker", {"CDISpecDirs": ["/etc/cdi"]}), ("podman", {})):
+        with pytest.raises(EngineInstallError, match="use the GPU"):
+            parse_gpu_access(name, info, (tmp_path / "missing", tmp_path))
+    (tmp_path / "nvidia.yaml").touch()
+    assert parse_gpu_access("podman", {}, (tmp_path,)) == ("--device", "nvidia.com/gpu=all")
+    assert parse_gpu_access("docker", {"CDISpecDirs": ["/etc/cdi"]}, (tmp_path,))[0] == "--device"
+    with pytest.raises(EngineInstallError, match="use the GPU"):
+        parse_gpu_access("docker", {}, (tmp_path,))
+
+
+@pytest.mark.parametrize(
+    ("error", "next_step"),
+    [
+        ("permission denied while trying to connect to the Docker daemon socket", "usermod"),
+        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "systemctl start"),
+        ("the disk melted", "info"),
+    ],
+)
+def test_a_container_engine_that_does_not_answer_is_refused_with_the_next_step(error: str, next_step: str) -> None:
+    with pytest.raises(EngineInstallError) as caught:  # Docker 28 ends well and says so inside
+        parse_info("docker", 0, json.dumps({"ID": "", "ServerErrors": [error]}))
+    assert next_step in caught.value.hint
+    with pytest.raises(EngineInstallError) as caught:
+        parse_info("docker", 1, error)
+    assert next_step in caught.value.hint
+
+
+def test_what_a_container_engine_says_of_itself_is_read_among_its_warnings() -> None:
+    said = 'WARNING: no swap limit\n{\n  "host": {\n    "arch": "arm64"\n  }\n}\nWARNING: no more\n'
+    assert parse_info("podman", 0, said) == {"host": {"arch": "arm64"}}
+
+
+def test_the_progress_of_a_pull_is_read() -> None:
+    assert parse_layer("0123456789ab: Pulling fs layer") == ("0123456789ab", False)
+    assert parse_layer("0123456789ab: Already exists") == ("0123456789ab", True)
+    assert parse_layer("Copying blob sha256:" + "0123456789ab" * 5 + "0123") == ("0123456789ab", False)
+    assert parse_layer("Copying blob 0123456789ab done") == ("0123456789ab", True)
+    assert parse_layer("Status: Downloaded newer image") is None
+
+
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        ("write /var/lib/x: no space left on device", "disk is full"),
+        ("manifest for x not found: manifest unknown", "does not give it out"),
+        ("dial tcp: lookup nvcr.io: no such host", "cannot be reached"),
+        ("something else", "something else"),
+    ],
+)
+def test_a_failed_pull_is_explained(last: str, says: str) -> None:
+    assert says in explain_pull("image", ("start", last)).sentence
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "docker: Error response from daemon: unknown or invalid runtime name: nvidia.",
+        "Error: setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=all",
+        "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=13.0, please update your driver",
+    ],
+)
+def test_a_container_that_may_not_use_the_gpu_says_so(said: str) -> None:
+    cause = find_cause(Death(125, (said,)))
+    assert cause.code == "container_gpu"
+    assert "nvidia-container-toolkit" in cause.hint
+
+
+def test_the_version_is_found_among_other_lines() -> None:
+    assert parse_version("INFO: cuda\nvllm 0.15.1+befbc472.nv26.02\n") == "0.15.1+befbc472.nv26.02"
+    assert parse_version("0.19.1\n") == "0.19.1"
+    assert parse_version("Traceback") is None
+
+
+def test_print_shows_what_a_board_would_run(tmp_path: Path) -> None:
+    asked = ("up", "--print", "--device", "orin-nx-16gb", "ernie-4.5-0.3b")
+    shown = run_vedette(tmp_path, *asked)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("docker run \\\n  --name vedette-")
+    found = json.loads(run_vedette(tmp_path, *asked, "--json").stdout)
+    assert (found["kind"], found["env"]) == ("container", {})
+    assert found["argv"][found["argv"].index("vllm") + 1] == "serve"
+
+
+def test_a_plan_is_for_the_vllm_of_the_board_s_image() -> None:
+    engine = proposal_of("cosmos-reason2-2b", "orin-nx-16gb").as_json()["engine"]
+    assert (engine["kind"], engine["version"]) == ("container", "0.11.2")
+    assert engine["image"] == "ghcr.io/nvidia-ai-iot/vllm:r36.4-tegra-aarch64-cu126-22.04"
+    assert "--default-chat-template-kwargs" not in engine["argv"]
+    thor = proposal_of("cosmos-reason2-2b", "agx-thor").as_json()["engine"]
+    assert thor["version"] == "0.15.1"
+    assert "--default-chat-template-kwargs" in thor["argv"]
+
+
+def test_what_an_image_said_of_itself_here_is_what_a_plan_is_made_for(tmp_path: Path) -> None:
+    image, digest = image_for_jetson("36.4.3"), "sha256:" + "5e" * 32
+    write_fetched(tmp_path, Fetched(image.reference, "sha256:1d", digest))
+    write_software(software_path(tmp_path, "sha256:1d"), Software("0.19.1", frozenset({"--port"})))
+    host = ContainerHost(ContainerEngine("docker"), image, tmp_path, tmp_path / "engine")
+    assert (host.version, host.image) == ("0.19.1", f"ghcr.io/nvidia-ai-iot/vllm@{digest}")
+    fetched_path(tmp_path, image.reference).write_text("{")
+    assert ContainerHost(ContainerEngine("docker"), image, tmp_path, tmp_path / "engine").version == image.vllm
+
+
+def test_names_of_images_are_taken_apart() -> None:
+    assert repository("docker.io/library/a:1") == repository("a@sha256:1") == "a"
+    assert repository("localhost:5000/a/b") == "localhost:5000/a/b"
+    assert repository("localhost:5000/a/b:1") == "localhost:5000/a/b"
+    digests = ["other/vllm@sha256:1", "vllm/vllm-openai@sha256:2"]
+    assert find_digest("docker.io/vllm/vllm-openai:v0.32.0", digests) == "sha256:2"
+    assert find_digest("nvcr.io/nvidia/vllm:26.02-py3", digests) is None
+
+
+def test_another_version_of_a_known_image_is_started_as_that_is() -> None:
+    assert image_named("vllm/vllm-openai:v0.31.0").entrypoint == "vllm"
+    assert image_named("example.com/some/vllm:1").entrypoint is None
+
+
+def test_print_shows_this_machine_s_command_with_its_variables(tmp_path: Path) -> None:
+    shown = run_vedette(tmp_path, "up", "--print", "vedette-tiny")
+    assert shown.returncode == 0, shown.stderr
+    assert "HF_HUB_OFFLINE=1 \\\n" in shown.stdout
+    assert " serve " in shown.stdout
+
+
+def test_what_does_not_fit_is_not_printed(tmp_path: Path) -> None:
+    refused = run_vedette(tmp_path, "up", "--print", "--device", "orin-nano-4gb", "Qwen2-7B-Instruct")
+    assert refused.returncode == 1
+    assert "does not fit" in refused.stderr
+
+
+if __name__ == "__main__":
+    for board in boards():
+        for kind in SETTINGS:
+            (GOLDEN / f"{board}-{kind}.txt").write_text(written(board, kind), encoding="utf-8")

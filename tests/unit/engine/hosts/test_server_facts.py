@@ -1,0 +1,175 @@
+"""What somebody's server says of itself: documents of vLLM, llama.cpp's server and Ollama, and the budget they give."""
+
+import dataclasses
+
+import pytest
+
+from vedette.engine.hosts.server_facts import (
+    UNKNOWN_CONTEXT,
+    Asked,
+    Facts,
+    context_of,
+    find_name,
+    parse_base,
+    parse_models,
+    parse_props,
+    parse_running,
+    parse_show,
+)
+from vedette.plan.plan import Wish
+
+VLLM_MODELS = {
+    "object": "list",
+    "data": [
+        {
+            "id": "vedette-tiny",
+            "object": "model",
+            "created": 1795337519,
+            "owned_by": "vllm",
+            "root": "/models/vedette-tiny",
+            "parent": None,
+            "max_model_len": 4096,
+            "permission": [{"id": "modelperm-1", "object": "model_permission"}],
+        }
+    ],
+}
+# As its build 1-0c1e570 answered for a model without a projector, but for the model's picture and thinking template.
+LLAMA_MODELS = {
+    "models": [{"name": "smollm2", "model": "smollm2", "capabilities": ["completion"], "parameters": ""}],
+    "object": "list",
+    "data": [
+        {
+            "id": "smollm2",
+            "aliases": ["smollm2"],
+            "object": "model",
+            "created": 1795338659,
+            "owned_by": "llamacpp",
+            "meta": {"n_vocab": 49152, "n_ctx": 1024, "n_ctx_train": 8192, "size": 96576768, "ftype": "Q4_1"},
+        }
+    ],
+}
+LLAMA_PROPS = {
+    "default_generation_settings": {"params": {"n_predict": -1, "temperature": 0.8}, "n_ctx": 1024},
+    "total_slots": 2,
+    "model_alias": "smollm2",
+    "modalities": {"vision": True, "video": False, "audio": False},
+    "chat_template": "{% if enable_thinking %}<think>{% endif %}",
+    "build_info": "b1-0c1e570",
+    "is_sleeping": False,
+}
+# As its README has the list of a newer build.
+LLAMA_MODELS_NEWER = {
+    "data": [{"id": "a.gguf", "architecture": {"input_modalities": ["text", "image"], "output_modalities": ["text"]}}]
+}
+OLLAMA_MODELS = {
+    "object": "list",
+    "data": [
+        {"id": "nomic-embed-text:latest", "object": "model", "created": 1795337519, "owned_by": "library"},
+        {"id": "qwen3-vl:2b", "object": "model", "created": 1795337519, "owned_by": "library"},
+    ],
+}
+OLLAMA_SHOW = {
+    "parameters": 'temperature                    0.7\nstop                           "<|im_end|>"',
+    "details": {"format": "gguf", "family": "qwen3vl", "parameter_size": "2.1B"},
+    "model_info": {"general.architecture": "qwen3vl", "qwen3vl.context_length": 262144},
+    "capabilities": ["completion", "vision", "thinking"],
+}
+OLLAMA_RUNNING = {
+    "models": [{"name": "qwen3-vl:2b", "model": "qwen3-vl:2b", "size_vram": 5137025024, "context_length": 4096}]
+}
+
+
+def test_vllm_says_its_context() -> None:
+    assert parse_models(VLLM_MODELS) == {"vedette-tiny": Facts(max_model_len=4096, concurrency=4)}
+
+
+def test_llama_cpp_says_the_context_of_one_of_its_slots_and_whether_it_sees() -> None:
+    assert parse_models(LLAMA_MODELS) == {"smollm2": Facts()}
+    assert parse_models(LLAMA_MODELS_NEWER) == {"a.gguf": Facts(sees=True)}
+    assert parse_props(LLAMA_PROPS) == Facts(max_model_len=1024, sees=True, thinks=True, concurrency=2)
+
+
+def test_ollama_says_what_a_model_can_and_its_context_once_it_is_loaded() -> None:
+    assert list(parse_models(OLLAMA_MODELS)) == ["nomic-embed-text:latest", "qwen3-vl:2b"]
+    assert parse_show(OLLAMA_SHOW) == Facts(sees=True, thinks=True, chats=True, efforts=True)
+    assert parse_show({**OLLAMA_SHOW, "capabilities": ["embedding"]}).chats is False
+    assert parse_show({**OLLAMA_SHOW, "parameters": "num_ctx                        2048"}).max_model_len == 2048
+    assert parse_running(OLLAMA_RUNNING, "qwen3-vl:2b") == Facts(max_model_len=4096)
+    assert parse_running(OLLAMA_RUNNING, "another") == Facts()
+
+
+@pytest.mark.parametrize(
+    "document", [None, [], "text", {"data": 3}, {"data": [None, {"id": 7}]}, {"models": [None]}, {"error": "not found"}]
+)
+def test_documents_of_others_say_nothing(document: object) -> None:
+    assert parse_models(document) == {}
+    assert parse_props(document) == parse_show(document) == parse_running(document, "a") == Facts()
+
+
+def test_figures_that_cannot_be_are_not_taken() -> None:
+    wrong = {"default_generation_settings": {"n_ctx": True}, "total_slots": -1, "modalities": {"vision": "yes"}}
+    assert parse_props(wrong) == Facts()
+    assert parse_models({"data": [{"id": "a", "max_model_len": "4096"}]}) == {"a": Facts()}
+
+
+@pytest.mark.parametrize(
+    "address", ["http://gpu:8000", "http://gpu:8000/", "http://gpu:8000/v1", " http://gpu:8000/v1/ "]
+)
+def test_an_address_is_taken_as_people_write_it(address: str) -> None:
+    assert parse_base(address) == "http://gpu:8000"
+
+
+def test_a_path_before_v1_belongs_to_the_server() -> None:
+    assert parse_base("https://host/llm/v1") == "https://host/llm"
+
+
+def test_a_model_is_found_by_its_name() -> None:
+    names = ["llama3:latest", "qwen3:8b"]
+    assert find_name(None, names) == "llama3:latest"
+    assert find_name("llama3", names) == "llama3:latest"
+    assert find_name("qwen3:8b", names) == "qwen3:8b"
+    assert find_name("qwen3", names) is None
+    assert find_name(None, []) is None
+
+
+SEEING = Facts(max_model_len=4096, sees=True)
+ANSWERED = Asked(thought=False, visual_tokens=256)
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked", "wish"),
+    [
+        (SEEING, ANSWERED, Wish()),
+        (Facts(), Asked(thought=False, visual_tokens=None), Wish()),
+        (Facts(max_model_len=300, sees=True), ANSWERED, Wish()),
+        (Facts(max_model_len=100, sees=True), ANSWERED, Wish(images_per_request=3)),
+        (dataclasses.replace(SEEING, thinks=True), ANSWERED, Wish(answer_tokens=100_000)),
+        (SEEING, Asked(thought=True, visual_tokens=None), Wish(image_max_pixels=1920 * 1080)),
+    ],
+)
+def test_a_budget_adds_up(facts: Facts, asked: Asked, wish: Wish) -> None:
+    context = context_of(facts, asked, wish)
+    pictures = context.images_per_request * context.visual_tokens
+    assert pictures + context.prompt_tokens + context.answer_tokens == context.max_model_len
+    assert pictures <= context.max_model_len // 2
+    assert context.prompt_tokens > 0
+    assert context.answer_tokens > 0
+    assert context.concurrency > 0
+
+
+def test_pictures_are_smaller_where_the_context_is_short() -> None:
+    context = context_of(Facts(max_model_len=256, sees=True), ANSWERED, Wish(image_max_pixels=400 * 400))
+    assert (context.visual_tokens, context.image_max_pixels) == (128, 400 * 400 // 2)
+
+
+def test_what_is_wished_holds_within_what_the_server_has() -> None:
+    wish = Wish(max_model_len=2048, answer_tokens=100, image_max_pixels=320 * 240, concurrency=2)
+    context = context_of(SEEING, ANSWERED, wish)
+    assert (context.max_model_len, context.answer_tokens, context.concurrency) == (2048, 100, 2)
+    assert (context.image_max_pixels, context.visual_tokens, context.prompt_tokens) == (320 * 240, 256, 1692)
+    assert context_of(SEEING, ANSWERED, Wish(max_model_len=100_000)).max_model_len == 4096
+    unsaid = Asked(thought=False, visual_tokens=None)
+    assert context_of(Facts(), unsaid, Wish(max_model_len=100_000)).max_model_len == 100_000
+    assert context_of(Facts(), unsaid, Wish()).max_model_len == UNKNOWN_CONTEXT
+    blind = context_of(Facts(max_model_len=4096), unsaid, Wish())
+    assert (blind.image_max_pixels, blind.visual_tokens, blind.images_per_request) == (None, 0, 0)

@@ -1,0 +1,183 @@
+"""How config.json and processor files become vision facts, with the values that published files leave out."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vedette
+from vedette.errors import ModelCorruptError
+from vedette.models.checkpoint import read_model
+from vedette.models.families.vision import Grid, PixelBudget, Square, Tiles, parse_vision
+from vedette.models.families.visual import most_picture_tokens, picture_tokens
+
+QWEN2_VL = {"depth": 32, "embed_dim": 1280, "hidden_size": 1536, "num_heads": 16, "patch_size": 14}
+QWEN2_5_VL = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": 2048, "window_size": 112}
+QWEN3_VL = {"depth": 24, "hidden_size": 1024, "intermediate_size": 4096, "out_hidden_size": 2048}
+SMOLVLM = {"hidden_size": 768, "image_size": 512, "patch_size": 16, "num_attention_heads": 12}
+SIGLIP = {"hidden_size": 1152, "image_size": 896, "intermediate_size": 4304, "num_hidden_layers": 27, "patch_size": 14}
+CLIP = {"hidden_size": 1024, "image_size": 336, "intermediate_size": 4096, "num_hidden_layers": 24, "patch_size": 14}
+SPLITTING = {"size": {"longest_edge": 2048}, "max_image_size": {"longest_edge": 512}}
+Settings = dict[str, Any]
+
+
+def parse(
+    model_type: str,
+    vision: Settings | None,
+    image: Settings | None = None,
+    video: Settings | None = None,
+    tokenizer: str = "",
+    **config: Any,
+) -> Any:
+    values = {"model_type": model_type, "vision_config": vision, **config}
+    return parse_vision(values, image or {}, video, "config.json", tokenizer.encode())
+
+
+def test_qwen2_vl_counts_each_frame_and_takes_its_pictures_limits_for_clips() -> None:
+    found = parse("qwen2_vl", QWEN2_VL, {"min_pixels": 3136, "max_pixels": 12_845_056})
+    assert isinstance(found, PixelBudget)
+    assert (found.hidden_size, found.output_size, found.intermediate_size) == (1280, 1536, 5120)
+    assert (found.video_min_pixels, found.video_max_pixels) == (3136, 12_845_056)
+    assert not found.whole_clip
+    assert not found.timestamps
+    assert found.window_size is None
+
+
+def test_qwen2_5_vl_looks_through_windows() -> None:
+    found = parse("qwen2_5_vl", QWEN2_5_VL)
+    assert (found.patch_size, found.window_size, found.outputs, found.output_size) == (14, 112, 1, 2048)
+    assert (found.min_pixels, found.max_pixels) == (56 * 56, 28 * 28 * 1280)
+    assert (found.video_min_pixels, found.video_max_pixels) == (128 * 28 * 28, 768 * 28 * 28)
+
+
+def test_qwen3_vl_counts_the_whole_clip_and_stacks_deeper_layers() -> None:
+    found = parse("qwen3_vl_moe", QWEN3_VL, {"size": {"shortest_edge": 65_536, "longest_edge": 16_777_216}}, {})
+    assert (found.patch_size, found.outputs, found.whole_clip, found.timestamps) == (16, 4, True, True)
+    assert (found.min_pixels, found.max_pixels) == (65_536, 16_777_216)
+    assert (found.video_min_pixels, found.video_max_pixels) == (128 * 32 * 32, 768 * 32 * 32)
+    assert parse("qwen3_vl", QWEN3_VL | {"deepstack_visual_indexes": [5]}).outputs == 2
+    assert parse("qwen3_vl", QWEN3_VL).video_max_pixels is None
+    assert parse("qwen3_5", QWEN3_VL).outputs == 1
+
+
+def test_qwen3_vl_heeds_only_the_edges_of_a_clip() -> None:
+    found = parse("qwen3_vl", QWEN3_VL, video={"max_pixels": 1, "size": {"shortest_edge": 5, "longest_edge": 7}})
+    assert (found.video_min_pixels, found.video_max_pixels) == (5, 7)
+
+
+@pytest.mark.parametrize("tokenizer", ['{"Ġseconds": 6486}', '{"\\u0120seconds": 6486}'])
+def test_tokenizers_that_know_what_stands_between_frames(tokenizer: str) -> None:
+    assert parse("qwen3_vl", QWEN3_VL, tokenizer=tokenizer).knows_seconds
+    assert not parse("qwen3_vl", QWEN3_VL, tokenizer='{"seconds": 1}').knows_seconds
+
+
+def test_the_packaged_models_tokenizer_is_looked_through() -> None:
+    found = read_model(Path(vedette.__file__).parent / "models" / "vedette-tiny").vision
+    assert isinstance(found, PixelBudget)
+    assert found.knows_seconds
+    assert (found.video_min_pixels, found.video_max_pixels, found.outputs) == (163_840, 327_680, 3)
+
+
+def test_smolvlm_leaves_most_of_its_encoder_out() -> None:
+    words = '"<row_1_col_1>", "ĊĊ"'
+    found = parse("idefics3", SMOLVLM, SPLITTING, tokenizer=words, scale_factor=4)
+    assert isinstance(found, Tiles)
+    assert (found.depth, found.intermediate_size, found.heads, found.merge_size) == (12, 3072, 12, 4)
+    assert (found.longest_edge, found.tile_edge, found.max_pixels) == (2048, 512, 2048**2)
+    assert found.knows_markers
+    assert found.knows_blank_line
+    plain = parse("smolvlm", {}, scale_factor=2)
+    assert (plain.longest_edge, plain.tile_edge, plain.image_size, plain.patch_size) == (1456, 364, 224, 32)
+    assert not plain.knows_markers
+
+
+def test_pictures_that_are_not_split() -> None:
+    found = parse("idefics3", SMOLVLM, SPLITTING | {"do_image_splitting": False}, tokenizer='"<row_1_col_1>"')
+    assert picture_tokens(4000, 3000, found) == (512 // 16) ** 2 // 4 + 3
+
+
+def test_gemma_3() -> None:
+    found = parse("gemma3", SIGLIP, {"do_pan_and_scan": True})
+    assert isinstance(found, Square)
+    assert (found.picture_tokens, found.merge_size, found.image_size, found.video_max_pixels) == (260, 4, 896, None)
+
+
+def test_llava() -> None:
+    found = parse("llava", CLIP)
+    assert isinstance(found, Square)
+    assert (found.picture_tokens, found.min_pixels) == (576, 336 * 336)
+    assert parse("llava", CLIP, vision_feature_select_strategy="full").picture_tokens == 577
+    following = parse("llava_next", CLIP)
+    assert isinstance(following, Grid)
+    assert len(following.pinpoints) == 5
+
+
+@pytest.mark.parametrize(
+    ("model_type", "vision"),
+    [("qwen3", None), ("internvl", QWEN3_VL), (None, QWEN3_VL), ("llava", {"model_type": "pixtral"})],
+)
+def test_what_is_not_known_is_not_guessed(model_type: Any, vision: Settings | None) -> None:
+    assert parse(model_type, vision) is None
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ((7, QWEN3_VL), "model_type .* is 7"),
+        (("qwen3_vl", QWEN3_VL | {"depth": 0}), "depth .* is 0"),
+        (("qwen3_vl", QWEN3_VL, {"size": 3}), "size .* is no object"),
+        (("qwen3_vl", QWEN3_VL, {"min_pixels": 9, "max_pixels": 8}), "at least 9 and at most 8 pixels"),
+        (("qwen3_vl", QWEN3_VL, {}, {"size": {"longest_edge": -1}}), "longest_edge .* is -1"),
+        (("idefics3", SMOLVLM, {"size": {"height": 3}}), "lacks longest_edge"),
+        (("idefics3", SMOLVLM, {"max_image_size": {"longest_edge": 1}}), "1456x1456 tiles"),
+        (("idefics3", SMOLVLM | {"patch_size": 512}), "merges"),
+        (("gemma3", SIGLIP | {"patch_size": 1000}), "896 pixels into patches of 1000"),
+        (("llava", CLIP | {"image_size": 1 << 20}), "pictures of 1048576 pixels"),
+        (("llava_next", CLIP), "image_grid_pinpoints"),
+    ],
+)
+def test_absurd_settings_are_one_clear_sentence(call: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ModelCorruptError, match=message) as caught:
+        parse(*call, image_grid_pinpoints=[[336, 672], [True, 5]])
+    assert len(caught.value.sentence) < 300
+
+
+FAMILIES: list[tuple[str, Settings, Settings]] = [
+    ("qwen2_vl", QWEN2_VL, {"min_pixels": 3136, "max_pixels": 12_845_056}),
+    ("qwen2_5_vl", QWEN2_5_VL, {"min_pixels": 3136, "max_pixels": 12_845_056}),
+    ("qwen3_vl", QWEN3_VL, {"size": {"shortest_edge": 65_536, "longest_edge": 16_777_216}}),
+    ("idefics3", SMOLVLM, SPLITTING),
+    ("gemma3", SIGLIP, {}),
+    ("llava_next", CLIP, {}),
+]
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 5000),
+    st.integers(0, 1 << 64),
+    st.sampled_from([0.5, float("nan"), "", "full", "pixtral"]),
+    st.lists(st.lists(st.integers(-1, 5000), max_size=3), max_size=3),
+    st.dictionaries(st.sampled_from(["longest_edge", "shortest_edge"]), st.integers(-1, 1 << 33), max_size=2),
+)
+NAMES = [
+    *("scale_factor", "mm_tokens_per_image", "image_grid_pinpoints", "vision_feature_select_strategy"),
+    *("patch_size", "spatial_merge_size", "temporal_patch_size", "image_size", "hidden_size", "depth"),
+    *("size", "max_image_size", "min_pixels", "max_pixels", "deepstack_visual_indexes", "model_type"),
+]
+
+
+@given(family=st.sampled_from(FAMILIES), changes=st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=4))
+def test_whatever_the_files_say_tokens_are_counted_or_the_model_is_refused(
+    family: tuple[str, Settings, Settings], changes: Settings
+) -> None:
+    model_type, vision, image = copy.deepcopy(family)
+    try:
+        others = {name: value for name, value in changes.items() if name != "model_type"}
+        found = parse(model_type, vision | changes, image | changes, **others)
+    except ModelCorruptError:
+        return
+    if found is not None:
+        assert 0 < picture_tokens(640, 480, found) <= most_picture_tokens(found)

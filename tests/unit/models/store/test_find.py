@@ -1,0 +1,147 @@
+"""What a MODEL argument means, and the catalogue behind it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vedette.errors import ModelNotFoundError
+from vedette.models.store.catalogue import catalogue, smaller_of_family
+from vedette.models.store.find import candidates, find_model, installed_models, read_source
+
+
+def install(models: Path, hub_id: str) -> Path:
+    """A directory that looks like an installed model."""
+    path = models / hub_id.replace("/", "--")
+    path.mkdir(parents=True)
+    (path / "config.json").write_text("{}")
+    return path
+
+
+@pytest.mark.parametrize(
+    "argument", ["Cosmos-Reason2-2B", "cosmos-reason2-2b", "nvidia/Cosmos-Reason2-2B", "NVIDIA/cosmos-reason2-2b"]
+)
+def test_catalogue_names_in_any_case(argument: str, tmp_path: Path) -> None:
+    source = find_model(argument, tmp_path)
+    assert source.name == source.hub_id == "nvidia/Cosmos-Reason2-2B"
+    assert source.path == tmp_path / "nvidia--Cosmos-Reason2-2B"
+    assert not source.installed
+
+
+def test_facts_of_a_catalogue_model_before_its_files_are_here(tmp_path: Path) -> None:
+    model = read_source(find_model("cosmos-reason2-2b", tmp_path))
+    assert model is not None
+    assert model.assumed
+    assert model.thinks
+    assert (model.architecture, model.layers) == ("Qwen3VLForConditionalGeneration", 28)
+    assert model.path == tmp_path / "nvidia--Cosmos-Reason2-2B"
+
+
+def test_an_id_outside_the_catalogue_is_only_known_to_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    source = find_model("someone/some-model.v2", tmp_path)
+    assert (source.hub_id, source.installed) == ("someone/some-model.v2", False)
+    with pytest.raises(ModelNotFoundError, match=r"No model hub can be reached at http://127\.0\.0\.1:9"):
+        read_source(source)
+
+
+def test_what_is_fetched_is_installed_and_what_is_half_fetched_is_not(tmp_path: Path) -> None:
+    install(tmp_path, "someone/whole")
+    install(tmp_path, "someone/half.partial")
+    assert "someone/whole" in installed_models(tmp_path)
+    assert not any("half" in name for name in installed_models(tmp_path))
+    assert find_model("someone/whole", tmp_path).installed
+    assert not find_model("someone/half", tmp_path).installed
+
+
+def test_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = install(tmp_path, "mine")
+    assert find_model(str(directory), tmp_path / "models").path == directory
+    monkeypatch.chdir(tmp_path)
+    assert find_model("mine", tmp_path / "models").name == "mine"
+    assert find_model("./mine", tmp_path / "models").installed
+    with pytest.raises(ModelNotFoundError, match="is no directory"):
+        find_model("./mine/config.json", tmp_path)
+
+
+def test_a_catalogue_name_is_not_shadowed_by_a_directory_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vedette-tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_model("vedette-tiny", tmp_path).entry is not None
+
+
+def test_an_unknown_name_suggests_the_nearest_and_says_what_is_installed(tmp_path: Path) -> None:
+    install(tmp_path, "someone/whole")
+    with pytest.raises(ModelNotFoundError) as caught:
+        find_model("cosmos-raeson2-2b", tmp_path)
+    assert "Did you mean Cosmos-Reason2-2B?" in caught.value.hint
+    assert "someone/whole" in caught.value.hint
+    assert "cosmos-raeson2-2b" in caught.value.sentence
+
+
+@pytest.mark.parametrize("argument", ["", "a\0b", "x" * 5000, "a/b/c", "../", "https://hub/a/b", "a/..", "-rf"])
+def test_hostile_names(argument: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    try:
+        source = find_model(argument, tmp_path / "models")
+    except ModelNotFoundError:
+        return
+    assert source.hub_id is None, "it is a directory at most"
+
+
+def test_every_entry_can_be_chosen_and_planned(tmp_path: Path) -> None:
+    names = {source.name for source, _ in candidates(tmp_path)}
+    assert {"Qwen/Qwen3-VL-2B-Instruct", "Qwen/Qwen2-7B-Instruct", "baidu/ERNIE-4.5-0.3B-PT"} <= names
+    for name, entry in catalogue().items():
+        assert entry.packaged or entry.hub, name
+        if entry.packaged:
+            continue
+        model = read_source(find_model(name, tmp_path))
+        assert model is not None, name
+        assert (model.vision is not None) == entry.sees, name
+        assert 0 < model.decode_weights_bytes <= model.weights_bytes <= (entry.download_bytes or 0), name
+
+
+def test_smaller_models_of_a_family_are_known_by_any_of_its_names() -> None:
+    eight_bits = ("Qwen/Qwen3-VL-2B-Instruct-FP8",)
+    assert smaller_of_family("cosmos-reason2-2b") == eight_bits
+    assert smaller_of_family("Qwen/Qwen3-VL-2B-Instruct") == eight_bits
+    assert smaller_of_family("qwen2-7b-instruct") == ("Qwen/Qwen2-1.5B-Instruct", "Qwen/Qwen2-0.5B-Instruct")
+    assert smaller_of_family("SmolLM2-135M-Instruct") == ()
+    assert smaller_of_family("vedette-tiny") == ()
+    assert smaller_of_family("somebody/else") == ()
+
+
+def test_a_family_sees_or_does_not(tmp_path: Path) -> None:
+    for name, entry in catalogue().items():
+        for smaller in smaller_of_family(name):
+            other = find_model(smaller, tmp_path).entry
+            assert other is not None
+            assert (other.family, other.sees) == (entry.family, entry.sees)
+
+
+def test_candidates_are_best_first(tmp_path: Path) -> None:
+    qualities = [source.entry.quality for source, _ in candidates(tmp_path) if source.entry]
+    assert qualities == sorted(qualities, reverse=True)
+
+
+def test_a_damaged_installed_model_is_no_candidate(tmp_path: Path) -> None:
+    (install(tmp_path, "baidu/ERNIE-4.5-0.3B-PT") / "config.json").write_text(json.dumps([]))
+    assert "baidu/ERNIE-4.5-0.3B-PT" not in {source.name for source, _ in candidates(tmp_path)}
+
+
+def test_a_directory_named_from_here_is_found_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-model").mkdir()
+    for argument in ("./my-model", "my-model"):
+        source = find_model(argument, tmp_path / "models")
+        assert (source.name, source.path) == ("my-model", tmp_path / "my-model")
+
+
+def test_the_home_of_nobody(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="~nosuchuser/m names the home directory of a user"):
+        find_model("~nosuchuser/m", tmp_path)

@@ -1,0 +1,84 @@
+"""Today's plans beside what was measured on a GPU: bench/plan/on_gpu.jsonl is of them and not of earlier ones."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.plan import table
+from bench.plan.shapes import make_shape
+from vedette.device.device import Device, Family
+from vedette.models.checkpoint import read_model
+from vedette.models.model import Model
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Plan, Wish, Workload
+
+GIB = 1024**3
+ROWS = table.lines(Path(__file__).parents[3] / "bench" / "plan" / "on_gpu.jsonl")
+H100_BYTES = 85_017_755_648
+
+
+@pytest.fixture(scope="module")
+def shape_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
+    @cache
+    def read(name: str) -> Model:
+        return read_model(make_shape(name, tmp_path_factory.mktemp("shapes") / name))
+
+    return read
+
+
+def name_of(row: dict[str, Any]) -> str:
+    return f"{row['shape']}@{row['board']}"
+
+
+def planned(row: dict[str, Any], model: Model) -> Plan:
+    device = Device(
+        name="H100",
+        family=Family.NVIDIA,
+        machine="x86_64",
+        memory_total_bytes=H100_BYTES,
+        memory_available_bytes=row["budget"],
+        unified_memory=False,
+        cpu_count=16,
+        gpu_name="NVIDIA H100 80GB HBM3",
+        compute_capability=(9, 0),
+        memory_bandwidth_bytes_per_s=3_350_000_000_000,
+        host_memory_available_bytes=100 * GIB,
+    )
+    return make_plan(device, model, Wish(workload=Workload.API))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
+def test_a_plan_takes_the_context_that_was_served_and_no_longer_one(
+    row: dict[str, Any], shape_of: Callable[[str], Model]
+) -> None:
+    plan = planned(row, shape_of(row["shape"]))
+    assert row["first"]["ok"]
+    assert plan.context.max_model_len == pytest.approx(row["max_model_len"], rel=0.01)
+    too_long = row["search"].get("too_long") or plan.context.max_model_len + 1
+    assert 0.95 * too_long <= plan.context.max_model_len < too_long
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
+def test_weights_are_planned_within_half_a_percent(row: dict[str, Any], shape_of: Callable[[str], Model]) -> None:
+    plan = planned(row, shape_of(row["shape"]))
+    assert plan.memory.weights_bytes == pytest.approx(row["first"]["reported"]["model_weights_bytes"], rel=0.005)
+
+
+def test_there_are_as_many_cases_as_were_asked_for() -> None:
+    assert len(ROWS) >= 24
+    assert len({row["shape"] for row in ROWS}) >= 10
+    assert {row["board"] for row in ROWS} == {8, 16, 32, 64}
+
+
+def test_where_memory_is_shortest_keys_and_values_take_eight_bits_and_steps_are_small(
+    shape_of: Callable[[str], Model],
+) -> None:
+    plans = {name_of(row): planned(row, shape_of(row["shape"])) for row in ROWS}
+    eight_bit = {name: plan for name, plan in plans.items() if plan.settings.kv_cache_dtype is not None}
+    assert list(eight_bit) == ["Meta-Llama-3.1-8B-Instruct-quantized.w4a16@8"]
+    (plan,) = eight_bit.values()
+    assert 2048 < plan.context.max_model_len < 4096
+    assert plan.settings.max_num_batched_tokens == 256

@@ -1,0 +1,260 @@
+import asyncio
+
+import pytest
+
+from tests.unit.serve.conftest import Deployment
+from vedette.engine.client import EngineClient
+from vedette.errors import DoesNotFitError
+from vedette.serve.api.served_models import is_here
+
+
+def chat(model: str | None) -> dict[str, object]:
+    body: dict[str, object] = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
+    return body if model is None else body | {"model": model}
+
+
+async def ask(http, url, model):
+    async with http.post(f"{url}/v1/chat/completions", json=chat(model)) as answer:
+        return answer.status, dict(answer.headers), await answer.text()
+
+
+@pytest.fixture
+async def second(fleet, upstream):
+    """Another model beside the first."""
+    client = EngineClient(upstream.url, "other")
+    deployment = Deployment(client)
+    deployment.name = "other"
+    fleet.served = (*fleet.served, deployment)
+    yield deployment
+    await client.close()
+
+
+async def test_a_request_goes_to_the_model_that_it_names(http, url, upstream, fleet, second):
+    second.client.base_url = "http://127.0.0.1:9"
+    assert (await ask(http, url, "vedette-tiny"))[0] == 200
+    assert (await ask(http, url, None))[0] == 200
+    assert len(upstream.bodies) == 2
+    assert (await ask(http, url, "other"))[0] == 503  # it went to the one that nobody listens for
+    assert len(upstream.bodies) == 2
+
+
+async def test_a_model_that_is_not_served_is_404_and_named(http, url, upstream):
+    status, _, text = await ask(http, url, "nobody")
+    assert status == 404
+    assert "vedette-tiny" in text
+    assert not upstream.bodies
+
+
+async def test_a_smaller_model_answers_to_the_name_of_the_one_that_it_stands_in_for(http, url, deployment):
+    deployment.stands_in_for = ("vedette-large",)
+    assert (await ask(http, url, "vedette-large"))[0] == 200
+
+
+async def test_a_request_waits_for_an_engine_that_comes_back(http, url, deployment):
+    deployment.enter(state="failed")
+    asking = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
+    await asyncio.sleep(0.05)
+    deployment.enter(state="ready")
+    assert (await asking)[0] == 200
+
+
+async def test_a_request_waits_no_longer_than_it_is_let(http, url, deployment):
+    deployment.enter(state="starting", phase="loading weights", done=3, total=7)
+    status, headers, text = await ask(http, url, "vedette-tiny")
+    assert status == 503
+    assert int(headers["Retry-After"]) > 0
+    assert "loading weights 3/7" in text
+
+
+async def test_an_engine_that_died_unnoticed_is_waited_for(http, url, deployment):
+    where = deployment.client.base_url
+    deployment.client.base_url = "http://127.0.0.1:9"
+    asking = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
+    await asyncio.sleep(0.1)
+    deployment.client.base_url = where
+    assert (await asking)[0] == 200
+
+
+async def test_the_last_words_of_a_dying_engine_are_a_503(http, url, upstream):
+    upstream.fails = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+    status, headers, _ = await ask(http, url, "vedette-tiny")
+    assert status == 503
+    assert "Retry-After" in headers
+
+
+async def test_an_answer_ends_with_its_engine_even_where_that_is_stopped_by_vedette(http, url, upstream, deployment):
+    upstream.held = asyncio.Event()
+    async with http.post(f"{url}/v1/chat/completions", json=chat("vedette-tiny")) as answer:
+        await answer.content.readline()
+        await deployment.client.close()
+        rest = await asyncio.wait_for(answer.text(), 5)
+    upstream.held.set()
+    assert "engine_unavailable" in rest
+    assert deployment.answering == 0
+
+
+async def test_an_engine_s_own_500_stays_one(http, url, upstream):
+    upstream.fails = "a fault of the engine's own"
+    status, _, text = await ask(http, url, "vedette-tiny")
+    assert status == 500
+    assert "a fault of the engine's own" in text
+
+
+async def test_an_answer_keeps_the_engine_busy_until_its_end(http, url, upstream, deployment):
+    upstream.held = asyncio.Event()
+    async with http.post(f"{url}/v1/chat/completions", json=chat("vedette-tiny")) as answer:
+        await answer.content.readline()
+        assert deployment.answering == 1
+        upstream.held.set()
+        await answer.read()
+    assert deployment.answering == 0
+
+
+async def test_naming_an_installed_model_swaps_once_for_all_where_allowed(http, url, fleet, deployment):
+    fleet.names = ["vedette-tiny", "other"]
+    assert (await ask(http, url, "other"))[0] == 404
+    fleet.allow_swap = True
+
+    async def swap(argument):
+        deployment.enter(state="draining")
+        await asyncio.sleep(0.05)
+        deployment.name = argument
+        deployment.enter(state="ready")
+
+    fleet.on_swap = swap
+    answers = await asyncio.gather(*(ask(http, url, "other") for _ in range(3)))
+    assert [status for status, _, _ in answers] == [200, 200, 200]
+    assert fleet.swaps == [("other", None)]
+    assert (await ask(http, url, "nobody"))[0] == 404
+
+
+async def test_a_swap_that_is_refused_is_told_to_the_request(http, url, fleet):
+    fleet.names, fleet.allow_swap = ["other"], True
+
+    async def refuse(argument):
+        raise DoesNotFitError("other does not fit: it needs 3.0 GiB more.", "Choose a smaller one.")
+
+    fleet.on_swap = refuse
+    status, _, text = await ask(http, url, "other")
+    assert status == 409
+    assert "needs 3.0 GiB more" in text
+
+
+async def test_a_request_for_the_coming_model_waits_for_it(http, url, deployment):
+    deployment.coming = "other"
+    asking = asyncio.ensure_future(ask(http, url, "other"))
+    await asyncio.sleep(0.05)
+    deployment.name, deployment.coming = "other", None
+    deployment.enter(state="ready")
+    assert (await asking)[0] == 200
+
+
+async def test_models_are_those_that_answer_and_those_that_may_be_named(http, url, fleet, upstream):
+    fleet.names = ["vedette-tiny", "other"]
+    upstream.models = [{"id": "vedette-tiny", "max_model_len": 2048}]
+    async with http.get(f"{url}/v1/models") as answer:
+        assert (await answer.json())["data"] == upstream.models
+    fleet.allow_swap = True
+    async with http.get(f"{url}/v1/models") as answer:
+        assert [model["id"] for model in (await answer.json())["data"]] == ["vedette-tiny", "other"]
+    async with http.get(f"{url}/api/models") as answer:
+        found = {model["name"]: model["state"] for model in (await answer.json())["models"]}
+    assert found == {"vedette-tiny": "ready", "other": "installed"}
+
+
+async def test_swap_is_ordered_and_answers_when_done(http, url, fleet):
+    async with http.post(f"{url}/api/swap", json={"model": "other", "replace": "vedette-tiny"}) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["model"] == "vedette-tiny"
+    assert fleet.swaps == [("other", "vedette-tiny")]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+async def test_a_swap_goes_on_without_the_page_that_asked_but_no_download_does(http, url, fleet, installed):
+    fleet.names = ["other"] if installed else []
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Queue()
+
+    async def swap(_):
+        begun.set()
+        try:
+            await go_on.wait()
+        except asyncio.CancelledError:
+            ended.put_nowait("cancelled")
+            raise
+        ended.put_nowait("served")
+
+    fleet.on_swap = swap
+    asking = asyncio.ensure_future(http.post(f"{url}/api/swap", json={"model": "other"}))
+    await begun.wait()
+    asking.cancel()
+    await asyncio.sleep(0.2)
+    go_on.set()
+    assert await asyncio.wait_for(ended.get(), 5) == ("served" if installed else "cancelled")
+
+
+@pytest.mark.parametrize(
+    "body", ["", "{", "[]", '{"model": 7}', '{"model": "a", "more": 1}', '{"model": "' + "a" * 9000]
+)
+async def test_a_swap_that_makes_no_sense_is_refused(http, url, fleet, body):
+    async with http.post(f"{url}/api/swap", data=body) as answer:
+        assert answer.status == 400
+    assert not fleet.swaps
+
+
+async def test_large_requests_that_wait_are_bounded(http, url, deployment, monkeypatch):
+    monkeypatch.setattr("vedette.serve.api.passthrough.MOST_HELD_BYTES", 3000)
+    deployment.enter(state="starting")
+    body = chat("vedette-tiny") | {"padding": "x" * 2000}
+
+    async def ask_large():
+        async with http.post(f"{url}/v1/chat/completions", json=body) as answer:
+            return await answer.text()
+
+    texts = await asyncio.gather(ask_large(), ask_large())
+    assert sum("Too many large requests" in text for text in texts) == 1
+
+
+async def test_metrics_of_two_engines_are_one_page(http, url, second):
+    async with http.get(f"{url}/metrics") as answer:
+        text = await answer.text()
+    assert text.count('vllm:num_requests_running{engine="0"}') == 2
+    assert text.count("# TYPE vllm:num_requests_running") == 1
+
+
+async def test_a_page_may_look_at_the_second_model(http, second, url):
+    second.enter(state="ready", model="other")
+    async with http.ws_connect(f"{url}/api/live?model=other") as socket:
+        assert (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"] == "other"
+    async with http.ws_connect(f"{url}/api/live") as socket:
+        assert (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"] == "vedette-tiny"
+
+
+async def test_a_page_finds_its_model_before_that_is_up(http, deployment, second, url):
+    async def looked_at(name):
+        async with http.ws_connect(f"{url}/api/live?model={name}") as socket:
+            return (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"]
+
+    second.enter(state="ready", model="the second")
+    assert await looked_at("nobody") == "vedette-tiny"
+    second.coming = "new"
+    assert await looked_at("new") == "the second"
+    second.name = None
+    assert await looked_at("nobody") == "the second"
+    assert await looked_at("vedette-tiny") == "vedette-tiny"
+
+
+@pytest.mark.parametrize(
+    ("remote", "here"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("192.168.7.2", False),
+        ("fe80::1%eth0", False),
+        (None, False),
+    ],
+)
+def test_only_programs_of_this_machine_are_here(remote, here):
+    assert is_here(remote) is here
+    assert is_here(remote, "192.168.7.3") is here
+    assert is_here("192.168.7.3", "192.168.7.3")

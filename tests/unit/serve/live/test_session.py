@@ -1,0 +1,327 @@
+import asyncio
+import base64
+import contextlib
+import json
+
+import aiohttp
+import pytest
+
+from vedette.serve.app import create_app
+from vedette.serve.live.session import PATIENCE_S
+
+
+async def test_page_learns_the_state_and_its_limits(page, deployment):
+    status = await page.next("status")
+    assert status["engine"] == deployment.status_json()
+    assert status["limits"] == {"answer_tokens": 128, "image_max_pixels": 320 * 240}
+    deployment.enter(state="failed", cause={"code": "x", "sentence": "It broke.", "hint": "Mend it."})
+    assert (await page.next("status"))["engine"]["cause"]["hint"] == "Mend it."
+
+
+async def test_frame_is_asked_for_and_its_answer_streams(page, upstream, jpeg):
+    await page.start(prompt="What do you see?")
+    ask = await page.next("ask")
+    assert ask["max_pixels"] == 320 * 240
+    await page.send_frame(ask["id"], jpeg, held_us=900, age_us=800)
+    assert await page.next("begin") == {
+        "type": "begin",
+        "id": ask["id"],
+        "prompt": "What do you see?",
+        "truth": None,
+    }
+    assert (await page.next("words"))["reasoning"] == "Look. "
+    assert (await page.next("words"))["content"] == "A red"
+    assert (await page.next("words"))["content"] == " star."
+    done = await page.next("done")
+    assert (done["tokens"], done["prompt_tokens"], done["finish_reason"]) == (3, 90, "stop")
+    assert done["frame_to_request_ms"] >= 0.8
+    assert 0 < done["first_token_ms"] <= done["total_ms"]
+    (body,) = upstream.bodies
+    image, text = body["messages"][0]["content"]
+    assert base64.b64decode(image["image_url"]["url"].removeprefix("data:image/jpeg;base64,")) == jpeg
+    assert text["text"] == "What do you see?"
+
+
+async def test_request_keeps_to_the_plan(page, upstream):
+    await page.start(max_tokens=10_000, thinking=True, system="Be brief.")
+    await page.answer_ask()
+    await page.next("done")
+    (body,) = upstream.bodies
+    assert body["max_tokens"] == 128
+    assert body["chat_template_kwargs"] == {"enable_thinking": True}
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert body["model"] == "vedette-tiny"
+
+
+async def test_model_that_does_not_think_is_not_told_to(page, upstream, deployment):
+    deployment.thinks = False
+    await page.start(thinking=True)
+    await page.answer_ask()
+    await page.next("done")
+    assert "chat_template_kwargs" not in upstream.bodies[0]
+    assert upstream.bodies[0]["temperature"] == 0
+
+
+async def test_next_frame_is_asked_for_when_the_answer_is_done(page, upstream):
+    upstream.held = asyncio.Event()
+    await page.start()
+    first = await page.answer_ask()
+    await page.next("words")
+    upstream.held.set()
+    kinds = [(await page.next("words", "done", "ask"))["type"] for _ in range(4)]
+    assert kinds == ["words", "words", "done", "ask"]
+    assert first == 1
+
+
+async def test_new_prompt_counts_from_the_next_frame(page, upstream):
+    await page.start(prompt="one")
+    ask = await page.next("ask")
+    await page.start(prompt="two")
+    await page.send_frame(ask["id"], b"", 0, 0)  # an empty frame is refused, the ask stays open
+    await page.next("error")
+    await page.send(type="no_frame", id=ask["id"])
+    await page.answer_ask()
+    await page.next("done")
+    assert upstream.bodies[0]["messages"][0]["content"][1]["text"] == "two"
+
+
+async def test_stop_reaches_the_engine_at_once(page, upstream):
+    upstream.held = asyncio.Event()
+    await page.start()
+    await page.answer_ask()
+    await page.next("words")
+    await page.send(type="stop")
+    await asyncio.wait_for(upstream.hung_up.wait(), 5)
+    await page.next("stopped")
+
+
+async def test_closing_the_page_frees_its_slot(open_page, upstream):
+    upstream.held = asyncio.Event()
+    leaving, staying = await open_page(), await open_page()
+    await leaving.start()
+    await leaving.answer_ask()
+    await leaving.next("words")
+    await staying.start()
+    await leaving.socket.close()
+    await asyncio.wait_for(upstream.hung_up.wait(), 5)
+    upstream.held.set()
+    await staying.answer_ask()
+    await staying.next("done")
+
+
+async def test_pages_take_turns(open_page, upstream):
+    pages = [await open_page(), await open_page()]
+    for number, page in enumerate(pages):
+        await page.start(prompt=f"page {number}")
+
+    async def use(page):
+        for _ in range(4):
+            await page.answer_ask()
+            await page.next("done")
+
+    await asyncio.gather(*map(use, pages))
+    order = [body["messages"][0]["content"][1]["text"] for body in upstream.bodies][:8]
+    assert order in (["page 0", "page 1"] * 4, ["page 1", "page 0"] * 4)
+
+
+async def test_silent_page_does_not_hold_the_engine(open_page, upstream):
+    silent, lively = await open_page(), await open_page()
+    await silent.start(prompt="silent")
+    await silent.next("ask")
+    await lively.start(prompt="lively")
+    for _ in range(20):  # were each turn of the silent page waited for, this would outlast the test's patience
+        await lively.answer_ask()
+        await lively.next("done")
+    assert {body["messages"][0]["content"][1]["text"] for body in upstream.bodies} == {"lively"}
+
+
+async def test_slow_page_is_answered_all_the_same(page, jpeg):
+    await page.start()
+    await page.next("ask")
+    ask = await page.next("ask")  # the page is known to be slow by now: its frame is taken however late it comes
+    await asyncio.sleep(2 * PATIENCE_S)
+    await page.send_frame(ask["id"], jpeg)
+    await page.next("done")
+
+
+async def test_two_slots_answer_two_pages_at_once(open_page, upstream, deployment):
+    deployment.context = type(deployment.context)(2048, 80, 1, 256, 128, 320 * 240, 2)
+    upstream.held = asyncio.Event()
+    pages = [await open_page(), await open_page()]
+    for page in pages:
+        await page.start()
+        await page.answer_ask()
+        await page.next("words")
+    assert len(upstream.bodies) == 2
+    upstream.held.set()
+
+
+async def test_dead_engine_is_told_and_the_session_goes_on_when_it_is_back(page, upstream, deployment):
+    upstream.dies = True
+    await page.start()
+    number = await page.answer_ask()
+    error = await page.next("error")
+    assert (error["code"], error["id"]) == ("engine_unavailable", number)
+    deployment.enter(state="failed", cause={"code": "x", "sentence": "It died.", "hint": ""})
+    upstream.dies = False
+    deployment.enter(state="ready", cause=None)
+    await page.answer_ask()
+    await page.next("done")
+
+
+async def test_stream_that_ends_unfinished_is_no_answer(page, upstream):
+    upstream.events = upstream.events[:2]
+    await page.start()
+    await page.answer_ask()
+    assert "middle of an answer" in (await page.next("error"))["sentence"]
+
+
+async def test_start_before_the_engine_is_ready_waits_for_it(open_page, deployment):
+    deployment.enter(state="starting", phase="loading weights")
+    page = await open_page()
+    await page.start()
+    deployment.enter(state="ready", phase=None)
+    await page.answer_ask()
+    await page.next("done")
+
+
+async def test_refused_request_stops_instead_of_repeating(page, upstream):
+    upstream.refuses = True
+    await page.start()
+    await page.answer_ask()
+    assert "Input length (999)" in (await page.next("error"))["sentence"]
+    await page.next("stopped")
+    assert len(upstream.bodies) == 1
+
+
+async def test_once_answers_once(page, upstream):
+    await page.start(once=True)
+    await page.answer_ask()
+    await page.next("done")
+    await page.next("stopped")
+    assert len(upstream.bodies) == 1
+
+
+async def test_once_answers_even_if_the_question_changes_while_waiting(open_page, upstream):
+    upstream.held = asyncio.Event()
+    first, second = await open_page(), await open_page()
+    await first.start(source="none", once=True)
+    await first.next("words")
+    await second.start(source="none", once=True, prompt="one")
+    await second.start(source="none", once=True, prompt="two")
+    await second.socket.send_str("{")
+    await second.next("error")  # so both wishes have arrived
+    upstream.held.set()
+    assert (await second.next("begin"))["prompt"] == "two"
+    await second.next("done")
+    await second.next("stopped")
+
+
+async def test_question_without_a_picture(page, upstream):
+    await page.start(source="none", once=True, prompt="Hello!")
+    await page.next("done")
+    assert [part["type"] for part in upstream.bodies[0]["messages"][0]["content"]] == ["text"]
+
+
+async def test_question_without_picture_and_words_is_refused(page):
+    await page.start(source="none", prompt=" ")
+    assert (await page.next("error"))["code"] == "bad_input"
+    await page.next("stopped")
+
+
+async def test_model_that_cannot_see_says_so(page, deployment):
+    deployment.sees = False
+    await page.start()
+    assert "cannot see" in (await page.next("error"))["sentence"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "null",
+        '{"type": "dance"}',
+        '{"type": "start"}',
+        '{"type": "start", "source": "rtsp://x", "prompt": "", "max_tokens": 1}',
+        '{"type": "start", "source": "page", "prompt": "", "max_tokens": 0}',
+        '{"type": "start", "source": "page", "prompt": "", "max_tokens": 1, "url": "file:///etc"}',
+        '{"type": "start", "source": "page", "prompt": 7, "max_tokens": 1}',
+        json.dumps({"type": "start", "source": "page", "prompt": "x" * 9000, "max_tokens": 1}),
+        "[" * 100_000,
+    ],
+)
+async def test_bad_messages_are_answered_and_the_socket_lives(page, text):
+    await page.socket.send_str(text)
+    error = await page.next("error")
+    assert error["code"] == "bad_input"
+    assert "Traceback" not in json.dumps(error)
+    await page.start(source="none", once=True)
+    await page.next("done")
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(12), bytes(12) + b"x"])
+async def test_frames_nobody_asked_for_are_refused(page, data):
+    await page.socket.send_bytes(b"\x00\x00\x00\x09" + data)
+    assert (await page.next("error"))["code"] == "bad_input"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [(b"GIF89a" + bytes(100), "bad_input"), (b"\xff\xd8\xff\xe0", "bad_input"), (b"%PDF-1.7", "bad_input")],
+)
+async def test_frame_that_is_no_picture_stops_with_a_sentence(page, upstream, data, code):
+    await page.start()
+    ask = await page.next("ask")
+    await page.send_frame(ask["id"], data)
+    assert (await page.next("error"))["code"] == code
+    await page.next("stopped")
+    assert not upstream.bodies
+
+
+async def test_fifty_megabytes_on_the_socket_close_it_and_nothing_else(open_page):
+    page, other = await open_page(), await open_page()
+    with contextlib.suppress(ConnectionError):
+        await page.socket.send_bytes(bytes(50 * 2**20))
+    while (await asyncio.wait_for(page.socket.receive(), 10)).type is aiohttp.WSMsgType.TEXT:
+        pass
+    assert page.socket.closed
+    await other.start(source="none", once=True)
+    await other.next("done")
+
+
+async def test_flood_closes_the_socket(page):
+    for _ in range(300):
+        await page.send(type="no_frame", id=1)
+    assert "too many" in (await page.next("error"))["sentence"]
+    message = await page.socket.receive()
+    assert message.data == aiohttp.WSCloseCode.POLICY_VIOLATION
+
+
+async def test_number_of_pages_is_bounded(open_page):
+    for _ in range(32):
+        await open_page()
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await open_page()
+    assert refused.value.status == 503
+
+
+async def test_stopping_vedette_tells_the_pages(http, fleet, serve):
+    url, runner = await serve(create_app(fleet))
+    async with http.ws_connect(f"{url}/api/live") as socket:
+        await socket.receive()
+        stopping = asyncio.create_task(runner.cleanup())
+        assert (await socket.receive()).data == aiohttp.WSCloseCode.GOING_AWAY
+        await stopping
+
+
+async def test_figures_of_live_answers_are_counted(http, url, page):
+    await page.start(once=True)
+    await page.answer_ask()
+    await page.next("stopped")
+    async with http.get(f"{url}/metrics") as answer:
+        text = await answer.text()
+    assert 'vedette_live_answers_total{outcome="complete"} 1.0' in text
+    assert 'vedette_live_tokens_total{kind="answer"} 3.0' in text
+    assert "vedette_live_frame_to_request_seconds_count 1.0" in text
+    assert "vedette_live_pages 1.0" in text

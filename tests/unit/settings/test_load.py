@@ -1,0 +1,95 @@
+"""Settings: layers, origins, and mistakes said in one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from vedette.errors import ConfigError
+from vedette.settings.home import read_home
+from vedette.settings.load import join_layers, parse_environment, parse_file, read_settings
+
+FILE = Path("config.toml")
+
+
+def test_later_layers_win_and_say_where_a_value_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('port = 9001\nhost = "0.0.0.0"\nanswer_tokens = 64\n')
+    environment = {"VEDETTE_CONFIG": str(tmp_path / "config.toml"), "VEDETTE_PORT": "9002", "HOME": str(tmp_path)}
+    settings = read_settings({"port": 9003, "host": None, "model": None}, environment)
+    assert (settings.port, settings.origins["port"]) == (9003, "command line")
+    assert (settings.host, settings.origins["host"]) == ("0.0.0.0", str(tmp_path / "config.toml"))
+    assert (settings.model, settings.origins["model"]) == (None, "default")
+    assert read_settings({}, environment).port == 9002
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    settings = read_settings({}, {"HOME": str(tmp_path)})
+    assert (settings.host, settings.port) == ("127.0.0.1", 8090)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("prot = 1", "prot"), ('port = "x"', "port"), ("port = [", "TOML"), ("port = 1.5", "port")],
+)
+def test_a_mistake_in_the_file_is_named(text: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        parse_file(text, FILE)
+
+
+def test_the_environment_is_checked_too() -> None:
+    assert parse_environment({"VEDETTE_CONCURRENCY": "2", "VEDETTE_HOME": "/x"}).concurrency == 2
+    with pytest.raises(ConfigError, match="environment"):
+        parse_environment({"VEDETTE_PORT": "many"})
+
+
+@pytest.mark.parametrize(("written", "size"), [("640x480", (640, 480)), (" 1 × 65535 ", (1, 65535)), ("8X8", (8, 8))])
+def test_a_picture_has_a_width_and_a_height(written: str, size: tuple[int, int]) -> None:
+    assert join_layers({"environment": parse_environment({"VEDETTE_PICTURE": written})}).picture == size
+
+
+@pytest.mark.parametrize("written", ["640", "640x", "x", "0x1", "-1x5", "1.5x2", "65536x1", "9" * 40 + "x1", "vga"])
+def test_what_is_no_size_of_a_picture_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match="640x480"):
+        join_layers({"environment": parse_environment({"VEDETTE_PICTURE": written})})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('context = "big"', r"context is 'big' \(from settings.toml\), which cannot be. Write a whole number."),
+        ("images = true", "images is True .* whole number"),
+        ("picture = 640", "picture is 640 .*640x480"),
+        ("model = 3", "model is 3 .* name"),
+        ('workload = "dance"', "workload is 'dance' .* live, clip, chat or api"),
+        ("contxt = 5", "no setting 'contxt' .*Did you mean context"),
+        ("zzz = 5", "no setting 'zzz' .*The settings are model"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_says_which_kind_it_is(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse_file(text, Path("settings.toml"))
+
+
+def test_an_unknown_workload_is_refused() -> None:
+    with pytest.raises(ConfigError, match="workload"):
+        parse_file('workload = "dance"', FILE)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536])
+def test_a_port_out_of_range_is_refused(port: int) -> None:
+    with pytest.raises(ConfigError, match="out of range"):
+        join_layers({"command line": parse_file(f"port = {port}", FILE)})
+
+
+def test_home_follows_the_variable_else_the_xdg_directories(tmp_path: Path) -> None:
+    home = read_home({"VEDETTE_HOME": str(tmp_path / "v")})
+    assert home.engines == tmp_path / "v" / "engines"
+    home = read_home({"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "d")})
+    assert home.models == tmp_path / "d" / "vedette" / "models"
+    assert home.state == tmp_path / ".local/state/vedette"
+    assert home.state.stat().st_mode & 0o077 == 0
+
+
+def test_a_home_that_cannot_be_made_says_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="VEDETTE_HOME"):
+        read_home({"VEDETTE_HOME": str(tmp_path / "file" / "inside")})
