@@ -1,25 +1,98 @@
 """The one error tree.
 
-An error says what happened and why (`sentence`) and what to do next (`hint`). It knows neither HTTP nor
-exit codes: the CLI and the app render it, each in one place. A bug is no `VedetteError` and keeps its traceback.
+    VedetteError
+    ├── ConfigError                a setting, or a directory that a setting names, cannot be used
+    ├── DeviceError                an unknown board, or a machine whose memory cannot be read
+    ├── ModelNotFoundError         no such model here, and none could be fetched
+    ├── ModelCorruptError          a model's files are damaged or impossible
+    ├── DoesNotFitError            the plan needs more memory than there is
+    ├── DiskFullError              no room for the files that were about to be written
+    ├── FileAccessError            a file of vedette's cannot be read or written
+    ├── EngineInstallError         the engine's environment or image could not be made
+    ├── EngineVersionError         a version of vLLM that cannot run the plan
+    ├── EngineFailedError          the engine ended, or never became ready
+    │   └── EngineDiedError        … with a cause that was found
+    ├── SwapFailedError            the next model did not start; the one before is started again
+    ├── EngineUnavailableError     no engine can answer now; a later attempt may succeed
+    │   └── EngineUnreachableError nothing listens where the engine did
+    ├── RequestRefusedError        the engine refused a request
+    ├── BadInputError              input that cannot be used
+    │   └── TooLargeError          input above a size limit
+    ├── ForbiddenError             a request from another site, or without the right to do this
+    ├── NoSuchPageError            an address that the app does not have
+    ├── AlreadyRunningError        another vedette serves from this home
+    ├── NotRunningError            nothing is running that could answer or be stopped
+    ├── PortInUseError             the port is taken, or not allowed
+    ├── ServiceError               systemd could not do what was asked
+    ├── RemoteError                an error that a running vedette answered with
+    └── FaultError                 a fault of vedette's own
+
+An error holds a message (language/message.py): what happened and why, and what to do next. It knows neither HTTP nor
+exit codes: the CLI and the app show it, each in one place. A bug is no VedetteError and keeps its traceback.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from vedette.language.message import Message, Parameter, hint_of, message_json, say
 
 
 class VedetteError(Exception):
-    """Base of everything vedette tells a person about; `code` is stable and for programs."""
+    """Base of every error that vedette shows to a person; `code` is stable and for programs."""
 
     code: ClassVar[str] = "error"
     retryable: ClassVar[bool] = False
+    """Whether the same request may succeed later without a change."""
 
-    def __init__(self, sentence: str, hint: str) -> None:
-        super().__init__(f"{sentence} {hint}")
-        self.sentence = sentence
-        self.hint = hint
+    def __init__(self, text: str, hint: str | None = None, /, **params: Parameter) -> None:
+        # With a hint: sentences as they are. On the way out: every error is to name a code.
+        self.message = Message(text, **params) if hint is None else Message("errors.verbatim", sentence=text, hint=hint)
+        super().__init__(f"{self.sentence} {self.hint}".strip())
 
-    def as_json(self) -> dict[str, object]:
-        return {"code": self.code, "sentence": self.sentence, "hint": self.hint, "retryable": self.retryable}
+    @property
+    def sentence(self) -> str:
+        """What happened and why, in English."""
+        return say(self.message)
+
+    @property
+    def hint(self) -> str:
+        """What to do next, in English; empty where nothing can be done."""
+        return hint_of(self.message) or ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The error for programs and for the page."""
+        return {
+            "code": self.code,
+            "sentence": self.sentence,
+            "hint": self.hint,
+            "retryable": self.retryable,
+            "message": message_json(self.message),
+        }
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why no engine serves; `code` is stable and for programs."""
+
+    code: str
+    message: Message
+
+    @property
+    def sentence(self) -> str:
+        """What happened and why, in English."""
+        return say(self.message)
+
+    @property
+    def hint(self) -> str:
+        """What to do next, in English."""
+        return hint_of(self.message) or ""
+
+
+def cause_json(cause: Cause) -> dict[str, Any]:
+    """The cause for programs and for the page."""
+    message = message_json(cause.message)
+    return {"code": cause.code, "sentence": cause.sentence, "hint": cause.hint, "message": message}
 
 
 class ConfigError(VedetteError):
@@ -41,7 +114,7 @@ class ModelNotFoundError(VedetteError):
 
 
 class ModelCorruptError(VedetteError):
-    """A model's files are there but cannot be what they say they are."""
+    """A model's files are damaged, or hold values that are impossible."""
 
     code = "model_corrupt"
 
@@ -53,16 +126,28 @@ class DoesNotFitError(VedetteError):
 
 
 class DiskFullError(VedetteError):
-    """Not enough disk space for what is about to be written; checked before writing."""
+    """Not enough disk space for files that are about to be written; checked before writing."""
 
     code = "disk_full"
 
 
+class FileAccessError(VedetteError):
+    """A file that vedette keeps cannot be read or written."""
+
+    code = "file_access"
+
+
 class EngineInstallError(VedetteError):
-    """The engine's environment could not be made."""
+    """The engine's environment or image could not be made."""
 
     code = "engine_install"
     retryable = True
+
+
+class EngineVersionError(VedetteError):
+    """An engine of a version that vedette does not know, or that cannot do what the plan needs."""
+
+    code = "engine_version"
 
 
 class EngineFailedError(VedetteError):
@@ -71,17 +156,33 @@ class EngineFailedError(VedetteError):
     code = "engine_failed"
 
 
+class EngineDiedError(EngineFailedError):
+    """The engine ended before it was ready, and the cause was found."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.message.code, **cause.message.params)
+        self.cause = cause
+
+    def as_json(self) -> dict[str, Any]:
+        """The error with the cause's code, which tells more than the class's."""
+        return super().as_json() | {"code": self.cause.code}
+
+
 class SwapFailedError(VedetteError):
-    """Another model did not come up in the place of the one that was served, which is brought back."""
+    """The next model did not start; the one before is started again."""
 
     code = "swap_failed"
 
 
 class EngineUnavailableError(VedetteError):
-    """No engine can answer right now; asking again later may work."""
+    """No engine can answer now; a later attempt may succeed."""
 
     code = "engine_unavailable"
     retryable = True
+
+
+class EngineUnreachableError(EngineUnavailableError):
+    """Nothing listens where the engine did: it has seen nothing of the request."""
 
 
 class RequestRefusedError(VedetteError):
@@ -91,36 +192,73 @@ class RequestRefusedError(VedetteError):
 
 
 class BadInputError(VedetteError):
-    """What a person or a page sent cannot be used: no image, no JSON, wrong fields."""
+    """Input of a person or a page that cannot be used: no image, no JSON, wrong fields."""
 
     code = "bad_input"
 
 
 class TooLargeError(BadInputError):
-    """Input over the size limit."""
+    """Input above a size limit."""
 
     code = "too_large"
 
 
+class ForbiddenError(VedetteError):
+    """A request from another site's page or name, or one that only this machine may send."""
+
+    code = "forbidden"
+
+
+class NoSuchPageError(VedetteError):
+    """An address, or a method at an address, that the app does not have."""
+
+    code = "no_such_page"
+
+
 class AlreadyRunningError(VedetteError):
-    """Another vedette serves from this home already."""
+    """Another vedette serves from this home."""
 
     code = "already_running"
 
 
 class NotRunningError(VedetteError):
-    """Nothing is running that could be asked or stopped."""
+    """Nothing is running that could answer or be stopped."""
 
     code = "not_running"
 
 
 class PortInUseError(VedetteError):
-    """The port vedette should listen on is taken."""
+    """The port that vedette should listen on is taken, or may not be used."""
 
     code = "port_in_use"
 
 
 class ServiceError(VedetteError):
-    """The service could not be installed, removed or looked at."""
+    """systemd could not install, remove or show the service."""
 
     code = "service"
+
+
+class RemoteError(VedetteError):
+    """An error that a running vedette answered with, as it sent it."""
+
+    code = "remote"
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        super().__init__("errors.verbatim", sentence=str(document.get("sentence")), hint=str(document.get("hint")))
+        self._document = document
+
+    def as_json(self) -> dict[str, Any]:
+        """The error as it came."""
+        return dict(self._document)
+
+
+class FaultError(VedetteError):
+    """A fault of vedette's own, which a person can only report."""
+
+    code = "fault"
+
+
+def cause_of(error: VedetteError) -> Cause:
+    """The cause that an error amounts to."""
+    return error.cause if isinstance(error, EngineDiedError) else Cause(error.code, error.message)

@@ -1,27 +1,45 @@
-"""Sizes of memory, and how people read them. Pure."""
+"""Sizes and durations, and how people read them. Pure; everything that shows a size shows it through here."""
 
 import math
 
 MIB = 1024**2
 GIB = 1024**3
+_LEAST_GIB = GIB // 10
+"""Smaller sizes are shown in MiB: two decimals of a GiB would round them away."""
 _SPREAD_BYTES = 4 * MIB
-"""Eight starts after as much had been freed as they were said to lack were short of 1 to 3 MiB again."""
+"""Engines that were given exactly what they were said to lack were short of 1 to 3 MiB again (eight starts)."""
 
 
-def gib(size_bytes: int) -> str:
-    """A size as a person reads it; what would be no more than a hundredth of a GiB is told in MiB."""
-    if size_bytes >= GIB // 100 or not size_bytes:
+def size(size_bytes: float) -> str:
+    """A size as a person reads it: `6.44 GiB`, `50 MiB`, `less than 1 MiB`."""
+    if size_bytes < 0:
+        return f"-{size(-size_bytes)}"
+    if size_bytes >= _LEAST_GIB:
         return f"{size_bytes / GIB:.2f} GiB"
-    return f"{size_bytes / MIB:.0f} MiB" if size_bytes >= MIB else "less than 1 MiB"
+    if size_bytes >= MIB or not size_bytes:
+        return f"{size_bytes / MIB:.0f} MiB"
+    return "less than 1 MiB"
 
 
-def missing_gib(missing_bytes: int) -> str:
-    """Memory to be freed, as a person reads it: rounded up, and with what a process is larger now and then."""
+def missing_size(missing_bytes: float) -> str:
+    """Memory to be freed: rounded up, with a margin for processes that are not always equally large."""
+    if missing_bytes + _SPREAD_BYTES < _LEAST_GIB:
+        return f"{math.ceil((missing_bytes + _SPREAD_BYTES) / MIB)} MiB"
     return f"{math.ceil((missing_bytes + _SPREAD_BYTES) * 100 / GIB) / 100:.2f} GiB"
 
 
-def signed_gib(difference_bytes: int) -> str:
-    """A difference of memory as a person reads it."""
-    if abs(difference_bytes) < GIB // 200:
+def duration(duration_s: float) -> str:
+    """A duration as a person reads it: `8.1 s`, `3 min 20 s`, `1 h 5 min`."""
+    if duration_s < 60:
+        return f"{duration_s:.1f} s"
+    minutes, seconds = divmod(round(duration_s), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def size_difference(difference_bytes: float) -> str:
+    """A difference of memory as a person reads it: `0.25 GiB more`, `no more memory`."""
+    if abs(difference_bytes) < 4 * MIB:
         return "no more memory"
-    return f"{gib(abs(difference_bytes))} {'more' if difference_bytes > 0 else 'less'}"
+    return f"{size(abs(difference_bytes))} {'more' if difference_bytes > 0 else 'less'}"

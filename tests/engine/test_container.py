@@ -21,13 +21,13 @@ from vedette.deploy import deployment as deploy
 from vedette.deploy import planner
 from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, EngineDiedError, free_port
+from vedette.engine.engine import Engine, free_port
 from vedette.engine.hosts.container import ContainerHost
 from vedette.engine.hosts.container_cli import end_container, find_container_engine
 from vedette.engine.hosts.images import image_for_jetson
 from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.flags import Target
-from vedette.errors import EngineInstallError
+from vedette.errors import EngineDiedError, EngineInstallError
 from vedette.settings.home import Home
 from vedette.settings.load import read_settings
 

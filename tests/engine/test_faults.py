@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, EngineDiedError, free_port
+from vedette.engine.engine import Engine, free_port
 from vedette.engine.process.process import Command, find_processes
 from vedette.engine.state import Life, Phase, State
+from vedette.errors import EngineDiedError
 from vedette.plan.plan import Context
 
 FAKE = Path(__file__).with_name("fake_engine.py")

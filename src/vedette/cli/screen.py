@@ -12,23 +12,13 @@ from typing import Any, TextIO
 
 import click
 
+from vedette.units import duration, size
+
 Event = Mapping[str, Any]
 
-_GIB = 1024**3
 _PLAIN_EVERY_S = 10.0
 """How often a phase that takes long says so where lines cannot be rewritten."""
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-
-
-def gib(size_bytes: float) -> str:
-    """Bytes as a person reads them."""
-    return f"{size_bytes / _GIB:.1f} GiB" if size_bytes >= _GIB / 10 else f"{size_bytes / 1024**2:.0f} MiB"
-
-
-def seconds(duration_s: float) -> str:
-    """A duration as a person reads it."""
-    minutes, rest = divmod(duration_s, 60)
-    return f"{int(minutes)} min {int(rest)} s" if minutes else f"{duration_s:.1f} s"
 
 
 class JsonScreen:
@@ -59,7 +49,7 @@ class PersonScreen:
     def show(self, event: Event) -> None:
         known: dict[str, Callable[[Event], None]] = {
             "device": lambda e: self._say("device", describe_device(e)),
-            "model": lambda e: self._say("model", f"{e['name']} · {gib(e['weights_bytes'])} of weights · {e['why']}"),
+            "model": lambda e: self._say("model", f"{e['name']} · {size(e['weights_bytes'])} of weights · {e['why']}"),
             "plan": lambda e: self._say("plan", describe_plan(e["plan"])),
             "note": self._show_note,
             "status": self._show_status,
@@ -78,10 +68,10 @@ class PersonScreen:
         if self._moving:
             self._frame += 1
             mark = click.style(_SPINNER[self._frame % len(_SPINNER)], fg="cyan")
-            width = max(20, _width() - len(seconds(elapsed)) - 6)
-            _put(self._out, f"\r\x1b[K  {mark} {self._line[:width]}  {seconds(elapsed)}")
+            width = max(20, _width() - len(duration(elapsed)) - 6)
+            _put(self._out, f"\r\x1b[K  {mark} {self._line[:width]}  {duration(elapsed)}")
         elif time.monotonic() - self._said > _PLAIN_EVERY_S:
-            self._write(f"  … {self._line}  {seconds(elapsed)}")
+            self._write(f"  … {self._line}  {duration(elapsed)}")
 
     def _show_status(self, event: Event) -> None:
         phase = event.get("phase")
@@ -93,7 +83,7 @@ class PersonScreen:
         done, total, detail = event.get("done"), event.get("total"), event.get("detail")
         parts = [str(phase)]
         if total:
-            parts.append(f"{done}/{total}" if total < 10_000 else f"{gib(done or 0)} of {gib(total)}")
+            parts.append(f"{done}/{total}" if total < 10_000 else f"{size(done or 0)} of {size(total)}")
         self._line = " ".join(parts) + (f": {detail}" if detail else "")
         if event["state"] == "draining":
             self._write("Stopping …")
@@ -110,7 +100,7 @@ class PersonScreen:
     def _show_ready(self, event: Event) -> None:
         self._finish_phase()
         self._phase = None
-        self._write(click.style(f"Ready in {seconds(event['elapsed_ms'] / 1000)}.", fg="green", bold=True))
+        self._write(click.style(f"Ready in {duration(event['elapsed_ms'] / 1000)}.", fg="green", bold=True))
         self._write(f"  Page  {click.style(event['page_url'], bold=True)}")
         self._write(f"  API   {event['api_url']}")
 
@@ -128,9 +118,9 @@ class PersonScreen:
             return
         elapsed = time.monotonic() - self._phase_began
         if failed:
-            self._write(f"  {click.style('✗', fg='red')} {self._phase}  {seconds(elapsed)}")
+            self._write(f"  {click.style('✗', fg='red')} {self._phase}  {duration(elapsed)}")
         elif elapsed >= 1:  # what took no time is not worth a line
-            self._write(f"  {click.style('✓', fg='green')} {self._phase}  {seconds(elapsed)}")
+            self._write(f"  {click.style('✓', fg='green')} {self._phase}  {duration(elapsed)}")
         self._phase = None
 
     def _write(self, line: str) -> None:
@@ -163,7 +153,7 @@ def describe_device(device: Mapping[str, Any]) -> str:
     if device["l4t_version"]:
         parts.append(f"L4T {device['l4t_version']} (JetPack {device['jetpack_version'] or 'unknown'})")
     parts.append(f"{device['cpu_count']} cores")
-    parts.append(f"{gib(device['memory_available_bytes'])} of {gib(device['memory_total_bytes'])} memory available")
+    parts.append(f"{size(device['memory_available_bytes'])} of {size(device['memory_total_bytes'])} memory available")
     return " · ".join(parts)
 
 
@@ -187,18 +177,21 @@ def describe_facts(facts: Mapping[str, Any]) -> str:
 def describe_processes(processes: Sequence[Mapping[str, Any]]) -> str:
     """Who else holds memory, with the number to find each by."""
     held = ((each, each.get("gpu_bytes", each.get("resident_bytes", 0))) for each in processes)
-    return ", ".join(f"{each['name']} ({each['pid']}) {gib(size_bytes)}" for each, size_bytes in held) or "none"
+    return ", ".join(f"{each['name']} ({each['pid']}) {size(size_bytes)}" for each, size_bytes in held) or "none"
 
 
 def _describe_swap_areas(areas: Sequence[Mapping[str, Any]]) -> str:
-    told = (f"{area['path']} {gib(area['total_bytes'])} ({area['storage'] or 'storage unknown'})" for area in areas)
+    told = (f"{area['path']} {size(area['total_bytes'])} ({area['storage'] or 'storage unknown'})" for area in areas)
     return ", ".join(told) or "none"
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:
     """One line on a plan; `vedette plan` tells the whole."""
     memory, context = plan["memory"], plan["context"]
-    parts = [f"{gib(memory['total_bytes'])} of {gib(memory['available_bytes'])}", f"context {context['max_model_len']}"]
+    parts = [
+        f"{size(memory['total_bytes'])} of {size(memory['available_bytes'])}",
+        f"context {context['max_model_len']}",
+    ]
     if context["image_max_pixels"]:
         parts.append(f"pictures up to {context['image_max_pixels']:,} pixels ({context['visual_tokens']} tokens)")
     parts.append(f"answers up to {context['answer_tokens']} tokens")

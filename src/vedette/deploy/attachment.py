@@ -12,13 +12,14 @@ from vedette.deploy.proposal import wish_of
 from vedette.engine.client import EngineClient
 from vedette.engine.hosts.external_server import KEY_VARIABLE, ExternalServer, ask_of_picture, ask_words
 from vedette.engine.hosts.server_facts import Asked, Facts, context_of, find_name, picture_pixels
-from vedette.engine.state import Cause, Life, Phase, State
+from vedette.engine.state import Life, Phase, State
 from vedette.errors import (
     EngineFailedError,
     EngineUnavailableError,
     ModelNotFoundError,
     RequestRefusedError,
     VedetteError,
+    cause_of,
 )
 from vedette.plan.plan import Context
 from vedette.settings.load import Settings
@@ -186,7 +187,7 @@ class Attachment:
         """Returns once it serves again; how it fails is told once, however often it is tried."""
         pause_s = _LOADING_S
         while True:
-            cause = Cause(error.code, error.sentence, error.hint)
+            cause = cause_of(error)
             if self.life.status.cause != cause:
                 self.life.enter(State.FAILED, cause=cause)
             await asyncio.sleep(pause_s)

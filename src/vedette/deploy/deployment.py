@@ -16,14 +16,22 @@ from vedette.deploy.proposal import choose, device_json, engine_json
 from vedette.deploy.recovery import Recovery
 from vedette.device.device import Family
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, EngineDiedError, cause_of, free_port
+from vedette.engine.engine import Engine, free_port
 from vedette.engine.hosts.host import Host
 from vedette.engine.process.process import Command, end_processes
 from vedette.engine.process.standby import Standby
-from vedette.engine.state import Cause, Life, Phase, State
+from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.causes import Outlook, outlook_of
 from vedette.engine.vllm.flags import Target
-from vedette.errors import DoesNotFitError, EngineFailedError, SwapFailedError, VedetteError
+from vedette.errors import (
+    Cause,
+    DoesNotFitError,
+    EngineDiedError,
+    EngineFailedError,
+    SwapFailedError,
+    VedetteError,
+    cause_of,
+)
 from vedette.measure.decode_speed import read_decode_tokens_per_s
 from vedette.models.model import Model
 from vedette.models.store.fetch import fetch_model

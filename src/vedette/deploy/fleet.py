@@ -15,7 +15,7 @@ from vedette.models.store.find import installed_models
 from vedette.plan.side_by_side import Share, share_of
 from vedette.settings.home import Home
 from vedette.settings.load import Settings
-from vedette.units import gib
+from vedette.units import size
 
 
 class Fleet:
@@ -93,7 +93,7 @@ class Fleet:
             late = packed.in_turns[0].plan
             raise DoesNotFitError(
                 f"{', '.join(models)} do not fit side by side: for {late.model_name} "
-                f"{gib(packed.room.available_bytes)} are not enough beside the others.",
+                f"{size(packed.room.available_bytes)} are not enough beside the others.",
                 f"Serve the others and change with `vedette swap {late.model_name}`, or see `vedette plan "
                 f"{' '.join(models)}`.",
             )

@@ -15,9 +15,9 @@ from vedette.device.findings import check
 from vedette.device.probe import read_device
 from vedette.engine.engine import Engine
 from vedette.engine.hosts.host import Host
-from vedette.engine.state import Cause, Phase
+from vedette.engine.state import Phase
 from vedette.engine.vllm.flags import engine_traits, substitutes
-from vedette.errors import DeviceError, DoesNotFitError
+from vedette.errors import Cause, DeviceError, DoesNotFitError
 from vedette.models.model import Model
 from vedette.models.store.catalogue import smaller_of_family
 from vedette.models.store.find import Source, candidates

@@ -30,7 +30,7 @@ from vedette.report.document import plan_device_json, plan_json
 from vedette.report.packing import Room
 from vedette.settings.home import Home
 from vedette.settings.load import Settings
-from vedette.units import gib, missing_gib
+from vedette.units import missing_size, size
 
 _USUAL = engine_traits(environment.CPU_RECIPE.version)
 """Of the vLLM that there is a recipe for."""
@@ -229,7 +229,7 @@ def does_not_fit(plan: Plan) -> DoesNotFitError:
             "Choose a checkpoint in another format, or another model.",
         )
     return DoesNotFitError(
-        f"{plan.model_name} does not fit: it needs {missing_gib(plan.shortfall_bytes)} more than the "
-        f"{gib(plan.memory.available_bytes)} available.",
+        f"{plan.model_name} does not fit: it needs {missing_size(plan.shortfall_bytes)} more than the "
+        f"{size(plan.memory.available_bytes)} available.",
         f"{free_memory(plan)}, choose a smaller model, or ask for less (`--context`, `--concurrency`).",
     )

@@ -13,13 +13,12 @@ from enum import Enum
 from typing import Any
 
 from vedette.device.device import Device
-from vedette.engine.engine import EngineDiedError
-from vedette.engine.state import Cause
 from vedette.engine.vllm.causes import KERNEL_KILL, SILENT_KILL, Outlook, outlook_of
-from vedette.errors import DoesNotFitError
+from vedette.errors import Cause, DoesNotFitError, EngineDiedError
+from vedette.language.message import Message
 from vedette.plan.calibration import Lesson, learned, smaller_budget_bytes, step_bytes
 from vedette.plan.plan import Plan
-from vedette.units import MIB, gib
+from vedette.units import MIB, size
 
 STEADY_S = 10.0
 """After so long a service the next start need not wait."""
@@ -191,8 +190,8 @@ class Recovery:
         self._unready += 1
         again, self._last = fall.cause == self._last, fall.cause
         if again or self._unready >= MOST_UNREADY:
-            cause = replace(fall.cause, sentence=f"{fall.cause.sentence} So ended {self._unready} starts in a row.")
-            raise EngineDiedError(cause)
+            message = Message("deploy.same_end", cause=fall.cause.message, starts=self._unready, hint=fall.cause.hint)
+            raise EngineDiedError(replace(fall.cause, message=message))
         if outlook is Outlook.HOPELESS and not self.served:
             raise EngineDiedError(fall.cause)
 
@@ -212,7 +211,7 @@ class Recovery:
             self.host_budget_bytes = smaller_budget_bytes(fall.plan.memory.host_bytes, self.shortages)
             return Attempt(BACKOFF_S, self._story)
         lesson = learned(fall.plan, _lesson_available_bytes(fall), self.shortages)
-        self._story += f" From now on plans keep {gib(lesson.planned_bytes - lesson.at_most_bytes)} below that."
+        self._story += f" From now on plans keep {size(lesson.planned_bytes - lesson.at_most_bytes)} below that."
         return Attempt(BACKOFF_S, self._story, lesson)
 
     def _backoff_s(self) -> float:
@@ -282,26 +281,26 @@ def _shortage_in_words(fall: Fall, fault: Fault) -> str:
     planned, before, after = _memory(fall)
     told = f"Out of memory while {'starting' if fall.served_s is None else 'serving'}"
     if fault is Fault.ENGINE:
-        return f"{told}: the engine took more than the {gib(planned)} planned for it."
+        return f"{told}: the engine took more than the {size(planned)} planned for it."
     if fault is Fault.NOBODY:
-        return f"{told}: something else took it for a moment; {gib(after)} are free again, {gib(planned)} are needed."
+        return f"{told}: something else took it for a moment; {size(after)} are free again, {size(planned)} are needed."
     if before - after <= TAKEN_BYTES:
-        return f"{told}: another program held part of the {gib(planned)} planned, and has let go of it."
-    return f"{told}: {gib(after)} were left of the {gib(planned)} planned, because {_taker_in_words(fall)}."
+        return f"{told}: another program held part of the {size(planned)} planned, and has let go of it."
+    return f"{told}: {size(after)} were left of the {size(planned)} planned, because {_taker_in_words(fall)}."
 
 
 def _taker_in_words(fall: Fall) -> str:
     """Who took the memory, as far as that can be seen."""
     if fall.after.memory_total_bytes < fall.before.memory_total_bytes:
         total, less = fall.before.memory_total_bytes, fall.after.memory_total_bytes
-        return f"all there is went from {gib(total)} to {gib(less)}"
+        return f"all there is went from {size(total)} to {size(less)}"
     held = {process.pid: process.resident_bytes for process in fall.before.other_processes}
     grown = {each: each.resident_bytes - held.get(each.pid, 0) for each in fall.after.other_processes}
     most = max(grown, key=lambda process: grown[process], default=None)
     if most is not None and grown[most] > TAKEN_BYTES:
-        return f"{most.name} (process {most.pid}) took {gib(grown[most])}"
+        return f"{most.name} (process {most.pid}) took {size(grown[most])}"
     _, before, after = _memory(fall)
-    return f"others took {gib(before - after)}"
+    return f"others took {size(before - after)}"
 
 
 def _memory(fall: Fall) -> tuple[int, int, int]:

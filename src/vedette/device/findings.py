@@ -12,14 +12,14 @@ from pathlib import Path
 
 from vedette.device.device import Device, Family, GpuProcess, OtherProcess, PowerMode, StorageKind
 from vedette.device.processes import belongs_to_desktop
+from vedette.units import GIB, MIB, size
 
-_MIB, _GIB = 1024**2, 1024**3
-LEAST_BYTES = 256 * _MIB
+LEAST_BYTES = 256 * MIB
 """Memory below this is not worth a word."""
 LEAST_SHARE = 0.05
 """A process that holds less of the memory is not worth a word, unless it is an engine."""
-LEAST_DISK_BYTES = _GIB
-SMALL_BOARD_BYTES = 8 * _GIB
+LEAST_DISK_BYTES = GIB
+SMALL_BOARD_BYTES = 8 * GIB
 """Up to here a desktop session is a model's memory."""
 
 _SLOW: dict[StorageKind, str] = {
@@ -104,14 +104,14 @@ def _drop_page_cache(device: Device, root: Path) -> Finding:
     except OSError:
         return Finding(
             "page_cache",
-            f"{_gib(held_bytes)} of page cache count as used for CUDA on L4T {device.l4t_version}: what would fit may "
+            f"{size(held_bytes)} of page cache count as used for CUDA on L4T {device.l4t_version}: what would fit may "
             "be refused.",
             "Let go of it: `sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`.",
             held_bytes,
         )
     after = _read_free(root)
     freed = held_bytes if before is None or after is None else max(0, after - before)
-    sentence = f"Let go of {_gib(freed)} of page cache, which CUDA counts as used on L4T {device.l4t_version}."
+    sentence = f"Let go of {size(freed)} of page cache, which CUDA counts as used on L4T {device.l4t_version}."
     return Finding("page_cache_dropped", sentence, None, freed)
 
 
@@ -132,7 +132,7 @@ def _stale_memory(device: Device) -> Iterator[Finding]:
         hint = "`sync; echo 3 | sudo tee /proc/sys/vm/drop_caches` gives it back, else a restart of the board."
     else:
         hint = "See who still has the GPU open (`sudo fuser -v /dev/nvidia*`) and end that, else restart the machine."
-    yield Finding("stale_gpu_memory", f"{_gib(stale)} of GPU memory belong to no living process.", hint, stale)
+    yield Finding("stale_gpu_memory", f"{size(stale)} of GPU memory belong to no living process.", hint, stale)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class _Competitor:
 
     @property
     def told(self) -> str:
-        return f"{self.name} ({', '.join(map(str, self.pids))}) {_gib(self.held_bytes)}"
+        return f"{self.name} ({', '.join(map(str, self.pids))}) {size(self.held_bytes)}"
 
     @property
     def way_to_stop(self) -> str:
@@ -204,7 +204,7 @@ def _desktop_matters(device: Device) -> bool:
 
 def _desktop(device: Device) -> Iterator[Finding]:
     if _desktop_matters(device):
-        sentence = f"The desktop holds about {_gib(device.desktop_bytes or 0)} of this board's memory."
+        sentence = f"The desktop holds about {size(device.desktop_bytes or 0)} of this board's memory."
         hint = "Log in over SSH and run `sudo init 3`; `sudo systemctl set-default multi-user.target` keeps it off."
         yield Finding("desktop", sentence, hint, device.desktop_bytes)
 
@@ -216,7 +216,7 @@ def _disk(device: Device) -> Iterator[Finding]:
     )
     for what, free in places:
         if free is not None and free < LEAST_DISK_BYTES:
-            sentence = f"Only {_gib(free)} are free on the disk with {what}."
+            sentence = f"Only {size(free)} are free on the disk with {what}."
             yield Finding("disk_space", sentence, "Free some, or set VEDETTE_HOME to a larger disk.", free)
             return  # mostly it is the same disk
 
@@ -227,7 +227,7 @@ def _slow_storage(device: Device, weights_bytes: int | None) -> Iterator[Finding
     sentence = f"Models lie on {_SLOW[device.storage]}"
     if weights_bytes is not None and device.storage in _RATES:
         how, rate = _RATES[device.storage]
-        sentence += f": reading {_gib(weights_bytes)} of weights takes {how} {weights_bytes / rate:.0f} s."
+        sentence += f": reading {size(weights_bytes)} of weights takes {how} {weights_bytes / rate:.0f} s."
     else:
         sentence += ", which is slower than an NVMe drive."
     yield Finding("slow_storage", sentence, "Set VEDETTE_HOME to a directory on an NVMe drive, where there is one.")
@@ -237,7 +237,7 @@ def _slow_swap(device: Device) -> Iterator[Finding]:
     for area in device.swap_areas if device.unified_memory else ():
         if area.storage in ("sd", "usb"):
             where = _SLOW[area.storage]
-            sentence = f"{_gib(area.total_bytes)} of swap lie on {where}: short of memory, everything waits for it."
+            sentence = f"{size(area.total_bytes)} of swap lie on {where}: short of memory, everything waits for it."
             yield Finding(
                 "slow_swap", sentence, f"Do without it: `sudo swapoff {shlex.quote(area.path)}`.", area.total_bytes
             )
@@ -275,7 +275,3 @@ def _rank(name: str) -> tuple[int, int] | None:
         return 1, len(name)
     watts = re.fullmatch(r"(?:MODE_)?(\d+)W.*", name)
     return (0, int(watts[1])) if watts else None
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.1f} GiB" if size_bytes >= _GIB / 10 else f"{size_bytes / _MIB:.0f} MiB"

@@ -10,15 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from vedette.errors import EngineUnavailableError, RequestRefusedError
+from vedette.errors import EngineUnavailableError, EngineUnreachableError, RequestRefusedError
 
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_TIMEOUT_S = 300.0
 """How long an engine may say nothing within one answer: a long prompt on a slow board, not a dead engine."""
-
-
-class EngineUnreachableError(EngineUnavailableError):
-    """Nobody listens where the engine did: it has seen nothing of the request."""
 
 
 @dataclass(frozen=True)

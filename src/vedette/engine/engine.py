@@ -15,10 +15,10 @@ from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
 from vedette.engine.process.process import Command, EngineProcess
 from vedette.engine.process.standby import Standby, start
 from vedette.engine.process.watchdog import wait_until_stuck
-from vedette.engine.state import Cause, Life, Phase
+from vedette.engine.state import Life, Phase
 from vedette.engine.vllm.causes import SILENT, STUCK, find_cause
 from vedette.engine.vllm.log import parse_line, tells_of_cores_death, with_line
-from vedette.errors import EngineFailedError, VedetteError
+from vedette.errors import Cause, EngineDiedError, EngineFailedError, VedetteError
 from vedette.plan.calibration import Reported
 from vedette.plan.plan import Context
 
@@ -34,24 +34,6 @@ little memory it may read its own code from the disk again and again for hours, 
 _POLL_S = 0.25
 _SHORTEST_S = 0.01
 """Words that come faster than this came together, after a wait: they tell nothing of the speed."""
-
-
-class EngineDiedError(EngineFailedError):
-    """The engine ended before it was ready."""
-
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause.sentence, cause.hint)
-        self.cause = cause
-
-    def as_json(self) -> dict[str, object]:
-        return super().as_json() | {"code": self.cause.code}
-
-
-def cause_of(error: VedetteError) -> Cause:
-    """Why no engine serves, in the terms of a life."""
-    if isinstance(error, EngineDiedError):
-        return error.cause
-    return Cause(error.code, error.sentence, error.hint)
 
 
 class Engine:

@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
+
+from vedette.errors import Cause, cause_json
 
 
 class State(Enum):
@@ -27,17 +29,17 @@ class State(Enum):
 class Phase(Enum):
     """What is being done while preparing or starting, in the order in which it happens."""
 
-    DETECTING = "detecting device"
-    CHOOSING = "choosing model"
-    FETCHING = "fetching model"
-    INSTALLING = "installing engine"
+    DETECTING = "detecting_device"
+    CHOOSING = "choosing_model"
+    FETCHING = "fetching_model"
+    INSTALLING = "installing_engine"
     PLANNING = "planning"
-    LAUNCHING = "launching engine"
-    LOADING = "loading weights"
+    LAUNCHING = "launching_engine"
+    LOADING = "loading_weights"
     PROFILING = "profiling"
     COMPILING = "compiling"
-    CAPTURING = "capturing graphs"
-    WARMING = "warming up"
+    CAPTURING = "capturing_graphs"
+    WARMING = "warming_up"
 
 
 _NEXT: dict[State, frozenset[State]] = {
@@ -48,15 +50,6 @@ _NEXT: dict[State, frozenset[State]] = {
     State.DRAINING: frozenset({State.STOPPED, State.FAILED, State.PREPARING}),
     State.FAILED: frozenset({State.PREPARING, State.STARTING, State.DRAINING, State.STOPPED}),
 }
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why an engine is not serving; `code` is stable and for programs."""
-
-    code: str
-    sentence: str
-    hint: str
 
 
 @dataclass(frozen=True)
@@ -73,9 +66,15 @@ class Status:
     """Unix time at which this state and phase began, in seconds."""
 
     def as_json(self) -> dict[str, object]:
-        cause = None if self.cause is None else asdict(self.cause)
-        phase = None if self.phase is None else self.phase.value
-        return {**asdict(self), "state": self.state.value, "phase": phase, "cause": cause}
+        return {
+            "state": self.state.value,
+            "phase": None if self.phase is None else self.phase.value,
+            "detail": self.detail,
+            "done": self.done,
+            "total": self.total,
+            "cause": None if self.cause is None else cause_json(self.cause),
+            "since": self.since,
+        }
 
 
 class Life:

@@ -9,7 +9,7 @@ from vedette.models.model import Model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import USUAL_ENGINE, EngineTraits, Wish
 from vedette.plan.reasons import free_memory
-from vedette.units import missing_gib
+from vedette.units import missing_size
 
 MOST_CPU_WEIGHTS_BYTES = 500_000_000
 """A processor reads every weight once a token from memory of some 10 GB/s: with more, answers crawl."""
@@ -51,7 +51,7 @@ def choose_model(
     closest = min((plan for plan, _, _ in plans), key=lambda plan: plan.shortfall_bytes)
     raise DoesNotFitError(
         f"No model of the catalogue fits: {closest.model_name}, the nearest, needs "
-        f"{missing_gib(closest.shortfall_bytes)} more.",
+        f"{missing_size(closest.shortfall_bytes)} more.",
         f"{free_memory(closest)}, or ask for less (`--context`, `--concurrency`).",
     )
 

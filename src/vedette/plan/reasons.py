@@ -8,7 +8,7 @@ from vedette.plan.climb import Choice
 from vedette.plan.formats import Verdict, advice, weights_format
 from vedette.plan.ladder import CLIP_FRAMES, LIKINGS, MOST_CPU_CONTEXT, Rung
 from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Memory, Plan, Reason, Wish, Workload
-from vedette.units import gib
+from vedette.units import size
 
 OTHERS = "other_processes"
 
@@ -81,7 +81,7 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
         measured = name in choice.calibrated
         return Reason(
             subject,
-            gib(getattr(need, name)),
+            size(getattr(need, name)),
             f"{why}; put right by what a start here measured" if measured else why,
             Basis.CALIBRATED if measured else basis,
         )
@@ -113,21 +113,21 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
             assumed,
         )
     where = "RAM beside the GPU" if need.host_available_bytes is not None else "the same memory"
-    tokenizers = f"{gib(parts.tokenizers_bytes(model))} of it tokenizers"
+    tokenizers = f"{size(parts.tokenizers_bytes(model))} of it tokenizers"
     yield reason("host", f"vLLM's own processes, in {where}; {tokenizers}", Basis.ASSUMED)
     yield reason("reserve", _reserve_story(site), Basis.ASSUMED)
     yield reason(
         "available",
-        f"of {gib(site.device.memory_total_bytes)}, " + _available_story(site, need),
+        f"of {size(site.device.memory_total_bytes)}, " + _available_story(site, need),
         Basis.ASSUMED if site.device.assumed else Basis.COMPUTED,
     )
     others = site.device.other_processes
     if others and _competes(site.device, choice):
-        held = ", ".join(f"{process.name} {gib(process.resident_bytes)}" for process in others)
+        held = ", ".join(f"{process.name} {size(process.resident_bytes)}" for process in others)
         why = f"{held} {'holds' if len(others) == 1 else 'hold'} memory that this plan could use"
-        yield Reason(OTHERS, gib(sum(process.resident_bytes for process in others)), why, Basis.COMPUTED)
+        yield Reason(OTHERS, size(sum(process.resident_bytes for process in others)), why, Basis.COMPUTED)
     if site.device.swap_total_bytes:
-        yield Reason("swap", gib(site.device.swap_total_bytes), _swap_story(site), Basis.COMPUTED)
+        yield Reason("swap", size(site.device.swap_total_bytes), _swap_story(site), Basis.COMPUTED)
 
 
 def _competes(device: Device, choice: Choice) -> bool:
@@ -144,7 +144,7 @@ def _swap_story(site: parts.Site) -> str:
     total, zram = site.device.swap_total_bytes, site.device.swap_zram_bytes
     story = "never counted as memory for the model: "
     if zram:
-        what = "it" if zram == total else f"{gib(zram)} of it"
+        what = "it" if zram == total else f"{size(zram)} of it"
         story += f"{what} is RAM, compressed (zram), which takes RAM and processor time from the model"
     else:
         story += "all its weights are read for every token, and would have to be swapped in each time"
@@ -155,14 +155,14 @@ def _weights_story(site: parts.Site, settings: EngineSettings) -> str:
     model = site.model
     story = "the catalogue's figure" if model.assumed else "from the tensor headers"
     tables = parts.position_cache_bytes(site, settings.max_model_len)
-    story += f", with {gib(tables)} of position tables" if tables else ""
+    story += f", with {size(tables)} of position tables" if tables else ""
     saved = parts.position_saving(site, settings.max_model_len)
     if saved:
-        story += f" ({gib(saved)} saved by ending them where the context ends)"
+        story += f" ({size(saved)} saved by ending them where the context ends)"
     if model.vision_weights_bytes and not settings.images_per_prompt:
-        story += f"; {gib(model.vision_weights_bytes)} of vision tower not loaded"
+        story += f"; {size(model.vision_weights_bytes)} of vision tower not loaded"
     copied = parts.repacked_bytes(model, settings.backend)
-    return story + (f"; {gib(copied)} repacked for the processor" if copied else "")
+    return story + (f"; {size(copied)} repacked for the processor" if copied else "")
 
 
 def _reserve_story(site: parts.Site) -> str:
@@ -248,7 +248,7 @@ def _why_less(name: str, best: int, wished: int | None, choice: Choice) -> str:
         return f"{told}, for want of memory as well"
     others = [words for field, words in given_up.items() if field != name]
     beside = f"with {', '.join(others)} " if others else ""
-    return f"{told}: {beside}that would need {gib(choice.liked_need.total_bytes)}"
+    return f"{told}: {beside}that would need {size(choice.liked_need.total_bytes)}"
 
 
 def _enough_context(site: parts.Site, wish: Wish, rung: Rung) -> str:
@@ -339,7 +339,7 @@ def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) 
         yield Reason("gpu_memory_utilization", f"{settings.gpu_memory_utilization:.2f}", why, Basis.COMPUTED)
     if settings.processor_cache_bytes:
         why = "prepared pictures for follow-up questions; the engine's default of 4 GiB would be the model's memory"
-        yield Reason("processor_cache", gib(settings.processor_cache_bytes), why, Basis.COMPUTED)
+        yield Reason("processor_cache", size(settings.processor_cache_bytes), why, Basis.COMPUTED)
     if settings.reasoning_parser is not None:
         why = "the model thinks inside <think> before it answers"
         yield Reason("reasoning_parser", settings.reasoning_parser, why, Basis.COMPUTED)
@@ -348,5 +348,5 @@ def _settings_reasons(site: parts.Site, settings: EngineSettings, need: Memory) 
 def _page_cache_story(device: Device) -> str:
     if not device.page_cache_counts_as_used:
         return ""
-    now = f" ({gib(device.page_cache_bytes)} now)" if device.page_cache_bytes is not None else ""
+    now = f" ({size(device.page_cache_bytes)} now)" if device.page_cache_bytes is not None else ""
     return f"; below L4T r39 the page cache{now} counts as used for CUDA, and a higher gate could refuse what fits"

@@ -13,7 +13,7 @@ from vedette.plan.plan import Backend, Basis, Concession, Plan
 from vedette.plan.reasons import free_memory, others_sentence
 from vedette.report.bars import Paper, Part, bar
 from vedette.report.flag_story import Flag, NumberedReason, numbered_reasons, reason_behind, split_arguments
-from vedette.units import gib, missing_gib, signed_gib
+from vedette.units import missing_size, size, size_difference
 
 MEMORY_LEGEND = (
     ("weights", "weights", "W", 33),
@@ -77,14 +77,14 @@ def verdict(plan: Plan) -> str:
     if plan.unsupported is not None:
         return click.style("✗ ", fg="red") + f"{what}: cannot run"
     if not plan.fits:
-        return click.style("✗ ", fg="red") + f"{what}: does not fit, needs {missing_gib(plan.shortfall_bytes)} more"
+        return click.style("✗ ", fg="red") + f"{what}: does not fit, needs {missing_size(plan.shortfall_bytes)} more"
     left = plan.memory.available_bytes - plan.memory.total_bytes
-    return click.style("✓ ", fg="green") + f"{what}: fits, {gib(left)} left"
+    return click.style("✓ ", fg="green") + f"{what}: fits, {size(left)} left"
 
 
 def concession_sentence(concession: Concession) -> str:
     """That a wish was not granted: what it would have needed, and what is planned instead."""
-    missing = f"{concession.wished} would take {gib(concession.missing_bytes)} more"
+    missing = f"{concession.wished} would take {size(concession.missing_bytes)} more"
     return f"Not all that you asked for fits: {missing}; planned: {concession.planned}."
 
 
@@ -100,7 +100,7 @@ def _hints(plan: Plan, paper: Paper) -> list[str]:
     """What to know besides the verdict: wishes that were not granted, and what to do if it does not fit."""
     hints = concession_notes(plan) if plan.fits else []
     if plan.concession is not None and not plan.fits:
-        missing = gib(plan.concession.missing_bytes)
+        missing = size(plan.concession.missing_bytes)
         hints.append(f"This is the least of use; what you asked for ({plan.concession.wished}) needs {missing} more.")
     for reason in plan.reasons:
         if reason.subject == "architecture":
@@ -124,9 +124,9 @@ def memory_sentence(plan: Plan) -> str:
     """Total and available; beside a discrete GPU, the RAM as well."""
     memory = plan.memory
     than = "of" if memory.total_bytes <= memory.available_bytes else "is more than"
-    text = f"{gib(memory.total_bytes)} {than} the {gib(memory.available_bytes)} available"
+    text = f"{size(memory.total_bytes)} {than} the {size(memory.available_bytes)} available"
     if memory.host_available_bytes is not None:
-        text += f"; {gib(memory.host_bytes)} of {gib(memory.host_available_bytes)} RAM beside the GPU"
+        text += f"; {size(memory.host_bytes)} of {size(memory.host_available_bytes)} RAM beside the GPU"
     return text
 
 
@@ -134,9 +134,9 @@ def memory_parts(plan: Plan) -> list[Part]:
     """The parts of the memory that the model lies in."""
     shared = plan.memory.host_available_bytes is None
     return [
-        Part(label, letter, hue, size, gib(size))
+        Part(label, letter, hue, part_bytes, size(part_bytes))
         for name, label, letter, hue in MEMORY_LEGEND
-        for size in [getattr(plan.memory, f"{name}_bytes")]
+        for part_bytes in [getattr(plan.memory, f"{name}_bytes")]
         if shared or name != "host"
     ]
 
@@ -250,7 +250,7 @@ def explain_flag(story: Mapping[str, Any], paper: Paper) -> str:
 
 def _cost(label: str, neighbour: Mapping[str, Any]) -> str:
     difference = neighbour["memory_difference_bytes"]
-    cost = f"{signed_gib(difference)}; " if difference is not None else ""
+    cost = f"{size_difference(difference)}; " if difference is not None else ""
     return f"{label} {neighbour['value']:,}: {cost}{neighbour['said']}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vedette.errors import BadInputError, VedetteError
 from vedette.plan.plan import Basis, Plan, Wish
-from vedette.units import gib
+from vedette.units import size
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def _neighbour(plan: Plan, wish: Wish, field: str, replan: Callable[[Wish], Plan
 
 
 def _missing(missing_bytes: int) -> str:
-    return f"does not fit: {gib(missing_bytes)} are missing"
+    return f"does not fit: {size(missing_bytes)} are missing"
 
 
 def _changes(plan: Plan, other: Plan, field: str) -> str:

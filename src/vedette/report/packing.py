@@ -10,7 +10,7 @@ from vedette.plan.plan import Plan
 from vedette.report.bars import Paper, Part, bar
 from vedette.report.explain import concession_sentence, flag_lines, heading
 from vedette.report.flag_story import split_arguments
-from vedette.units import gib, missing_gib
+from vedette.units import missing_size, size
 
 _HUES = (33, 208, 70, 134, 220, 44, 168)
 _COLUMNS = ("weights", "KV cache", "total", "context", "requests", "tokens/s")
@@ -34,7 +34,7 @@ def explain_packing(
     taken = sum(plan.memory.total_bytes for plan in plans) + room.reserve_bytes
     sections = [[_verdict(plans, in_turns, room.available_bytes - taken), *_concessions(plans, paper)]]
     if plans:
-        memory = f"{gib(taken)} of the {gib(room.available_bytes)} available"
+        memory = f"{size(taken)} of the {size(room.available_bytes)} available"
         sections.append([heading("Memory", memory), *bar(_parts(plans, room), room.available_bytes, paper)])
         sections.append([heading("Models", ""), *_table(plans, paper)])
     if in_turns:
@@ -49,7 +49,9 @@ def explain_packing(
 def _verdict(plans: Sequence[Plan], in_turns: Sequence[Plan], left_bytes: int) -> str:
     device = (*plans, *in_turns)[0].device_name
     if not in_turns:
-        return click.style("✓ ", fg="green") + f"{device}: {len(plans)} models fit side by side, {gib(left_bytes)} left"
+        return (
+            click.style("✓ ", fg="green") + f"{device}: {len(plans)} models fit side by side, {size(left_bytes)} left"
+        )
     cross = click.style("✗ ", fg="red")
     if not plans:
         return cross + f"{device}: none of these models fits"
@@ -69,11 +71,11 @@ def _parts(plans: Sequence[Plan], room: Room) -> list[Part]:
     """One part for each model with all that its engine takes, and one for what is kept free."""
     found = []
     for index, plan in enumerate(plans):
-        size = _own_bytes(plan)
+        own_bytes = _own_bytes(plan)
         name = plan.model_name.rpartition("/")[2]
-        found.append(Part(name, chr(ord("A") + index), _HUES[index % len(_HUES)], size, gib(size)))
+        found.append(Part(name, chr(ord("A") + index), _HUES[index % len(_HUES)], own_bytes, size(own_bytes)))
     reserve = room.reserve_bytes + sum(plan.memory.reserve_bytes for plan in plans)
-    return [*found, Part("reserve", "r", 245, reserve, gib(reserve))]
+    return [*found, Part("reserve", "r", 245, reserve, size(reserve))]
 
 
 def _own_bytes(plan: Plan) -> int:
@@ -88,9 +90,9 @@ def _table(plans: Sequence[Plan], paper: Paper) -> list[str]:
     for plan in plans:
         ceiling = plan.speed.decode_tokens_per_s or plan.speed.decode_tokens_per_s_ceiling
         row = (
-            gib(plan.memory.weights_bytes).removesuffix(" GiB"),
-            gib(plan.memory.kv_cache_bytes).removesuffix(" GiB"),
-            gib(_own_bytes(plan)).removesuffix(" GiB"),
+            size(plan.memory.weights_bytes).removesuffix(" GiB"),
+            size(plan.memory.kv_cache_bytes).removesuffix(" GiB"),
+            size(_own_bytes(plan)).removesuffix(" GiB"),
             f"{plan.context.max_model_len:,}",
             str(plan.context.concurrency),
             "–" if ceiling is None else f"{ceiling:,.0f}",
@@ -103,12 +105,12 @@ def _table(plans: Sequence[Plan], paper: Paper) -> list[str]:
 
 def _turn(plan: Plan, paper: Paper) -> list[str]:
     """One model that does not fit beside the others."""
-    needs = gib(plan.memory.total_bytes)
+    needs = size(plan.memory.total_bytes)
     if plan.unsupported is not None:
         told = f"cannot run here. {plan.unsupported}"
     elif plan.fits:
         told = f"fits alone: {needs}, context {plan.context.max_model_len:,}"
     else:
-        told = f"does not fit even alone: {missing_gib(plan.shortfall_bytes)} are missing"
+        told = f"does not fit even alone: {missing_size(plan.shortfall_bytes)} are missing"
     told = f"{plan.model_name}: {told}"
     return textwrap.wrap(told, paper.columns, initial_indent="  ", subsequent_indent="    ")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from vedette.serve.http_errors import ForbiddenError
+from vedette.errors import ForbiddenError
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -11,7 +11,9 @@ from vedette.errors import (
     BadInputError,
     DoesNotFitError,
     EngineUnavailableError,
+    ForbiddenError,
     ModelNotFoundError,
+    NoSuchPageError,
     RequestRefusedError,
     SwapFailedError,
     TooLargeError,
@@ -22,18 +24,6 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
 """What a caller is told to wait for an engine that is starting."""
-
-
-class ForbiddenError(VedetteError):
-    """A request that another site's page, or another site's name, sent here."""
-
-    code = "forbidden"
-
-
-class NoSuchPageError(VedetteError):
-    """An address, or a way of asking for it, that the app does not have."""
-
-    code = "no_such_page"
 
 
 _STATUS: dict[type[VedetteError], HTTPStatus] = {

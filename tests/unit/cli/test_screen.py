@@ -6,7 +6,7 @@ import os
 import click
 import pytest
 
-from vedette.cli.screen import JsonScreen, PersonScreen, describe_facts, describe_processes, gib, seconds
+from vedette.cli.screen import JsonScreen, PersonScreen, describe_facts, describe_processes
 
 
 class Terminal(io.StringIO):
@@ -72,15 +72,10 @@ def test_a_full_disk_does_not_stop_what_is_shown(screen: "type[JsonScreen | Pers
     out.close()
 
 
-def test_sizes_and_times_are_for_people() -> None:
-    assert (gib(3 * 1024**3), gib(32 * 1024**2)) == ("3.0 GiB", "32 MiB")
-    assert (seconds(2.34), seconds(161)) == ("2.3 s", "2 min 41 s")
-
-
 def test_who_else_holds_memory_is_told_with_where_to_find_it() -> None:
     firefox = {"name": "firefox", "pid": 812, "resident_bytes": 3 * 1024**3 // 2}
     xorg = {"name": "Xorg", "pid": 640, "resident_bytes": 1024**3 // 2}
-    assert describe_processes([firefox, xorg]) == "firefox (812) 1.5 GiB, Xorg (640) 0.5 GiB"
+    assert describe_processes([firefox, xorg]) == "firefox (812) 1.50 GiB, Xorg (640) 0.50 GiB"
     assert describe_processes([]) == "none"
 
 
@@ -88,12 +83,12 @@ def test_a_note_has_its_next_step_below_it() -> None:
     out = io.StringIO()
     screen = PersonScreen(out)
     screen.show({"event": "note", "code": "clocks", "sentence": "The clocks are low.", "hint": "`sudo jetson_clocks`"})
-    screen.show({"event": "note", "code": "page_cache_dropped", "sentence": "Let go of 1.0 GiB.", "hint": None})
+    screen.show({"event": "note", "code": "page_cache_dropped", "sentence": "Let go of 1.00 GiB.", "hint": None})
     screen.show({"event": "note", "sentence": "Just so."})
     assert out.getvalue().splitlines() == [
         "note    The clocks are low.",
         "        → `sudo jetson_clocks`",
-        "note    Let go of 1.0 GiB.",
+        "note    Let go of 1.00 GiB.",
         "note    Just so.",
     ]
 
@@ -118,8 +113,8 @@ def test_the_facts_of_a_board_are_told_a_line_each() -> None:
     }
     told = dict(line.strip().split(maxsplit=1) for line in click.unstyle(describe_facts(facts)).splitlines()[1:])
     assert told["other_processes"] == "none"
-    assert told["gpu_processes"] == "llama-server (7) 3.0 GiB"
-    assert told["swap_areas"] == "/swapfile 4.0 GiB (sd), /x 1.0 GiB (storage unknown)"
+    assert told["gpu_processes"] == "llama-server (7) 3.00 GiB"
+    assert told["swap_areas"] == "/swapfile 4.00 GiB (sd), /x 1.00 GiB (storage unknown)"
     assert told["power_modes"] == "15W"
     assert told["clocks_locked"] == "unknown"
     assert told["cpu_count"] == "6"

@@ -21,10 +21,9 @@ from vedette.deploy.recovery import (
 )
 from vedette.device.boards import device_named
 from vedette.device.device import Device, OtherProcess
-from vedette.engine.engine import EngineDiedError
-from vedette.engine.state import Cause
 from vedette.engine.vllm.causes import KERNEL_KILL, SILENT, SILENT_KILL, STUCK
-from vedette.errors import DoesNotFitError
+from vedette.errors import Cause, DoesNotFitError, EngineDiedError
+from vedette.language.message import Message
 from vedette.models.store.find import find_model, read_source
 from vedette.plan.calibration import Calibration, Lesson, calibration_key, conditions_of
 from vedette.plan.make import make_plan
@@ -32,11 +31,20 @@ from vedette.plan.plan import Plan, Wish
 
 MIB = 1024**2
 GIB = 1024**3
-KILLED = Cause("killed", "Another program killed the engine.", "")
-ALLOCATOR = Cause("out_of_memory", "The engine ran out of memory (CUDA out of memory).", "")
-BROKEN = Cause("engine_broken", "The engine's environment is broken: No module named 'zmq'.", "")
-UNKNOWN_FLAG = Cause("unknown_flag", "The engine does not know these arguments: --x.", "")
-SURPRISE = Cause("engine_error", "The engine stopped with KeyError: 'surprise'", "")
+KILLED = Cause("killed", Message("errors.verbatim", sentence="Another program killed the engine.", hint=""))
+ALLOCATOR = Cause(
+    "out_of_memory", Message("errors.verbatim", sentence="The engine ran out of memory (CUDA out of memory).", hint="")
+)
+BROKEN = Cause(
+    "engine_broken",
+    Message("errors.verbatim", sentence="The engine's environment is broken: No module named 'zmq'.", hint=""),
+)
+UNKNOWN_FLAG = Cause(
+    "unknown_flag", Message("errors.verbatim", sentence="The engine does not know these arguments: --x.", hint="")
+)
+SURPRISE = Cause(
+    "engine_error", Message("errors.verbatim", sentence="The engine stopped with KeyError: 'surprise'", hint="")
+)
 TOO_LARGE = DoesNotFitError("It needs 1 GiB more.", "Free memory.")
 
 
@@ -144,7 +152,7 @@ def test_a_kill_amid_plenty_is_taken_for_an_accident_once() -> None:
 
 def test_a_start_that_finds_the_memory_taken_blames_nobody() -> None:
     recovery = Recovery()
-    taken = Cause("memory_taken", "Another program took memory.", "")
+    taken = Cause("memory_taken", Message("errors.verbatim", sentence="Another program took memory.", hint=""))
     assert recovery.attempt_after(fall(taken)).lesson is None
     assert recovery.within(TIGHT) == TIGHT
     recovery.attempt_after(fall(taken))
@@ -224,13 +232,16 @@ def test_a_start_that_ends_twice_in_the_same_way_is_given_up() -> None:
     with pytest.raises(EngineDiedError) as caught:
         starts(recovery, SURPRISE)
     assert caught.value.as_json()["code"] == "engine_error"
-    assert caught.value.sentence.endswith("So ended 2 starts in a row.")
+    assert caught.value.sentence.endswith("2 starts in a row ended like this.")
     starts(Recovery(), SURPRISE, KILLED, SURPRISE, ALLOCATOR, SURPRISE)
 
 
 def test_starts_that_end_each_in_a_way_of_its_own_are_given_up_later() -> None:
     recovery = Recovery()
-    surprises = [Cause("engine_error", f"KeyError: {number}", "") for number in range(MOST_UNREADY)]
+    surprises = [
+        Cause("engine_error", Message("errors.verbatim", sentence=f"KeyError: {number}", hint=""))
+        for number in range(MOST_UNREADY)
+    ]
     starts(recovery, *surprises[:-1])
     with pytest.raises(EngineDiedError):
         starts(recovery, surprises[-1])
@@ -284,6 +295,9 @@ def test_what_changed_is_said() -> None:
 
 
 def test_what_has_never_served_is_not_started_for_ever_although_others_take_its_memory() -> None:
-    recovery, taken = Recovery(), Cause("memory_taken", "Another program took memory.", "")
+    recovery, taken = (
+        Recovery(),
+        Cause("memory_taken", Message("errors.verbatim", sentence="Another program took memory.", hint="")),
+    )
     with pytest.raises(EngineDiedError):
         starts(recovery, *[taken] * (MOST_UNREADY + 1))

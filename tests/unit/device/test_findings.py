@@ -62,7 +62,7 @@ def test_of_the_unknown_nothing_is_said(name: str) -> None:
 def test_memory_that_no_living_process_holds() -> None:
     found = only(board(gpu_stale_bytes=2 * GIB))
     assert (found.code, found.size_bytes) == ("stale_gpu_memory", 2 * GIB)
-    assert found.sentence == "2.0 GiB of GPU memory belong to no living process."
+    assert found.sentence == "2.00 GiB of GPU memory belong to no living process."
     assert "drop_caches" in (found.hint or "")
     assert "fuser" in (only(gpu(gpu_stale_bytes=2 * GIB)).hint or "")
     assert codes(board(gpu_stale_bytes=255 * MIB)) == []
@@ -75,7 +75,7 @@ def test_large_processes_are_named_with_the_way_to_stop_each() -> None:
         OtherProcess("small", 901, 300 * MIB),
     )
     found = only(board(other_processes=others))
-    assert found.sentence == "java (812) 2.0 GiB, firefox (900) 1.0 GiB hold memory that the model could use."
+    assert found.sentence == "java (812) 2.00 GiB, firefox (900) 1.00 GiB hold memory that the model could use."
     assert found.hint == "Stop what is not needed: `sudo systemctl stop jenkins.service`, `kill 900`."
     assert codes(board("agx-thor", other_processes=others)) == []
 
@@ -95,7 +95,7 @@ def test_large_processes_are_named_with_the_way_to_stop_each() -> None:
 def test_an_engine_of_another_tool_is_named_however_small(name: str, run_by: str | None, tool: str, way: str) -> None:
     found = only(board("agx-thor", other_processes=(OtherProcess(name, 7, 300 * MIB, run_by),)))
     assert found.code == "other_engine"
-    assert found.sentence.startswith(f"{tool} (7) 0.3 GiB runs here too")
+    assert found.sentence.startswith(f"{tool} (7) 0.29 GiB runs here too")
     assert found.hint == f"Stop it with `{way}`."
 
 
@@ -107,7 +107,7 @@ def test_the_processes_of_one_engine_are_one_and_gpu_and_ram_are_added_where_the
         gpu_processes=(GpuProcess("VLLM::EngineCor", 8, 14 * GIB, run_by),),
     )
     found = only(held)
-    assert found.sentence.startswith("vLLM (8, 7) 15.5 GiB")
+    assert found.sentence.startswith("vLLM (8, 7) 15.50 GiB")
     assert found.size_bytes == 15 * GIB + GIB // 2
 
 
@@ -115,7 +115,7 @@ def test_a_gpu_with_its_own_memory_shares_that_and_not_the_ram() -> None:
     ram = OtherProcess("java", 812, 20 * GIB)
     assert codes(gpu(other_processes=(ram,))) == []
     found = only(gpu(other_processes=(ram,), gpu_processes=(GpuProcess("python3", 30, 6 * GIB),)))
-    assert found.sentence == "python3 (30) 6.0 GiB holds memory that the model could use."
+    assert found.sentence == "python3 (30) 6.00 GiB holds memory that the model could use."
 
 
 def test_a_desktop_matters_on_a_small_board_alone_and_is_told_once() -> None:
@@ -136,8 +136,8 @@ def test_a_full_disk_is_told_once() -> None:
 @pytest.mark.parametrize(
     ("storage", "weights_bytes", "sentence"),
     [
-        ("sd", 5 * GIB // 2, "Models lie on an SD card: reading 2.5 GiB of weights takes about 40 s."),
-        ("emmc", 5 * GIB // 2, "Models lie on eMMC: reading 2.5 GiB of weights takes at least 7 s."),
+        ("sd", 5 * GIB // 2, "Models lie on an SD card: reading 2.50 GiB of weights takes about 40 s."),
+        ("emmc", 5 * GIB // 2, "Models lie on eMMC: reading 2.50 GiB of weights takes at least 7 s."),
         ("usb", GIB, "Models lie on a USB drive, which is slower than an NVMe drive."),
         ("network", GIB, "Models lie on a network file system, which is slower than an NVMe drive."),
         ("sd", None, "Models lie on an SD card, which is slower than an NVMe drive."),
@@ -150,7 +150,7 @@ def test_slow_storage_and_what_it_costs(storage: str, weights_bytes: int | None,
 def test_swap_on_a_card_but_not_on_a_drive() -> None:
     areas = (SwapArea("/my swap", 4 * GIB, "sd"), SwapArea("/ssd/swap", 16 * GIB, "nvme"), SwapArea("/x", GIB, None))
     found = only(board(swap_areas=areas))
-    assert found.sentence.startswith("4.0 GiB of swap lie on an SD card")
+    assert found.sentence.startswith("4.00 GiB of swap lie on an SD card")
     assert found.hint == "Do without it: `sudo swapoff '/my swap'`."
 
 
@@ -231,7 +231,7 @@ async def test_the_page_cache_is_let_go_and_how_much_that_freed_is_said(tmp_path
     assert heard == ["3\n"]
     assert found[0] == Finding(
         "page_cache_dropped",
-        "Let go of 2.1 GiB of page cache, which CUDA counts as used on L4T 36.4.3.",
+        "Let go of 2.10 GiB of page cache, which CUDA counts as used on L4T 36.4.3.",
         None,
         (3250586 - 1048576) * 1024,
     )
@@ -241,7 +241,7 @@ async def test_the_page_cache_is_let_go_and_how_much_that_freed_is_said(tmp_path
 async def test_without_permission_it_is_said_how(tmp_path: Path) -> None:
     (found,) = await check(board(**CACHED), root=tmp_path)
     assert (found.code, found.size_bytes) == ("page_cache", 3 * GIB)
-    assert found.sentence.startswith("3.0 GiB of page cache count as used for CUDA on L4T 36.4.3")
+    assert found.sentence.startswith("3.00 GiB of page cache count as used for CUDA on L4T 36.4.3")
     assert found.hint == "Let go of it: `sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`."
 
 
@@ -277,5 +277,5 @@ def test_a_real_process_is_named_with_what_it_holds(tmp_path: Path) -> None:
         (tmp_path / f"proc/{child.pid}").symlink_to(f"/proc/{child.pid}")
         found = only(read_device(tmp_path))
         child.communicate(b"\n")
-    assert f"({child.pid}) 0.3 GiB holds memory that the model could use." in found.sentence
+    assert f"({child.pid}) 0.30 GiB holds memory that the model could use." in found.sentence
     assert found.hint is not None

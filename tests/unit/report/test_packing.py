@@ -8,7 +8,7 @@ from tests.unit.report.test_explain import proposal_of
 from vedette.plan.plan import Concession
 from vedette.report.bars import Paper
 from vedette.report.packing import Room, explain_packing
-from vedette.units import GIB, missing_gib
+from vedette.units import GIB, missing_size
 
 COSMOS, TINY = proposal_of("cosmos-reason2-2b", "agx-orin-64gb"), proposal_of("vedette-tiny", "agx-orin-64gb")
 LARGE = proposal_of("Qwen2-7B-Instruct", "orin-nano-8gb")
@@ -41,7 +41,7 @@ def test_who_can_only_take_turns_is_said_with_why() -> None:
     told = " ".join(text.split())
     assert "of 3 models only one fits" in told
     assert f"nvidia/Cosmos-Reason2-2B: fits alone: {alone.memory.total_bytes / GIB:.2f} GiB" in told
-    assert f"does not fit even alone: {missing_gib(LARGE.plan.shortfall_bytes)} are missing" in told
+    assert f"does not fit even alone: {missing_size(LARGE.plan.shortfall_bytes)} are missing" in told
 
 
 def test_none_beside_another() -> None:

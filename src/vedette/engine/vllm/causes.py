@@ -2,11 +2,12 @@
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from vedette.engine.state import Cause
+from vedette.errors import Cause
+from vedette.language.message import Message
 
 
 @dataclass(frozen=True)
@@ -50,31 +51,17 @@ _OUTLOOKS = {
     "container_gpu": Outlook.HOPELESS,
 }
 
-_MORE_MEMORY = "Free memory (`vedette device` shows what there is) or choose a smaller model."
-KERNEL_KILL = Cause("out_of_memory", "The kernel killed the engine for lack of memory.", _MORE_MEMORY)
-SILENT_KILL = Cause(
-    "out_of_memory", "The engine was killed without a word, as the kernel does when memory runs out.", _MORE_MEMORY
-)
-
-STUCK = Cause(
-    "stuck",
-    "The engine took requests and answered none of them for minutes.",
-    "vedette starts it again; see `vedette logs` if it goes on.",
-)
-
-SILENT = Cause(
-    "silent",
-    "The engine said nothing for a quarter of an hour and is not ready: it may be short of memory, or of a fast disk.",
-    "Ask for less (`--context`, `--concurrency`) or free memory, and see `vedette logs`.",
-)
+KERNEL_KILL = Cause("out_of_memory", Message("engine.killed_by_kernel"))
+SILENT_KILL = Cause("out_of_memory", Message("engine.killed_silently"))
+STUCK = Cause("stuck", Message("engine.stuck"))
+SILENT = Cause("silent", Message("engine.silent"))
 
 # In order: the first that matches is the root, since vLLM prints the cause before its consequences.
-_TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
+_SIGNS: tuple[tuple[re.Pattern[str], str, Callable[[str], Message]], ...] = (
     (
         re.compile(r"error: unrecognized arguments: (?P<what>.+)"),
         "unknown_flag",
-        "The engine does not know these arguments: {what}.",
-        "Its version is not the one planned for: remove its directory under the vedette home and start again.",
+        lambda what: Message("engine.unknown_flag", flags=what),
     ),
     (
         re.compile(
@@ -82,40 +69,34 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
             re.S,
         ),
         "context_too_large",
-        "The KV cache is too small for the planned context; the engine could serve {what} tokens.",
-        "Start again with `--context {what}`.",
+        lambda what: Message("engine.context_too_large", tokens=int(what)),
     ),
     (
         re.compile(r"No available memory for the cache blocks"),
         "out_of_memory",
-        "No memory was left for the KV cache after the weights were loaded.",
-        _MORE_MEMORY,
+        lambda _: Message("engine.no_memory_for_cache"),
     ),
     (
         re.compile(
             r"(CUDA out of memory|DefaultCPUAllocator: can't allocate memory|\bMemoryError\b|Cannot allocate memory)"
         ),
         "out_of_memory",
-        "The engine ran out of memory ({what}).",
-        _MORE_MEMORY,
+        lambda what: Message("engine.out_of_memory", error=what),
     ),
     (
         re.compile(r"Free memory on device .*? is less than desired"),
         "memory_taken",
-        "Another program took memory between the plan and the engine's start.",
-        "Stop it or wait for it, then start again.",
+        lambda _: Message("engine.memory_taken"),
     ),
     (
         re.compile(r"Error in memory profiling"),
         "memory_returned",
-        "Another program gave memory back while the engine measured what it takes itself, which vLLM does not bear.",
-        "vedette starts it again; let the machine come to rest if it goes on.",
+        lambda _: Message("engine.memory_returned"),
     ),
     (
         re.compile(r"(?P<what>SafetensorError: [^\n]+|size mismatch for [^\n]+)"),
         "model_corrupt",
-        "The model's weights cannot be read ({what}).",
-        "Fetch or copy the model again.",
+        lambda what: Message("engine.weights_unreadable", error=what),
     ),
     (
         re.compile(  # an error's last line, not a warning that mentions one
@@ -125,20 +106,17 @@ _TELLING: tuple[tuple[re.Pattern[str], str, str, str], ...] = (
             re.MULTILINE,
         ),
         "engine_broken",
-        "The engine's environment is broken: {what}.",
-        "Start again: vedette remakes what it has made itself; one of your own (VEDETTE_ENGINE) is yours to mend.",
+        lambda what: Message("engine.environment_broken", error=what),
     ),
     (
         re.compile(r"(unknown or invalid runtime name: nvidia|unresolvable CDI devices|requirement error)[^\n]*"),
         "container_gpu",
-        "The container cannot use the GPU: {what}.",
-        "Set up nvidia-container-toolkit, or name an image that this driver runs (VEDETTE_IMAGE).",
+        lambda what: Message("engine.container_without_gpu", error=what),
     ),
     (
         re.compile(r"Address already in use"),
         "port_in_use",
-        "The engine's port was taken by another program.",
-        "Start again: another port is chosen.",
+        lambda _: Message("engine.port_taken"),
     ),
 )
 # What vLLM's server says of its core when that was killed; one that fails by itself tells its story before.
@@ -155,30 +133,20 @@ def find_cause(death: Death) -> Cause:
     core_killed = _CORE_ENDED.search(text) and not _CORES_OWN_STORY.search(text)
     if core_killed or death.exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):  # a container's command adds 128
         if death.out_of_memory_kills == 0:
-            return Cause(
-                "killed",
-                "Another program killed the engine (SIGKILL): the kernel did not do it for lack of memory.",
-                "vedette starts it again; see who did that if it goes on.",
-            )
+            return Cause("killed", Message("engine.killed_by_another"))
         return SILENT_KILL
-    for pattern, code, sentence, hint in _TELLING:
+    for pattern, code, message in _SIGNS:
         match = pattern.search(text)
         if match:
-            what = (match.groupdict().get("what") or match.group(0)).strip()
-            return Cause(code, sentence.format(what=what), hint.format(what=what))
+            return Cause(code, message((match.groupdict().get("what") or match.group(0)).strip()))
     for line in death.log_tail:
         error = _ERROR_LINE.search(line)
         if error and "Engine core initialization failed" not in line:
-            return Cause(
-                "engine_error",
-                f"The engine stopped with {error['what'].strip()}",
-                "See `vedette logs` for the whole story.",
-            )
+            return Cause("engine_error", Message("engine.stopped_with_error", error=error["what"].strip()))
     if death.exit_status < 0:
-        how = f"by signal {signal.Signals(-death.exit_status).name}"
-    else:
-        how = f"with exit status {death.exit_status}"
-    return Cause("engine_ended", f"The engine ended {how}.", "See `vedette logs` for what it last said.")
+        name = signal.Signals(-death.exit_status).name
+        return Cause("engine_ended", Message("engine.ended_by_signal", signal=name))
+    return Cause("engine_ended", Message("engine.ended_with_status", status=str(death.exit_status)))
 
 
 def outlook_of(cause: Cause) -> Outlook:

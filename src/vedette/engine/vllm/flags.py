@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vedette.engine.process.process import TEMPORARY, Preload
-from vedette.engine.vllm.versions import Dialect, EngineVersionError, dialect_of
+from vedette.engine.vllm.versions import Dialect, dialect_of
+from vedette.errors import EngineVersionError
 from vedette.plan.plan import Backend, EngineSettings, EngineTraits, Graphs
 
 _GIB = 1024**3

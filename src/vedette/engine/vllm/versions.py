@@ -10,14 +10,7 @@ from importlib import resources
 
 import msgspec
 
-from vedette.errors import VedetteError
-
-
-class EngineVersionError(VedetteError):
-    """An engine of a version that vedette does not know, or that cannot do what the plan needs."""
-
-    code = "engine_version"
-
+from vedette.errors import EngineVersionError
 
 Version = tuple[int, int, int]
 """Minor releases change vLLM's options; patch releases have done so too (0.11.0 to 0.11.1)."""

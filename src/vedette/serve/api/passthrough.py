@@ -10,8 +10,7 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from vedette.engine.client import EngineUnreachableError
-from vedette.errors import EngineUnavailableError, TooLargeError, VedetteError
+from vedette.errors import EngineUnavailableError, EngineUnreachableError, TooLargeError, VedetteError
 from vedette.measure.metrics import Metrics
 from vedette.serve.backend import Backend, Served, not_ready, ready
 from vedette.serve.http_errors import begun, openai_json

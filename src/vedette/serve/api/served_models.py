@@ -7,9 +7,8 @@ import time
 import msgspec
 from aiohttp import web
 
-from vedette.errors import BadInputError, ModelNotFoundError
+from vedette.errors import BadInputError, ForbiddenError, ModelNotFoundError
 from vedette.serve.backend import Backend, Served
-from vedette.serve.http_errors import ForbiddenError
 
 _MOST_BYTES = 8192
 

@@ -10,8 +10,7 @@ import pytest
 from tests.unit.engine.hosts.test_container import HELP, plan_with
 from tests.unit.engine.vllm.test_flags import GPU, SEEING, TEXT
 from vedette.engine.hosts.adopted import adopt, adopted_environment, find_python
-from vedette.engine.vllm.versions import EngineVersionError
-from vedette.errors import EngineInstallError
+from vedette.errors import EngineInstallError, EngineVersionError
 
 PLANS = {"text": plan_with(TEXT), "seeing": plan_with(SEEING)}
 

@@ -34,9 +34,9 @@ UNKNOWN = [
     ("status", "lines", "code", "says"),
     [
         (2, UNKNOWN_FLAG, "unknown_flag", "--swap-space 4"),
-        (1, TOO_LONG, "context_too_large", "2336"),
+        (1, TOO_LONG, "context_too_large", "2,336"),
         (1, CORRUPT, "model_corrupt", "SafetensorError"),
-        (1, RETURNED, "memory_returned", "gave memory back"),
+        (1, RETURNED, "memory_returned", "freed memory"),
         (1, ["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate"], "out_of_memory", "CUDA out of memory"),
         (1, ["ModuleNotFoundError: No module named 'zmq'"], "engine_broken", "zmq"),
         (1, UNKNOWN, "engine_error", "KeyError: 'layers.0.surprise'"),

@@ -20,7 +20,8 @@ from vedette.engine.vllm.flags import (
     substitutes,
     temporary_environment,
 )
-from vedette.engine.vllm.versions import EngineVersionError, dialect_of
+from vedette.engine.vllm.versions import dialect_of
+from vedette.errors import EngineVersionError
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Backend, EngineSettings, Graphs, Wish, Workload
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from vedette.engine.vllm.versions import EngineVersionError, dialect_of, parse_help
+from vedette.engine.vllm.versions import dialect_of, parse_help
+from vedette.errors import EngineVersionError
 
 
 def test_options_come_go_and_change_their_names() -> None:

@@ -1,0 +1,90 @@
+"""The Chinese sentences, by code: a sentence, or a sentence and a hint that says what to do next.
+
+language/message.py says how values are shown. One section a room; the other language has the same codes.
+"""
+
+from vedette.language.message import Table
+
+CHINESE: Table = {
+    # ---- errors, phases, states ----
+    "errors.verbatim": ("{sentence}", "{hint}"),
+    "phase.detecting_device": "检测设备",
+    "phase.choosing_model": "选择模型",
+    "phase.fetching_model": "获取模型",
+    "phase.installing_engine": "安装引擎",
+    "phase.planning": "规划",
+    "phase.launching_engine": "启动引擎",
+    "phase.loading_weights": "加载权重",
+    "phase.profiling": "测量内存",
+    "phase.compiling": "编译",
+    "phase.capturing_graphs": "捕获计算图",
+    "phase.warming_up": "预热",
+    "state.stopped": "已停止",
+    "state.preparing": "准备中",
+    "state.starting": "启动中",
+    "state.ready": "就绪",
+    "state.draining": "停止中",
+    "state.failed": "失败",
+    # ---- settings ----
+    # ---- device ----
+    # ---- models ----
+    # ---- plan ----
+    # ---- report ----
+    # ---- engine ----
+    "engine.killed_by_kernel": (
+        "内存耗尽,内核终止了引擎。",
+        "请释放内存(`vedette device` 显示占用),或选择更小的模型。",
+    ),
+    "engine.killed_silently": (
+        "引擎突然被终止,没有留下任何信息;内存耗尽时内核会这样做。",
+        "请释放内存(`vedette device` 显示占用),或选择更小的模型。",
+    ),
+    "engine.killed_by_another": (
+        "其他程序终止了引擎(SIGKILL)。内存并未耗尽,不是内核所为。",
+        "vedette 会重新启动引擎。如果再次发生,请查明是哪个程序所为。",
+    ),
+    "engine.stuck": (
+        "引擎接受了请求,但几分钟内一个也没有回答。",
+        "vedette 会重新启动引擎。如果再次发生,请查看 `vedette logs`。",
+    ),
+    "engine.silent": (
+        "引擎 15 分钟没有任何输出,仍未就绪。可能内存不足,或磁盘太慢。",
+        "请降低要求(`--context`、`--concurrency`)或释放内存,并查看 `vedette logs`。",
+    ),
+    "engine.unknown_flag": (
+        "引擎不认识这些参数:{flags}。",
+        "它的版本与计划的不同:请删除 vedette 主目录下它的目录,然后重新启动。",
+    ),
+    "engine.context_too_large": (
+        "KV 缓存容不下计划的上下文。引擎只能提供 {tokens} 个词元。",
+        "请用 `--context {tokens:d}` 重新启动。",
+    ),
+    "engine.no_memory_for_cache": (
+        "加载权重之后,没有剩余内存可用于 KV 缓存。",
+        "请释放内存(`vedette device` 显示占用),或选择更小的模型。",
+    ),
+    "engine.out_of_memory": ("引擎内存耗尽({error})。", "请释放内存(`vedette device` 显示占用),或选择更小的模型。"),
+    "engine.memory_taken": ("在规划之后、引擎启动之前,其他程序占用了内存。", "请停止该程序或等它结束,然后重新启动。"),
+    "engine.memory_returned": (
+        "引擎测量自身内存用量时,其他程序释放了内存,导致 vLLM 的内存测量失败。",
+        "vedette 会重新启动引擎。如果再次发生,请等其他程序空闲下来。",
+    ),
+    "engine.weights_unreadable": ("无法读取模型的权重({error})。", "请重新获取或复制模型。"),
+    "engine.environment_broken": (
+        "引擎的环境已损坏:{error}。",
+        "请重新启动:vedette 会重装它自己的环境。您自己的环境(VEDETTE_ENGINE)需要您自己修复。",
+    ),
+    "engine.container_without_gpu": (
+        "容器无法使用 GPU:{error}。",
+        "请安装并配置 nvidia-container-toolkit,或指定此驱动能运行的镜像(VEDETTE_IMAGE)。",
+    ),
+    "engine.port_taken": ("其他程序占用了引擎的端口。", "请重新启动:vedette 会选用另一个端口。"),
+    "engine.stopped_with_error": ("引擎因错误停止:{error}", "详情见 `vedette logs`。"),
+    "engine.ended_by_signal": ("引擎被信号 {signal} 结束。", "它最后的输出见 `vedette logs`。"),
+    "engine.ended_with_status": ("引擎以退出状态 {status} 结束。", "它最后的输出见 `vedette logs`。"),
+    # ---- deploy ----
+    "deploy.same_end": ("{cause}连续 {starts} 次启动都这样结束。", "{hint}"),
+    # ---- sources, serve ----
+    # ---- instance, systemd ----
+    # ---- cli ----
+}

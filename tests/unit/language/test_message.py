@@ -1,0 +1,61 @@
+import pytest
+
+from vedette.language import message
+from vedette.language.message import Message, Table, chosen_language, hint_of, message_json, parse_message, say
+
+EN: Table = {
+    "all": "{free_bytes}, {wait_s}, {tokens}, {port:d}, {missing_bytes:missing}, {rate:.1f}, {text}, {none}",
+    "pair": ("Why: {cause}.", "{hint}"),
+    "list": "Held by {names}.",
+}
+ZH: Table = {"all": "{text}", "pair": ("原因:{cause}。", "{hint}"), "list": "由 {names} 占用。"}
+
+
+@pytest.fixture(autouse=True)
+def tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message, "table", {"en": EN, "zh": ZH}.__getitem__)
+
+
+def test_a_value_is_shown_by_its_unit_or_as_the_template_says() -> None:
+    told = Message(
+        "all",
+        free_bytes=2**30,
+        wait_s=200,
+        tokens=12345,
+        port=8090,
+        missing_bytes=2**30,
+        rate=2.25,
+        text="x",
+        none=None,
+    )
+    assert say(told) == "1.00 GiB, 3 min 20 s, 12,345, 8090, 1.01 GiB, 2.2, x, "
+
+
+def test_messages_in_messages_are_told_in_the_same_language() -> None:
+    told = Message("pair", cause=Message("list", names=("a", "b")), hint="")
+    assert say(told) == "Why: Held by a, b.."
+    assert say(told, "zh") == "原因:由 a、b 占用。。"
+    assert hint_of(told) is None
+    assert hint_of(Message("pair", cause="", hint="Free some.")) == "Free some."
+
+
+def test_a_message_comes_through_json_unchanged() -> None:
+    told = Message("pair", cause=Message("list", names=("a", Message("list", names=()))), hint=3)
+    assert parse_message(message_json(told)) == told
+    assert hash(parse_message(message_json(told))) == hash(told)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "environment", "language"),
+    [
+        (None, {}, "en"),
+        (None, {"LANG": "zh_CN.UTF-8"}, "zh"),
+        (None, {"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"),
+        ("zh", {"LANG": "C"}, "zh"),
+        ("en", {"LANG": "zh_TW"}, "en"),
+    ],
+)
+def test_the_language_is_that_of_the_option_or_of_the_locale(
+    wanted: str | None, environment: dict[str, str], language: str
+) -> None:
+    assert chosen_language(wanted, environment) == language
