@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Vedette, engine_processes, run_vedette, vedette_running
+from tests.rig.leftovers import engine_processes
+from tests.rig.processes import Vedette, run_vedette, vedette_running
 
 ROOT = Path(__file__).parents[1]
 

@@ -26,7 +26,10 @@ from PIL import Image
 
 from bench.faults import rig
 from bench.faults.rig import MIB
-from bench.plan.in_cgroup import Cgroup, forget_files
+from bench.plan.in_cgroup import forget_files
+from tests.rig.cgroup import Cgroup
+from tests.rig.leftovers import engine_processes, held_bytes
+from tests.rig.processes import Vedette
 
 WHOLE_MIB = (1536, 2048, 3072, 4096, 6144, 8192, 10240, 12288)
 AROUND_EDGE_MIB = (-24, -8, 2, 16, 48, 96, 160, 320)
@@ -81,7 +84,7 @@ def try_budget(options: Any, model: str, budget_mib: int) -> tuple[dict[str, Any
             record |= _refused(end) if end and end["event"] == "error" else _served(vedette, end)
             record |= _life(vedette, cgroup)
             engine = rig.engine_version(vedette)
-        record["left"] = [process.pid for process in rig.engine_processes(home)]
+        record["left"] = [process.pid for process in engine_processes(home)]
     finally:
         cgroup.remove()
     shutil.rmtree(home)
@@ -120,13 +123,18 @@ def _refused(error: dict[str, Any]) -> dict[str, Any]:
     return {"outcome": "refused", "sentence": error["sentence"], "missing_mib": missing_mib}
 
 
-def _served(vedette: rig.Vedette, ready: dict[str, Any] | None) -> dict[str, Any]:
+def _served(vedette: Vedette, ready: dict[str, Any] | None) -> dict[str, Any]:
     if ready is None:
         ended = vedette.process.poll()
         how = f"ended with {ended} and no word" if ended is not None else f"not ready after {READY_S:.0f} s"
         log = vedette.home / "run" / "engine.log"
         said = log.read_text(errors="replace")[-1500:] if log.exists() else ""
-        return {"outcome": how, "sentence": vedette.said[-1000:], "last": vedette.events[-1:], "engine_said": said}
+        return {
+            "outcome": how,
+            "sentence": vedette.stderr_text[-1000:],
+            "last": vedette.events[-1:],
+            "engine_said": said,
+        }
     plan = [event["plan"] for event in vedette.events if event["event"] == "plan"][-1]
     context, free = plan["context"], plan["memory"]["available_bytes"] - plan["memory"]["total_bytes"]
     count = context["concurrency"] if free < NEAR_MIB * MIB else 1
@@ -144,8 +152,8 @@ def _served(vedette: rig.Vedette, ready: dict[str, Any] | None) -> dict[str, Any
     }
 
 
-def _life(vedette: rig.Vedette, cgroup: Cgroup) -> dict[str, Any]:
-    own, others = rig.held_bytes(vedette)
+def _life(vedette: Vedette, cgroup: Cgroup) -> dict[str, Any]:
+    own, others = held_bytes(vedette)
     deaths = [event["cause"]["code"] for event in vedette.events if event.get("state") == "failed"]
     return {
         "kills": cgroup.killed,
@@ -155,7 +163,7 @@ def _life(vedette: rig.Vedette, cgroup: Cgroup) -> dict[str, Any]:
         "engine_mib": others // MIB,
         "failed_charges": int((cgroup.path / "memory.failcnt").read_text()),
         "notes": [event["sentence"] for event in vedette.events if event["event"] == "note"],
-        "traceback": "Traceback" in vedette.said,
+        "traceback": "Traceback" in vedette.stderr_text,
     }
 
 

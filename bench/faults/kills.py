@@ -22,6 +22,16 @@ from typing import Any
 import psutil
 
 from bench.faults import clients, rig
+from tests.rig.leftovers import (
+    SHARED_MEMORY,
+    engine_processes,
+    files_left,
+    held_bytes,
+    orphans,
+    roles,
+    unused_shared_memory,
+)
+from tests.rig.processes import Vedette
 
 READY_S = 300.0
 STEADY_S = 12.0
@@ -57,14 +67,14 @@ def main() -> None:
     options = parser.parse_args()
     began = time.monotonic()
     run = Run(options, began + options.seconds - 100)  # the last one is still to be back
-    shared = set(rig.SHARED_MEMORY.iterdir())
+    shared = set(SHARED_MEMORY.iterdir())
     threads = [threading.Thread(target=keep_killing, args=(run, number)) for number in range(options.parallel)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         threads[0].join(20) if threads[0].is_alive() else time.sleep(5)
         publish(run, [], (time.monotonic() - began) / 60)
-    leaked = [path.name for path in rig.unused_shared_memory(shared)]
+    leaked = [path.name for path in unused_shared_memory(shared)]
     publish(run, leaked, (time.monotonic() - began) / 60)
 
 
@@ -76,24 +86,24 @@ def keep_killing(run: Run, number: int) -> None:
         home = rig.make_home(run.options.scratch / f"kills-{number}-{time.time_ns()}", run.options.home)
         with rig.running(home, "vedette-tiny", **rig.environment(run.options)) as vedette:
             if vedette.ready(READY_S) is None:
-                raise SystemExit(f"vedette-tiny does not serve: {vedette.events[-1:]} {vedette.said}")
+                raise SystemExit(f"vedette-tiny does not serve: {vedette.events[-1:]} {vedette.stderr_text}")
             run.engine = rig.engine_version(vedette)
             with clients.Load(vedette.port, clients.answerable(vedette.port, questions), run.options.clients) as load:
                 _kill_again_and_again(run, vedette, load, rng)
             run.replies.extend(load.replies)
             ended = vedette.process.poll() is not None
-        run.left += [process.name() for process in rig.engine_processes(home)] + rig.files_left(home)
+        run.left += [process.name() for process in engine_processes(home)] + files_left(home)
         if not ended:  # else its logs are wanted
             shutil.rmtree(home)
 
 
-def _kill_again_and_again(run: Run, vedette: rig.Vedette, load: clients.Load, rng: random.Random) -> None:
+def _kill_again_and_again(run: Run, vedette: Vedette, load: clients.Load, rng: random.Random) -> None:
     """Until there are enough kills, or vedette has ended. The last kill's service is waited for."""
     in_a_row, kill = 0, None
     while run.goes_on() and vedette.process.poll() is None:
         if not _wait_for_moment(vedette, kill, rng.uniform(0, run.options.spread), in_a_row):
             break
-        victims = rig.roles(vedette)
+        victims = roles(vedette)
         ready = _ready_since(vedette, kill)
         if not victims:
             continue  # it has died by itself, or is just between two starts: another moment
@@ -103,7 +113,7 @@ def _kill_again_and_again(run: Run, vedette: rig.Vedette, load: clients.Load, rn
         in_a_row = 1 if served_s >= STEADY_S else in_a_row + 1
         if kill is not None:
             _note_return(kill, vedette, load)
-        held_mib = rig.held_bytes(vedette)[0] // rig.MIB  # which takes so long that requests are answered meanwhile
+        held_mib = held_bytes(vedette)[0] // rig.MIB  # which takes so long that requests are answered meanwhile
         kill = {
             "vedette": vedette.process.pid,
             "at": time.monotonic(),
@@ -124,12 +134,12 @@ def _kill_again_and_again(run: Run, vedette: rig.Vedette, load: clients.Load, rn
         _note_return(kill, vedette, load)
 
 
-def _ready_since(vedette: rig.Vedette, kill: dict[str, Any] | None) -> dict[str, Any] | None:
+def _ready_since(vedette: Vedette, kill: dict[str, Any] | None) -> dict[str, Any] | None:
     ready = [event for event in vedette.events if event["event"] == "ready" and (not kill or event["at"] > kill["at"])]
     return ready[-1] if ready else None
 
 
-def _wait_for_moment(vedette: rig.Vedette, kill: dict[str, Any] | None, delay_s: float, in_a_row: int) -> bool:
+def _wait_for_moment(vedette: Vedette, kill: dict[str, Any] | None, delay_s: float, in_a_row: int) -> bool:
     """Waits until the next kill is due; False if vedette ended meanwhile, or never started again."""
     if kill is None:
         time.sleep(delay_s)
@@ -148,7 +158,7 @@ def _wait_for_moment(vedette: rig.Vedette, kill: dict[str, Any] | None, delay_s:
     return vedette.process.poll() is None
 
 
-def _note_return(kill: dict[str, Any], vedette: rig.Vedette, load: clients.Load) -> None:
+def _note_return(kill: dict[str, Any], vedette: Vedette, load: clients.Load) -> None:
     """Adds to a kill when its vedette was ready and when the first right answer came; None for what did not happen
     before the next kill."""
     ready = _ready_since(vedette, kill)
@@ -161,13 +171,13 @@ def _note_return(kill: dict[str, Any], vedette: rig.Vedette, load: clients.Load)
         if event.get("state") == "failed" and event["at"] > kill["at"]
     ]
     kill["causes"] = list(dict.fromkeys(causes))
-    kill["orphans"] = rig.orphans(vedette) if ready else []
+    kill["orphans"] = orphans(vedette) if ready else []
     kill["ended"] = None if vedette.process.poll() is None else _last_words(vedette)
 
 
-def _last_words(vedette: rig.Vedette) -> str:
+def _last_words(vedette: Vedette) -> str:
     errors = [event["sentence"] for event in vedette.events if event["event"] == "error"]
-    return f"status {vedette.process.returncode}: {errors or vedette.said[-500:]}"
+    return f"status {vedette.process.returncode}: {errors or vedette.stderr_text[-500:]}"
 
 
 def publish(run: Run, leaked: list[str], minutes: float) -> None:

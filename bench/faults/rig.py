@@ -1,4 +1,4 @@
-"""What the fault benches share: a vedette under test, what is left afterwards, reports.
+"""What the fault benches share: their options, a vedette under test, reports.
 
 Everything goes through the `vedette` command and its port, as a person or a client would; nothing is ended that was
 not started here. Run the benches from the repository's root, with `src` on PYTHONPATH or vedette installed:
@@ -13,57 +13,23 @@ import json
 import os
 import platform
 import shlex
-import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
-from bench.plan.in_cgroup import Cgroup
-from tests import processes
-from tests.processes import clean_environment, command, free_port, run_vedette
+from tests.rig.cgroup import Cgroup
+from tests.rig.processes import Vedette, run_vedette, start_vedette, stop_process
 
 ROOT = Path(__file__).parents[2]
 _T = TypeVar("_T")
 MIB = 1024**2
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-
-
-# A vedette under test
-
-
-@dataclass
-class Vedette(processes.Vedette):
-    """A vedette that runs as a process of its own; each event has the `at` of time.monotonic() at which it came."""
-
-    def first(
-        self, wanted: Callable[[dict[str, Any]], bool], within_s: float, after: float = 0.0
-    ) -> dict[str, Any] | None:
-        """The first wanted event later than `after`; None if vedette ended, or the time was over, before it came."""
-
-        def found() -> dict[str, Any] | None:
-            return next((event for event in self.events if event["at"] > after and wanted(event)), None)
-
-        with self.changed:
-            self.changed.wait_for(lambda: found() or self.process.poll() is not None, within_s)
-            return found()
-
-    def ready(self, within_s: float, after: float = 0.0) -> dict[str, Any] | None:
-        return self.first(lambda event: event["event"] == "ready", within_s, after)
-
-    @property
-    def said(self) -> str:
-        """What it wrote beside its events: tracebacks, warnings."""
-        return (self.home / "stderr.txt").read_text(errors="replace")
 
 
 def make_home(directory: Path, borrowed: Path | None) -> Path:
@@ -78,38 +44,14 @@ def make_home(directory: Path, borrowed: Path | None) -> Path:
 
 
 def start(home: Path, *arguments: str, cgroup: Cgroup | None = None, **environment: str) -> Vedette:
-    """`vedette up --json` in the foreground on a free port, with temporary files of its own, in a cgroup if wished."""
-    port = free_port()
-    with (home / "stderr.txt").open("a") as errors:
-        process = subprocess.Popen(
-            command("up", *arguments, "--json", "--port", str(port)),
-            env=clean_environment(home) | {"TMPDIR": str(home / "tmp")} | environment,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            preexec_fn=cgroup.join if cgroup else None,
-        )
-    running = Vedette(process, home, port)
-    threading.Thread(target=_collect, args=(running,), daemon=True).start()
-    return running
-
-
-def _collect(running: Vedette) -> None:
-    assert running.process.stdout is not None
-    with running.process.stdout as lines:
-        for line in lines:
-            event = json.loads(line) | {"at": time.monotonic()}
-            with running.changed:
-                running.events.append(event)
-                running.changed.notify_all()
-    running.process.wait()
-    with running.changed:
-        running.changed.notify_all()
+    """Start a vedette with temporary files and stderr in its home, in a cgroup if given."""
+    variables = {"TMPDIR": str(home / "tmp"), **environment}
+    return start_vedette(home, arguments, cgroup=cgroup, stderr=home / "stderr.txt", **variables)
 
 
 @contextlib.contextmanager
 def running(home: Path, *arguments: str, cgroup: Cgroup | None = None, **environment: str) -> Iterator[Vedette]:
-    """A vedette that is stopped at the end, whatever happened in between."""
+    """A vedette that is stopped at the end, and its engines with it."""
     vedette = start(home, *arguments, cgroup=cgroup, **environment)
     try:
         yield vedette
@@ -118,84 +60,10 @@ def running(home: Path, *arguments: str, cgroup: Cgroup | None = None, **environ
 
 
 def stop(vedette: Vedette) -> None:
-    """Ends a vedette, by force if it does not end by itself, and what it may have left."""
-    vedette.process.terminate()
-    try:
-        vedette.process.wait(20)
-    except subprocess.TimeoutExpired:
-        vedette.process.kill()
-        vedette.process.wait()
+    """Stop a vedette, by force if it does not stop by itself, and the engines that it may have left."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        stop_process(vedette.process)
     run_vedette(vedette.home, "down")
-
-
-# What it has started and what it leaves
-
-
-def engine_processes(home: Path) -> list[psutil.Process]:
-    """All processes that run in a home's workplaces, whoever their parent is."""
-    inside, found = os.path.realpath(home / "run" / "engine"), []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if f"{process.cwd()}/".startswith(f"{inside}/"):
-                found.append(process)
-    return found
-
-
-def roles(vedette: Vedette) -> dict[str, psutil.Process]:
-    """The engine's `server` and, once there is one, its `core`; nothing while no engine runs."""
-    found = {}
-    with contextlib.suppress(psutil.Error, OSError, ValueError):
-        with urllib.request.urlopen(f"{vedette.url}/api/status", timeout=10) as answer:
-            pid = json.load(answer)["engine_pid"]
-        if pid is not None:
-            found["server"] = psutil.Process(pid)
-            for child in found["server"].children(recursive=True):
-                if child.name().startswith("VLLM::EngineCor"):
-                    found["core"] = child
-    return found
-
-
-def orphans(vedette: Vedette) -> list[str]:
-    """Engine processes that no longer descend from their vedette."""
-    found = []
-    for process in engine_processes(vedette.home):
-        with contextlib.suppress(psutil.Error):
-            if vedette.process.pid not in {parent.pid for parent in process.parents()}:
-                found.append(f"{process.pid} {process.name()}")
-    return found
-
-
-def files_left(home: Path) -> list[str]:
-    """Temporary files of a home's vedette and engines."""
-    return sorted(path.name for path in (home / "tmp").rglob("*"))
-
-
-def unused_shared_memory(since: set[Path]) -> list[Path]:
-    """Shared memory that has come since a look at /dev/shm and that no process has mapped."""
-    used = set()
-    for maps in Path("/proc").glob("[0-9]*/maps"):
-        with contextlib.suppress(OSError):
-            used |= {
-                line.split(None, 5)[5].strip() for line in maps.read_text().splitlines() if str(SHARED_MEMORY) in line
-            }
-    return [path for path in sorted(set(SHARED_MEMORY.iterdir()) - since) if str(path) not in used]
-
-
-def held_bytes(vedette: Vedette) -> tuple[int, int]:
-    """Proportional memory of vedette itself, and of all that it has started."""
-    own, others = 0, 0
-    with contextlib.suppress(psutil.Error):
-        own = _proportional_bytes(vedette.process.pid)
-        others = sum(_proportional_bytes(child.pid) for child in psutil.Process(vedette.process.pid).children(True))
-    return own, others
-
-
-def _proportional_bytes(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 def in_parallel(count: int, tasks: Sequence[Callable[[], _T]]) -> Iterator[_T]:
@@ -203,11 +71,6 @@ def in_parallel(count: int, tasks: Sequence[Callable[[], _T]]) -> Iterator[_T]:
     with ThreadPoolExecutor(count) as pool:
         for done in as_completed([pool.submit(task) for task in tasks]):
             yield done.result()
-
-
-def port_is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 # Reports

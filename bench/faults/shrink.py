@@ -21,7 +21,9 @@ from typing import Any
 from bench.faults import clients, rig
 from bench.faults.budgets import READY_S, Looking, full_requests
 from bench.faults.rig import MIB
-from bench.plan.in_cgroup import Cgroup
+from tests.rig.cgroup import Cgroup
+from tests.rig.leftovers import engine_processes, roles
+from tests.rig.processes import Vedette
 
 DEATH_S = 120.0
 """How long the engine may live beside the process that takes the memory before that counts as no death."""
@@ -62,7 +64,9 @@ def shrink(options: Any, model: str, budget_mib: int, left_mib: int) -> tuple[di
     try:
         with rig.running(home, model, cgroup=cgroup, **rig.environment(options)) as vedette, Looking(cgroup):
             if vedette.ready(READY_S) is None:
-                raise SystemExit(f"{model} does not serve in {budget_mib} MiB: {vedette.events[-1:]} {vedette.said}")
+                raise SystemExit(
+                    f"{model} does not serve in {budget_mib} MiB: {vedette.events[-1:]} {vedette.stderr_text}"
+                )
             record["before"] = _plan(vedette)
             time.sleep(options.rest)
             with _pressed(vedette):
@@ -72,23 +76,23 @@ def shrink(options: Any, model: str, budget_mib: int, left_mib: int) -> tuple[di
                     record |= _after(vedette, record["end"] == "waits")
             record["kills"] = cgroup.killed
             record["deaths"] = [event["cause"]["code"] for event in vedette.events if event.get("state") == "failed"]
-            record["traceback"] = "Traceback" in vedette.said
+            record["traceback"] = "Traceback" in vedette.stderr_text
             engine = rig.engine_version(vedette)
-        record["left_running"] = [process.name() for process in rig.engine_processes(home)]
+        record["left_running"] = [process.name() for process in engine_processes(home)]
     finally:
         cgroup.remove()
     shutil.rmtree(home)
     return record, engine
 
 
-def _plan(vedette: rig.Vedette) -> str:
+def _plan(vedette: Vedette) -> str:
     plan = [event["plan"] for event in vedette.events if event["event"] == "plan"][-1]
     context = plan["context"]
     return f"{context['concurrency']} × {context['max_model_len']} in {plan['memory']['total_bytes'] // MIB:,}"
 
 
 @contextlib.contextmanager
-def _pressed(vedette: rig.Vedette) -> Iterator[None]:
+def _pressed(vedette: Vedette) -> Iterator[None]:
     """Full requests, as many at once as the plan allows, again and again."""
     ending = threading.Event()
 
@@ -122,12 +126,12 @@ def _hog(cgroup: Cgroup, size_bytes: int) -> Iterator[float]:
         process.wait()
 
 
-def _seen(vedette: rig.Vedette, began: float) -> dict[str, Any]:
+def _seen(vedette: Vedette, began: float) -> dict[str, Any]:
     """What happened while the memory was taken."""
     death = vedette.first(lambda event: event.get("state") == "failed", DEATH_S, after=began)
     if death is None:
         if vedette.process.poll() is not None:
-            return {"end": "ended", "sentence": f"status {vedette.process.returncode}: {vedette.said[-500:]}"}
+            return {"end": "ended", "sentence": f"status {vedette.process.returncode}: {vedette.stderr_text[-500:]}"}
         return {"end": "no death", "answered": _answers(vedette)}
     found = {"died_s": round(death["at"] - began, 1), "cause": death["cause"]["code"]}
     end = vedette.first(lambda event: event["event"] in ("ready", "error"), BACK_S, after=death["at"])
@@ -140,18 +144,18 @@ def _seen(vedette: rig.Vedette, began: float) -> dict[str, Any]:
     return found | {"end": "serves", "with": _plan(vedette), "sentence": " ".join(notes), "answered": _answers(vedette)}
 
 
-def _after(vedette: rig.Vedette, waits: bool) -> dict[str, Any]:
+def _after(vedette: Vedette, waits: bool) -> dict[str, Any]:
     """The memory is there again; an engine that serves dies once more. What does it serve with then?"""
     at = time.monotonic()
     if not waits:
-        rig.roles(vedette)["server"].kill()
+        roles(vedette)["server"].kill()
     ready = vedette.ready(READY_S, after=at)
     if ready is None:
         return {"later": "did not come back"}
     return {"later": _plan(vedette), "later_s": round(ready["at"] - at, 1), "answered_later": _answers(vedette)}
 
 
-def _answers(vedette: rig.Vedette) -> str:
+def _answers(vedette: Vedette) -> str:
     """Whether a plain question is answered rightly, and after how long."""
     model = str(vedette.status()["model"])
     question = (clients.tiny_questions(model, 1, 7) if "tiny" in model else clients.capital_questions(model))[0]

@@ -23,6 +23,8 @@ import psutil
 
 from bench.faults import clients, rig
 from bench.faults.stop import left
+from tests.rig.leftovers import SHARED_MEMORY, engine_processes, roles, unused_shared_memory
+from tests.rig.processes import Vedette, run_vedette
 
 READY_S = 900.0
 OUTLIVED_S = 15.0
@@ -54,7 +56,7 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--phases", nargs="+", default=list(_MOMENT_S), choices=list(_MOMENT_S), metavar="PHASE")
     options = parser.parse_args()
-    shared = set(rig.SHARED_MEMORY.iterdir())
+    shared = set(SHARED_MEMORY.iterdir())
     phases = list(options.phases) * options.times
     tasks = [partial(try_phase, options, phase, options.seed * 1000 + number) for number, phase in enumerate(phases)]
     records: list[dict[str, Any]] = []
@@ -64,7 +66,7 @@ def main() -> None:
         records.append(record)
         print(json.dumps(record), flush=True)
         publish(options, engine or "no engine", records, [])
-    publish(options, engine or "no engine", records, [path.name for path in rig.unused_shared_memory(shared)])
+    publish(options, engine or "no engine", records, [path.name for path in unused_shared_memory(shared)])
 
 
 def try_phase(options: Any, phase: str, seed: int) -> tuple[dict[str, Any], str | None]:
@@ -79,41 +81,41 @@ def try_phase(options: Any, phase: str, seed: int) -> tuple[dict[str, Any], str 
     try:
         record["reached"] = _reach(first, phase)
         time.sleep(rng.uniform(0, _MOMENT_S[phase]))
-        before = rig.engine_processes(home)
+        before = engine_processes(home)
         first.process.kill()
         first.process.wait()
         record |= {"at": _last(first), "engine_processes": len(before)}
         record["outlived_s"] = _outlived(home)
-        record["status"] = rig.run_vedette(home, "status").returncode
+        record["status"] = run_vedette(home, "status").returncode
         second = rig.start(home, model, **rig.environment(options))
         record |= _next(second, model)
         engine = rig.engine_version(second)
         rig.stop(second)
         record["left"] = left(second)
-        record["traceback"] = "Traceback" in second.said
+        record["traceback"] = "Traceback" in second.stderr_text
     finally:
-        for process in rig.engine_processes(home):
+        for process in engine_processes(home):
             with contextlib.suppress(psutil.Error):
                 process.kill()
     shutil.rmtree(home)
     return record, engine
 
 
-def _reach(vedette: rig.Vedette, phase: str) -> bool:
+def _reach(vedette: Vedette, phase: str) -> bool:
     """Brings a vedette into a phase; whether that was seen."""
     if phase in ("ready", "failed", "draining"):
-        assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.said}"
+        assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.stderr_text}"
         if phase == "ready":
             return True
         if phase == "draining":
             vedette.process.send_signal(signal.SIGTERM)
         else:
-            rig.roles(vedette)["server"].kill()
+            roles(vedette)["server"].kill()
         return vedette.first(lambda event: event.get("state") == phase, 30) is not None
     return vedette.first(lambda event: event.get("phase") == phase, READY_S) is not None
 
 
-def _last(vedette: rig.Vedette) -> str:
+def _last(vedette: Vedette) -> str:
     events = [event for event in vedette.events if event["event"] in ("status", "ready")]
     return f"{events[-1].get('state', 'ready')} {events[-1].get('phase') or ''}".strip() if events else "–"
 
@@ -121,21 +123,21 @@ def _last(vedette: rig.Vedette) -> str:
 def _outlived(home: Path) -> float | None:
     """For how long engine processes live on; None if they still do after a while."""
     began = time.monotonic()
-    while rig.engine_processes(home):
+    while engine_processes(home):
         if time.monotonic() - began > OUTLIVED_S:
             return None
         time.sleep(0.1)
     return round(time.monotonic() - began, 1)
 
 
-def _next(vedette: rig.Vedette, model: str) -> dict[str, Any]:
+def _next(vedette: Vedette, model: str) -> dict[str, Any]:
     """What the next `up` came to."""
     began = time.monotonic()
     end = vedette.first(lambda event: event["event"] in ("ready", "error"), READY_S)
     if end is None or end["event"] == "error":
         with contextlib.suppress(subprocess.TimeoutExpired):
             vedette.process.wait(1)
-        return {"next": end["sentence"] if end else f"nothing: {vedette.said[-500:]}", "answer": "–"}
+        return {"next": end["sentence"] if end else f"nothing: {vedette.stderr_text[-500:]}", "answer": "–"}
     took_s = round(time.monotonic() - began, 1)
     questions = clients.tiny_questions(model, 1, 7) if model == "vedette-tiny" else clients.capital_questions(model)
     return {"next": "ready", "next_s": took_s, "answer": clients.ask(vedette.port, questions[0]).outcome}

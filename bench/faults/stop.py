@@ -18,6 +18,8 @@ from typing import Any
 import psutil
 
 from bench.faults import clients, rig
+from tests.rig.leftovers import SHARED_MEMORY, engine_processes, files_left, port_is_free, roles, unused_shared_memory
+from tests.rig.processes import Vedette, run_vedette
 
 LIMIT_S = 10.0
 READY_S = 300.0
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES), metavar="CASE")
     options = parser.parse_args()
-    shared = set(rig.SHARED_MEMORY.iterdir())
+    shared = set(SHARED_MEMORY.iterdir())
     cases = list(options.cases) * options.times
     tasks = [partial(try_case, options, case, options.seed * 1000 + number) for number, case in enumerate(cases)]
     records: list[dict[str, Any]] = []
@@ -43,7 +45,7 @@ def main() -> None:
         records.append(record)
         print(json.dumps(record), flush=True)
         publish(options, engine or "no engine", records, [])
-    publish(options, engine or "no engine", records, [path.name for path in rig.unused_shared_memory(shared)])
+    publish(options, engine or "no engine", records, [path.name for path in unused_shared_memory(shared)])
 
 
 def try_case(options: Any, case: str, seed: int) -> tuple[dict[str, Any], str | None]:
@@ -59,10 +61,10 @@ def try_case(options: Any, case: str, seed: int) -> tuple[dict[str, Any], str | 
         took_s = time.monotonic() - began
         record = {"case": case, "last_state": states[-1].strip(), "took_s": round(took_s, 2), "returned": returned}
         record["left"] = left(vedette)
-        record["traceback"] = "Traceback" in vedette.said
+        record["traceback"] = "Traceback" in vedette.stderr_text
         engine = rig.engine_version(vedette)
     finally:
-        for process in (vedette.process, *rig.engine_processes(home)):
+        for process in (vedette.process, *engine_processes(home)):
             with contextlib.suppress(psutil.Error, OSError):
                 process.kill()
         vedette.process.wait()
@@ -70,39 +72,39 @@ def try_case(options: Any, case: str, seed: int) -> tuple[dict[str, Any], str | 
     return record, engine
 
 
-def _end(vedette: rig.Vedette, case: str) -> int:
+def _end(vedette: Vedette, case: str) -> int:
     if not case.startswith("Ctrl-C"):
-        return rig.run_vedette(vedette.home, "down").returncode
+        return run_vedette(vedette.home, "down").returncode
     for _ in range(2 if "twice" in case else 1):
         vedette.process.send_signal(signal.SIGINT)
         time.sleep(0.2)
     return vedette.process.wait(60)
 
 
-def left(vedette: rig.Vedette) -> list[str]:
+def left(vedette: Vedette) -> list[str]:
     """Whatever is still there of a vedette that has stopped."""
-    found = [f"process {process.name()}" for process in rig.engine_processes(vedette.home)]
-    if not rig.port_is_free(vedette.port):
+    found = [f"process {process.name()}" for process in engine_processes(vedette.home)]
+    if not port_is_free(vedette.port):
         found.append("port")
-    found += [f"temporary {name}" for name in rig.files_left(vedette.home)]
+    found += [f"temporary {name}" for name in files_left(vedette.home)]
     return found + [f"run/{path.name}" for path in (vedette.home / "run").iterdir() if path.name not in _KEPT]
 
 
-def _starting(vedette: rig.Vedette, rng: random.Random) -> None:
-    assert vedette.first(lambda event: event.get("phase") == "launching engine", READY_S), vedette.said
+def _starting(vedette: Vedette, rng: random.Random) -> None:
+    assert vedette.first(lambda event: event.get("phase") == "launching engine", READY_S), vedette.stderr_text
     time.sleep(rng.uniform(0, LONGEST_MOMENT_S))
 
 
-def _starting_deaf(vedette: rig.Vedette, rng: random.Random) -> None:
+def _starting_deaf(vedette: Vedette, rng: random.Random) -> None:
     _starting(vedette, rng)
     _freeze(vedette)
 
 
-def _ready(vedette: rig.Vedette, _: random.Random) -> None:
-    assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.said}"
+def _ready(vedette: Vedette, _: random.Random) -> None:
+    assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.stderr_text}"
 
 
-def _ready_busy(vedette: rig.Vedette, rng: random.Random) -> None:
+def _ready_busy(vedette: Vedette, rng: random.Random) -> None:
     _ready(vedette, rng)
     load = clients.Load(vedette.port, clients.tiny_questions("vedette-tiny", 1, 7), 4)
     load.__enter__()  # it ends with this vedette's port
@@ -110,39 +112,39 @@ def _ready_busy(vedette: rig.Vedette, rng: random.Random) -> None:
     load.ending.set()
 
 
-def _ready_deaf(vedette: rig.Vedette, rng: random.Random) -> None:
+def _ready_deaf(vedette: Vedette, rng: random.Random) -> None:
     _ready(vedette, rng)
     _freeze(vedette)
 
 
-def _core_deaf(vedette: rig.Vedette, rng: random.Random) -> None:
+def _core_deaf(vedette: Vedette, rng: random.Random) -> None:
     _ready(vedette, rng)
     _freeze(vedette, "core")
 
 
-def _busy_deaf(vedette: rig.Vedette, rng: random.Random) -> None:
+def _busy_deaf(vedette: Vedette, rng: random.Random) -> None:
     _ready_busy(vedette, rng)
     _freeze(vedette)
 
 
-def _vedette_deaf(vedette: rig.Vedette, rng: random.Random) -> None:
+def _vedette_deaf(vedette: Vedette, rng: random.Random) -> None:
     _ready(vedette, rng)
     vedette.process.send_signal(signal.SIGSTOP)
 
 
-def _after_a_kill(vedette: rig.Vedette, rng: random.Random) -> None:
+def _after_a_kill(vedette: Vedette, rng: random.Random) -> None:
     _ready(vedette, rng)
-    rig.roles(vedette)["server"].kill()
+    roles(vedette)["server"].kill()
     time.sleep(rng.uniform(0, 4))
 
 
-def _freeze(vedette: rig.Vedette, role: str | None = None) -> None:
-    for process in rig.engine_processes(vedette.home) if role is None else [rig.roles(vedette)[role]]:
+def _freeze(vedette: Vedette, role: str | None = None) -> None:
+    for process in engine_processes(vedette.home) if role is None else [roles(vedette)[role]]:
         with contextlib.suppress(psutil.Error):
             process.suspend()
 
 
-CASES: dict[str, Callable[[rig.Vedette, random.Random], None]] = {
+CASES: dict[str, Callable[[Vedette, random.Random], None]] = {
     "starting": _starting,
     "starting, engine deaf": _starting_deaf,
     "ready": _ready,

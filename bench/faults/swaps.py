@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.faults import clients, rig
+from tests.rig.leftovers import engine_processes, files_left, held_bytes, orphans
+from tests.rig.processes import Vedette, run_vedette
 from vedette.models.store.find import packaged_path
 
 READY_S = 300.0
@@ -79,7 +81,7 @@ def swap_often(run: Run, how: str, seat: int, count: int) -> None:
         make_recoloured(home / "models")
     allow = ["--allow-swap"] if how == "request" else []
     with rig.running(home, TINY, *allow, **rig.environment(run.options)) as vedette:
-        assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.said}"
+        assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.stderr_text}"
         run.engine = rig.engine_version(vedette) or run.engine
         questions = _questions(run, vedette)
         names = [TINY, run.options.other]
@@ -98,7 +100,7 @@ def swap_often(run: Run, how: str, seat: int, count: int) -> None:
             time.sleep(LEAST_S)
         run.replies.extend(load.replies)
         publish(run)
-    run.left += [process.name() for process in rig.engine_processes(home)] + rig.files_left(home)
+    run.left += [process.name() for process in engine_processes(home)] + files_left(home)
     shutil.rmtree(home)
 
 
@@ -130,24 +132,24 @@ def _recoloured_questions(seed: int) -> list[clients.Question]:
     return found
 
 
-def _questions(run: Run, vedette: rig.Vedette) -> dict[str, list[clients.Question]]:
+def _questions(run: Run, vedette: Vedette) -> dict[str, list[clients.Question]]:
     """For each model the questions that it answers rightly undisturbed. Two swaps, which are not counted."""
     found = {TINY: clients.answerable(vedette.port, clients.tiny_questions(TINY, run.options.seed, 28))}
     other = run.options.other
-    assert rig.run_vedette(vedette.home, "swap", other, within_s=READY_S).returncode == 0, vedette.said
+    assert run_vedette(vedette.home, "swap", other, within_s=READY_S).returncode == 0, vedette.stderr_text
     its = _recoloured_questions(run.options.seed) if other == RECOLOURED else clients.capital_questions(other)
     found[other] = clients.answerable(vedette.port, its)
-    assert rig.run_vedette(vedette.home, "swap", TINY, within_s=READY_S).returncode == 0, vedette.said
+    assert run_vedette(vedette.home, "swap", TINY, within_s=READY_S).returncode == 0, vedette.stderr_text
     fewest = min(map(len, found.values()))
     assert fewest, found
     return {name: its[:fewest] for name, its in found.items()}  # so that both are asked as often
 
 
-def _swap(vedette: rig.Vedette, load: clients.Load, how: str, name: str) -> dict[str, Any]:
+def _swap(vedette: Vedette, load: clients.Load, how: str, name: str) -> dict[str, Any]:
     """One swap, by command or by the load itself: how long it took, and what is held after it."""
     began, said = time.monotonic(), ""
     if how == "command":
-        ended = rig.run_vedette(vedette.home, "swap", name, "--json", within_s=READY_S)
+        ended = run_vedette(vedette.home, "swap", name, "--json", within_s=READY_S)
         said = "" if ended.returncode == 0 else ended.stdout + ended.stderr
     swapped_s = time.monotonic() - began
     until = began + READY_S
@@ -156,15 +158,15 @@ def _swap(vedette: rig.Vedette, load: clients.Load, how: str, name: str) -> dict
         new = [one for one in list(load.replies) if one.model == name and one.outcome == "right"]
         first = next((one for one in new if one.at + one.took_s > began), None)
         time.sleep(0.1)
-    own, engine = rig.held_bytes(vedette)
+    own, engine = held_bytes(vedette)
     return {
         "swapped_s": round(swapped_s, 1) if how == "command" else None,
         "answer_s": round(first.at + first.took_s - began, 1) if first else None,
         "error": said,
         "vedette_mib": own // rig.MIB,
         "engine_mib": engine // rig.MIB,
-        "processes": len(rig.engine_processes(vedette.home)),
-        "orphans": rig.orphans(vedette),
+        "processes": len(engine_processes(vedette.home)),
+        "orphans": orphans(vedette),
     }
 
 

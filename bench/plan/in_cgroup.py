@@ -31,6 +31,8 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
+from tests.rig.cgroup import Cgroup
+from tests.rig.processes import free_port
 from vedette.device.device import Device
 from vedette.device.probe import read_device
 from vedette.engine.hosts.environment import CPU_RECIPE
@@ -45,48 +47,6 @@ STARTER = Path(standby.__file__).with_name("standby_main.py")
 READY_S = 240.0
 """An engine that has all it wants is ready in 40 to 90 s on two cores."""
 ANSWER_S = 180.0
-
-
-class Cgroup:
-    """One memory cgroup of its own, removed at the end."""
-
-    def __init__(self, limit_bytes: int | None) -> None:
-        self.path = Path(f"/sys/fs/cgroup/memory/vedette-bench-{os.getpid()}")
-        self.path.mkdir()
-        if limit_bytes is not None:
-            (self.path / "memory.limit_in_bytes").write_text(str(limit_bytes))
-        self.most: dict[str, int] = {}
-
-    def join(self) -> None:
-        (self.path / "cgroup.procs").write_text(str(os.getpid()))
-
-    def look(self) -> None:
-        """Notes the largest values so far: anonymous memory, files mapped by processes, and all that is charged."""
-        stat = dict(line.split() for line in (self.path / "memory.stat").read_text().splitlines())
-        now = {
-            "anonymous": int(stat["total_rss"]),
-            "mapped": int(stat["total_mapped_file"]),
-            "charged": int((self.path / "memory.usage_in_bytes").read_text()),
-        }
-        for name, value in now.items():
-            self.most[name] = max(self.most.get(name, 0), value)
-
-    @property
-    def killed(self) -> int:
-        lines = (self.path / "memory.oom_control").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-
-    def remove(self) -> None:
-        """Ends what is left in it and removes it."""
-        for _ in range(50):
-            for pid in (self.path / "cgroup.procs").read_text().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
-            try:
-                self.path.rmdir()
-                return
-            except OSError:
-                time.sleep(0.1)
 
 
 @dataclass
@@ -163,13 +123,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(15)
             return
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def forget_files(*roots: Path) -> None:

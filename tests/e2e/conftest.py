@@ -1,6 +1,5 @@
 """Real Chromium in front of a real vedette. Every outside host is out of reach, and none may be asked for."""
 
-import io
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -14,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
-from tests.processes import Vedette
-from vedette.scene import render
+from tests.rig.browser import OpenPage, jpeg
+from tests.rig.processes import Vedette
 from vedette.scene.layout import random_scene
 from vedette.scene.world import Scene
 
@@ -32,14 +31,6 @@ ARGUMENTS = [
     f"--host-resolver-rules=MAP {socket.gethostname()} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-
-OpenPage = Callable[..., Page]
-
-
-def jpeg(scene: Scene, width: int = 640, height: int = 480) -> bytes:
-    buffer = io.BytesIO()
-    render(scene, width, height).save(buffer, "JPEG", quality=92)
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="package")

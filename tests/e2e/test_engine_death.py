@@ -5,8 +5,8 @@ import signal
 
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import OpenPage
-from tests.processes import Vedette
+from tests.rig.browser import OpenPage
+from tests.rig.processes import Vedette
 
 
 def test_page_shows_the_death_of_the_engine_and_goes_on_by_itself(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import OpenPage, jpeg
-from tests.processes import Vedette
+from tests.rig.browser import OpenPage, jpeg
+from tests.rig.processes import Vedette
 from vedette.scene.world import Scene
 
 

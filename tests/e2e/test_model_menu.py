@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import OpenPage
-from tests.e2e.fleet import StandIn
-from tests.processes import Vedette, vedette_running
+from tests.rig.app_on_a_thread import AppOnAThread
+from tests.rig.browser import OpenPage
+from tests.rig.processes import Vedette, vedette_running
 from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.errors import DoesNotFitError, SwapFailedError
 from vedette.models.store.find import packaged_path
@@ -29,8 +29,8 @@ def two_models(own_home: Path) -> Iterator[Vedette]:
 
 
 @pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    running = StandIn()
+def stand_in() -> Iterator[AppOnAThread]:
+    running = AppOnAThread()
     yield running
     running.close()
 
@@ -49,11 +49,11 @@ def start(page: Page) -> None:
     page.locator(".answer[data-state=done]").first.wait_for()
 
 
-def asked_models(stand_in: StandIn) -> list[object]:
+def asked_models(stand_in: AppOnAThread) -> list[object]:
     return [body["model"] for body in stand_in.upstream.bodies]
 
 
-def test_keys_open_move_in_and_close_the_menu(stand_in: StandIn, open_page_of: OpenPage) -> None:
+def test_keys_open_move_in_and_close_the_menu(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
     menu(page).press("Enter")
     expect(option(page, "vedette-tiny")).to_be_focused()
@@ -77,7 +77,7 @@ def test_keys_open_move_in_and_close_the_menu(stand_in: StandIn, open_page_of: O
     assert not stand_in.fleet.swaps
 
 
-def test_a_live_session_goes_on_with_another_served_model(stand_in: StandIn, open_page_of: OpenPage) -> None:
+def test_a_live_session_goes_on_with_another_served_model(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
     start(page)
     menu(page).click()
@@ -94,7 +94,7 @@ def test_a_live_session_goes_on_with_another_served_model(stand_in: StandIn, ope
     assert not stand_in.fleet.swaps
 
 
-def test_a_change_is_shown_step_by_step_and_the_session_goes_on(stand_in: StandIn, open_page_of: OpenPage) -> None:
+def test_a_change_is_shown_step_by_step_and_the_session_goes_on(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
     first, served = stand_in.first, stand_in.run(asyncio.Event)
 
@@ -132,7 +132,7 @@ def test_a_change_is_shown_step_by_step_and_the_session_goes_on(stand_in: StandI
     assert asked_models(stand_in)[-1] == "org/other"
 
 
-def test_what_is_refused_is_said_and_the_old_model_goes_on(stand_in: StandIn, open_page_of: OpenPage) -> None:
+def test_what_is_refused_is_said_and_the_old_model_goes_on(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
 
     async def refuse(_: str) -> None:
@@ -152,7 +152,7 @@ def test_what_is_refused_is_said_and_the_old_model_goes_on(stand_in: StandIn, op
     expect(menu(page)).to_have_attribute("aria-busy", "false")
 
 
-def test_who_may_not_change_models_sees_why(stand_in: StandIn, open_page_of: OpenPage) -> None:
+def test_who_may_not_change_models_sees_why(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
     # The stand-in listens on the loopback only, so that everybody comes from this machine.
     answer = page.request.get(f"http://127.0.0.1:{stand_in.port}/api/models").json()
@@ -167,7 +167,7 @@ def test_who_may_not_change_models_sees_why(stand_in: StandIn, open_page_of: Ope
     assert not stand_in.fleet.swaps
 
 
-def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: StandIn, open_page_of: OpenPage) -> None:
+def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
     first = stand_in.first
     page.get_by_role("button", name="Turn on the camera").click()
@@ -193,7 +193,7 @@ def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: StandIn, open
     page.get_by_role("button", name="Turn on the camera").wait_for()
 
 
-def test_causes_and_errors_are_chinese_on_the_chinese_page(stand_in: StandIn, open_page_of: OpenPage) -> None:
+def test_causes_and_errors_are_chinese_on_the_chinese_page(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port, locale="zh-CN")
     cause = {"code": KERNEL_KILL.code, "sentence": KERNEL_KILL.sentence, "hint": KERNEL_KILL.hint}
     stand_in.run(lambda: stand_in.enter(stand_in.first, "failed", cause=cause))
@@ -227,7 +227,7 @@ def test_causes_and_errors_are_chinese_on_the_chinese_page(stand_in: StandIn, op
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_the_menu_has_room_at_any_width(stand_in: StandIn, open_page_of: OpenPage, width: int) -> None:
+def test_the_menu_has_room_at_any_width(stand_in: AppOnAThread, open_page_of: OpenPage, width: int) -> None:
     page = open_page_of(stand_in.port, viewport={"width": width, "height": 740})
     menu(page).click()
     expect(page.get_by_role("option")).to_have_count(4)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.processes import Vedette
+from tests.rig.processes import Vedette
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,9 @@
 import shlex
 from pathlib import Path
 
-from tests.engine.test_contract import ask, question
-from tests.processes import Vedette, engine_processes, vedette_running
+from tests.rig.chat import ask, question
+from tests.rig.leftovers import engine_processes
+from tests.rig.processes import Vedette, vedette_running
 from vedette.engine.hosts.environment import CPU_RECIPE, Environment, find_damage
 
 

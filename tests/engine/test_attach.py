@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from tests.engine.test_contract import ask, image_part, question
-from tests.processes import Vedette, run_vedette, vedette_running
+from tests.rig.chat import ask, image_part, question
+from tests.rig.processes import Vedette, run_vedette, vedette_running
 
 
 async def test_what_another_server_serves_is_served_on(running_vedette: Vedette, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Vedette
+from tests.rig.engine_environment import ENGINE_STAND_IN
+from tests.rig.processes import Vedette
 from vedette.deploy.calibration_store import measured_start, parse_calibration
 from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient
@@ -20,7 +21,6 @@ from vedette.plan.make import make_plan
 from vedette.plan.plan import Wish
 
 GIB = 1024**3
-FAKE = Path(__file__).with_name("fake_engine.py")
 KEPT_WITHIN_S = 30
 """Only a lost record takes longer than this."""
 
@@ -75,7 +75,7 @@ async def test_where_no_driver_tells_the_gpu_holds_what_went_and_is_not_the_proc
     port, life = free_port(), Life()
     life.enter(State.PREPARING)
     life.enter(State.STARTING, Phase.LAUNCHING)
-    command = Command((sys.executable, str(FAKE), str(port)), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine")
+    command = Command((sys.executable, str(ENGINE_STAND_IN), str(port)), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine")
     client = EngineClient(f"http://127.0.0.1:{port}", "model")
     engine = await Engine.launch(command, tmp_path / "engine.log", client, life)
     try:

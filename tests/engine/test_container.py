@@ -13,10 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.fake_docker import alive
-from tests.engine.test_faults import CONTEXT
-from tests.unit.engine.hosts.test_container import HELP, plan_with
-from tests.unit.engine.vllm.test_flags import TEXT
+from tests.rig import docker_stand_in
+from tests.rig.engine_settings import CONTEXT, TEXT, VLLM_HELP, plan_with
 from vedette.deploy import deployment as deploy
 from vedette.deploy import planner
 from vedette.device.boards import device_named
@@ -43,11 +41,10 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root.mkdir()
     programs.mkdir()
     (root / "modes").write_text("")
-    (root / "help").write_text(HELP)
+    (root / "help").write_text(VLLM_HELP)
     (root / "published").write_text(FIRST)
     program = programs / "docker"
-    script = Path(__file__).with_name("fake_docker.py")
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{docker_stand_in.__file__}" "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("FAKE_DOCKER", str(root))
@@ -123,7 +120,7 @@ async def test_it_serves_and_stops_within_ten_seconds(docker: Path, tmp_path: Pa
     await host.end()
     await engine.stop()
     assert time.monotonic() - began < 10
-    assert not alive(pid)
+    assert not docker_stand_in.alive(pid)
     assert host.processes() == []
     assert not (docker / host.name).exists()
 
@@ -146,9 +143,9 @@ async def test_what_a_killed_vedette_left_is_found_and_removed(docker: Path, tmp
     pid = int((docker / host.name).read_text())
     os.kill(engine.pid, 9)  # Docker's command is gone, the container is not
     assert await engine.wait_until_dead()
-    assert alive(pid)
+    assert docker_stand_in.alive(pid)
     await asyncio.to_thread(end_container, tmp_path / "engine")
-    assert not alive(pid)
+    assert not docker_stand_in.alive(pid)
     await engine.stop()
 
 

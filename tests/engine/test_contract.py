@@ -1,49 +1,13 @@
 """What vedette promises of its API, held against real vLLM serving vedette-tiny."""
 
-import base64
-import io
-import json
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.processes import Vedette
-from vedette.scene import moving_scene, render
-
-CHAT = "/v1/chat/completions"
-
-
-def picture(seed: int, t_seconds: float = 0.0, size: tuple[int, int] = (640, 480)) -> str:
-    """A scene as base64 JPEG."""
-    buffer = io.BytesIO()
-    render(moving_scene(seed, t_seconds), *size).save(buffer, "JPEG", quality=90)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def image_part(seed: int) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{picture(seed)}"}}
-
-
-def question(*content: dict[str, Any], text: str = "What do you see?", **more: Any) -> dict[str, Any]:
-    messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
-    return {"model": "vedette-tiny", "messages": messages, "temperature": 0, "max_tokens": 120, **more}
-
-
-async def ask(running: Vedette, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    async with aiohttp.ClientSession() as session, session.post(running.url + CHAT, json=body) as response:
-        return response.status, await response.json()
-
-
-async def stream(running: Vedette, body: dict[str, Any]) -> list[dict[str, Any]]:
-    chunks = []
-    body = body | {"stream": True}
-    async with aiohttp.ClientSession() as session, session.post(running.url + CHAT, json=body) as response:
-        assert response.status == 200
-        async for line in response.content:
-            if line.startswith(b"data: {"):
-                chunks.append(json.loads(line[6:]))
-    return chunks
+from tests.rig.chat import ask, image_part, question, scene_jpeg, stream
+from tests.rig.processes import Vedette
+from vedette.scene import moving_scene
 
 
 async def test_it_is_ready_with_a_plan_and_its_addresses(running_vedette: Vedette) -> None:
@@ -87,7 +51,7 @@ async def test_reasoning_comes_apart_from_the_answer(running_vedette: Vedette) -
 
 
 async def test_a_clip_is_taken(running_vedette: Vedette) -> None:
-    frames = ",".join(picture(16, second / 2, (320, 240)) for second in range(4))
+    frames = ",".join(scene_jpeg(16, second / 2, (320, 240)) for second in range(4))
     clip = {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{frames}"}}
     status, answer = await ask(running_vedette, question(clip, text="What moves?"))
     assert status == 200

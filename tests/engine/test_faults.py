@@ -8,30 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.engine_environment import ENGINE_STAND_IN
+from tests.rig.engine_settings import CONTEXT
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
 from vedette.engine.process.process import Command, find_processes
 from vedette.engine.state import Life, Phase, State
 from vedette.errors import EngineDiedError
-from vedette.plan.plan import Context
-
-FAKE = Path(__file__).with_name("fake_engine.py")
-CONTEXT = Context(
-    max_model_len=512,
-    visual_tokens=80,
-    images_per_request=1,
-    prompt_tokens=100,
-    answer_tokens=200,
-    image_max_pixels=80_000,
-    concurrency=1,
-)
 
 
 async def launch(tmp_path: Path, *modes: str) -> tuple[Engine, Life]:
     port, life = free_port(), Life()
     life.enter(State.PREPARING)
     life.enter(State.STARTING, Phase.LAUNCHING)
-    command = Command((sys.executable, str(FAKE), str(port), *modes), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine")
+    command = Command(
+        (sys.executable, str(ENGINE_STAND_IN), str(port), *modes), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine"
+    )
     client = EngineClient(f"http://127.0.0.1:{port}", "fake")
     return await Engine.launch(command, tmp_path / "engine.log", client, life), life
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.engine.vllm.test_flags import CPU, GPU, TEXT, WITH_CLIPS
+from tests.rig.engine_settings import CPU, GPU, TEXT, WITH_CLIPS
 from vedette.engine.hosts import environment
 from vedette.engine.vllm.flags import serve_arguments
 from vedette.engine.vllm.versions import parse_help

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.unit.engine.hosts.test_adopted import environment_with
-from tests.unit.engine.hosts.test_container import HELP
+from tests.rig.engine_environment import ENGINE_STAND_IN, make_environment
+from tests.rig.engine_settings import VLLM_HELP
 from vedette.deploy.fleet import Fleet
 from vedette.engine.process.process import find_processes
 from vedette.engine.state import State
@@ -84,9 +84,9 @@ def start(tmp_path: Path) -> Start:
         shutil.copytree(packaged_path("vedette-tiny"), home.models / name)
     config = home.models / "vedette--huge" / "config.json"
     config.write_text(config.read_text().replace('"num_hidden_layers": ', '"num_hidden_layers": 9999999'))
-    fake = str(Path(__file__).with_name("fake_engine.py"))
-    main = MAIN.format(help=HELP, modes=str(modes), fake=fake)
-    engine = environment_with(tmp_path / "theirs", "0.32.0+cpu", main)
+    fake = str(ENGINE_STAND_IN)
+    main = MAIN.format(help=VLLM_HELP, modes=str(modes), fake=fake)
+    engine = make_environment(tmp_path / "theirs", "0.32.0+cpu", main)
 
     @contextlib.asynccontextmanager
     async def start(*models: str, **flags: Any) -> AsyncIterator[Rig]:

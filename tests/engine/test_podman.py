@@ -23,10 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_contract import ask, image_part, question
-from tests.processes import READY_WITHIN_S, free_port, run_vedette, start_vedette, vedette_running
-from tests.unit.engine.hosts.test_container import HELP, plan_with
-from tests.unit.engine.vllm.test_flags import TEXT
+from tests.rig.chat import ask, image_part, question
+from tests.rig.engine_settings import TEXT, VLLM_HELP, plan_with
+from tests.rig.processes import READY_WITHIN_S, free_port, run_vedette, start_vedette, vedette_running
 from vedette.deploy.calibration_store import host_bytes
 from vedette.engine.hosts.container import ContainerHost
 from vedette.engine.hosts.container_cli import container_processes, find_container_engine
@@ -45,7 +44,7 @@ STARVING = "localhost/vedette-check:starving"
 STARVING_VLLM = """#!/bin/sh
 case "$1 $2" in
   --version*) echo 0.32.0 ;;
-  *--help=all) echo "HELP" ;;
+  *--help=all) echo "VLLM_HELP" ;;
   *) PYTHON -c 'b"x" * (1 << 30)'; exit 1 ;;
 esac
 """
@@ -204,7 +203,7 @@ def test_what_a_killed_vedette_and_a_killed_podman_left_goes_with_the_next_start
 
 
 async def test_a_container_that_outgrows_its_limit_is_known_to_have_died_of_it(podman: Podman, tmp_path: Path) -> None:
-    podman.make_image(STARVING, STARVING_VLLM.replace("PYTHON", str(podman.python)).replace("HELP", HELP))
+    podman.make_image(STARVING, STARVING_VLLM.replace("PYTHON", str(podman.python)).replace("VLLM_HELP", VLLM_HELP))
     host = ContainerHost(
         await find_container_engine(needs_gpu=False), image_named(STARVING), tmp_path / "cache", tmp_path / "place"
     )

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.engine.hosts.test_adopted import environment_with
-from tests.unit.engine.hosts.test_container import HELP
+from tests.rig.engine_environment import ENGINE_STAND_IN, make_environment
+from tests.rig.engine_settings import VLLM_HELP
 from vedette.deploy import proposal, recovery
 from vedette.deploy.calibration_store import parse_calibration
 from vedette.deploy.deployment import Deployment
@@ -155,9 +155,9 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     for directory in (home.models, home.state, home.cache):
         directory.mkdir(parents=True)
     root = tmp_path / "theirs"
-    fake = str(Path(__file__).with_name("fake_engine.py"))
-    main = MAIN.format(help=HELP, bears=str(root / "bears"), dies=str(root / "dies"), fake=fake)
-    engine = environment_with(root, "0.32.0+cpu", main)
+    fake = str(ENGINE_STAND_IN)
+    main = MAIN.format(help=VLLM_HELP, bears=str(root / "bears"), dies=str(root / "dies"), fake=fake)
+    engine = make_environment(root, "0.32.0+cpu", main)
     install(home, LARGE, 32, 960)
     install(home, SMALL, 30, 576)
     device = Device(

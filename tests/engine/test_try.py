@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from tests.processes import engine_processes, run_vedette
+from tests.rig.leftovers import engine_processes
+from tests.rig.processes import run_vedette
 
 
 def test_a_plan_is_tried_measured_and_leaves_nothing_running(own_home: Path) -> None:

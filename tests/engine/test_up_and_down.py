@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import engine_processes, free_port, run_vedette, start_vedette, vedette_running
+from tests.rig.leftovers import engine_processes
+from tests.rig.processes import free_port, run_vedette, start_vedette, vedette_running
 from vedette.models.store.find import packaged_path
 
 SHARED_MEMORY = Path("/dev/shm")

@@ -4,7 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-SOURCE = Path(__file__).parents[2] / "src" / "vedette"
+TESTS = Path(__file__).parents[1]
+SOURCE = TESTS.parent / "src" / "vedette"
 
 # What each room may import from other rooms, besides those that are everyone's.
 FOR_ALL = {"errors", "language", "tasks", "units"}
@@ -40,20 +41,21 @@ def modules() -> list[Path]:
     return [path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py"]
 
 
-def imported_rooms(path: Path) -> Iterator[str]:
+def imported_modules(path: Path) -> Iterator[str]:
+    """Dotted names of what a module imports: `a.b` for `from a import b`."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names = [node.module or ""]
-            if node.module == "vedette":
-                names = [f"vedette.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "vedette" and len(parts) > 1 and parts[1] != "__version__":
-                yield parts[1]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_rooms(path: Path) -> Iterator[str]:
+    for name in imported_modules(path):
+        parts = name.split(".")
+        if parts[0] == "vedette" and len(parts) > 1 and parts[1] != "__version__":
+            yield parts[1]
 
 
 def test_imports_run_one_way() -> None:
@@ -82,3 +84,14 @@ def test_only_the_plan_is_pure_and_stays_so() -> None:
                 assert not {alias.name.split(".")[0] for alias in node.names} & impure, path
             elif isinstance(node, ast.ImportFrom):
                 assert (node.module or "").split(".")[0] not in impure, path
+
+
+def test_tests_share_helpers_through_the_rig() -> None:
+    """A test module imports from tests.rig, never from another test module or a conftest."""
+    wrong = [
+        f"{path.relative_to(TESTS)} imports {name}"
+        for path in TESTS.rglob("*.py")
+        for name in imported_modules(path)
+        if name.split(".")[0] == "tests" and name.split(".")[1:2] != ["rig"]
+    ]
+    assert wrong == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import free_port, run_vedette
+from tests.rig.processes import free_port, run_vedette
 
 
 def assert_refused(result: "subprocess.CompletedProcess[str]", says: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.unit.engine.hosts.test_server_facts import (
+from tests.rig.server_documents import (
     LLAMA_MODELS,
     LLAMA_PROPS,
     OLLAMA_MODELS,

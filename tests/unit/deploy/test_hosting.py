@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.engine.hosts.test_adopted import environment_with
+from tests.rig.engine_environment import make_environment
 from vedette.deploy.hosting import host_for
 from vedette.device.boards import device_named
 from vedette.device.device import Device, Family
@@ -84,8 +84,8 @@ async def test_on_somebody_elses_server_nothing_is_started(tmp_path: Path) -> No
 
 
 async def test_a_directory_must_hold_a_vllm_for_this_machine(tmp_path: Path) -> None:
-    for_cpu = environment_with(tmp_path / "cpu", "0.32.0+cpu", "")
-    for_gpu = environment_with(tmp_path / "gpu", "0.26.0", "")
+    for_cpu = make_environment(tmp_path / "cpu", "0.32.0+cpu", "")
+    for_gpu = make_environment(tmp_path / "gpu", "0.26.0", "")
     assert (await host_of(CPU, str(for_cpu), tmp_path)).version == "0.32.0+cpu"
     board = dataclasses.replace(ORIN, assumed=False)
     assert (await host_of(board, str(for_gpu), tmp_path)).version == "0.26.0"

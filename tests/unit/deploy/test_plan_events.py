@@ -2,7 +2,7 @@
 
 import io
 
-from tests.unit.report.test_explain import NEWEST, proposal_of
+from tests.rig.plans import NEWEST, proposal_of
 from vedette.cli.screen import PersonScreen
 from vedette.deploy.planner import plan_events
 

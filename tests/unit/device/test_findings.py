@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.device.test_power import SUPER_MODES
+from tests.rig.power_modes import SUPER_MODES
 from vedette.device.boards import device_named
 from vedette.device.device import Device, Family, GpuProcess, OtherProcess, PowerMode, SwapArea
 from vedette.device.findings import Finding, check, findings, page_cache_in_the_way

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.device.test_processes import run, status
+from tests.rig.procfs import add_process, process_status
 from vedette.device.device import GpuProcess
 from vedette.device.gpu_memory import GpuUse, Holding, parse_nvmap_clients, read_gpu_processes
 from vedette.device.probe import read_device
@@ -59,9 +59,9 @@ def test_the_kernel_is_a_client_too(board: Path) -> None:
 
 
 def test_living_holders_are_named_and_explain_what_is_in_use(board: Path) -> None:
-    run(board, 7979, status("gpu_burn", 90))
-    run(board, 8119, status("gnome_shell", 300))
-    run(board, 2651, status("Xorg", 100))
+    add_process(board, 7979, process_status("gpu_burn", 90))
+    add_process(board, 8119, process_status("gnome_shell", 300))
+    add_process(board, 2651, process_status("Xorg", 100))
     processes, stale = read_gpu_processes(board, None, parse_nvmap_clients(AGX_ORIN))
     assert processes == (GpuProcess("gpu_burn", 7979, 23525644 * 1024),)
     assert stale == 0
@@ -70,13 +70,13 @@ def test_living_holders_are_named_and_explain_what_is_in_use(board: Path) -> Non
 def test_what_a_dead_process_holds_is_stale_and_so_is_what_nobody_holds(board: Path) -> None:
     use = parse_nvmap_clients(L4T_36)
     assert read_gpu_processes(board, None, use) == ((), 15879168 * 1024)
-    run(board, 1792595, status("VLLM::EngineCor", 900))
+    add_process(board, 1792595, process_status("VLLM::EngineCor", 900))
     processes, stale = read_gpu_processes(board, None, use)
     assert (len(processes), stale) == (1, (15879168 - 14617792) * 1024)
 
 
 def test_a_process_that_nobody_has_waited_for_is_dead(board: Path) -> None:
-    run(board, 1792595, "Name:\tVLLM::EngineCor\nState:\tZ (zombie)\nThreads:\t1\n")
+    add_process(board, 1792595, "Name:\tVLLM::EngineCor\nState:\tZ (zombie)\nThreads:\t1\n")
     assert read_gpu_processes(board, None, parse_nvmap_clients(L4T_36)) == ((), 15879168 * 1024)
 
 
@@ -88,7 +88,7 @@ def test_in_a_container_no_process_is_called_dead(board: Path) -> None:
 
 
 def test_a_size_that_the_driver_keeps_to_itself_leaves_the_rest_unknown(board: Path) -> None:
-    run(board, 5, status("python3", 900))
+    add_process(board, 5, process_status("python3", 900))
     use = GpuUse((Holding(5, None),), 4000 * MIB)
     assert read_gpu_processes(board, None, use) == ((), None)
 
@@ -96,8 +96,8 @@ def test_a_size_that_the_driver_keeps_to_itself_leaves_the_rest_unknown(board: P
 def test_vedettes_own_engines_are_explained_but_not_named(board: Path) -> None:
     workplace = board / "engine"
     (workplace / "one").mkdir(parents=True)
-    run(board, 5, status("VLLM::EngineCor", 900), cwd=workplace / "one")
-    run(board, os.getpid(), status("vedette", 50))
+    add_process(board, 5, process_status("VLLM::EngineCor", 900), cwd=workplace / "one")
+    add_process(board, os.getpid(), process_status("vedette", 50))
     use = GpuUse((Holding(5, 3000 * MIB), Holding(os.getpid(), 300 * MIB)), 3300 * MIB)
     assert read_gpu_processes(board, workplace, use) == ((), 0)
 

@@ -4,54 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.power_modes import ORIN_NANO_SUPER, SUPER_MODES
 from vedette.device.device import PowerMode
 from vedette.device.power import parse_power_mode, parse_power_modes, read_clocks_locked, read_cpu_kept_slow
-
-ORIN_NANO_SUPER = """\
-# nvpmodel configuration
-< PARAM TYPE=CLOCK NAME=EMC >
-MAX_FREQ /sys/kernel/nvpmodel_emc_cap/emc_iso_cap
-MAX_FREQ_KNEXT /sys/kernel/nvpmodel_clk_cap/emc
-
-< PARAM TYPE=CLOCK NAME=GPU >
-MAX_FREQ /sys/devices/gpu.0/devfreq/17000000.ga10b/max_freq
-
-< POWER_MODEL ID=0 NAME=15W >
-CPU_ONLINE CORE_0 1
-CPU_A78_0 MAX_FREQ 1497600
-GPU MIN_FREQ 0
-GPU MAX_FREQ 612000000
-EMC MAX_FREQ 2133000000
-
-< POWER_MODEL ID=1 NAME=25W >
-CPU_ONLINE CORE_0 1
-CPU_A78_0 MAX_FREQ 1344000
-GPU MIN_FREQ 0
-GPU MAX_FREQ 918000000
-EMC MAX_FREQ 3199000000
-
-< POWER_MODEL ID=2 NAME=MAXN_SUPER >
-CPU_ONLINE CORE_0 1
-CPU_A78_0 MAX_FREQ -1
-GPU MIN_FREQ 0
-GPU MAX_FREQ -1
-EMC MAX_FREQ -1
-
-< POWER_MODEL ID=3 NAME=7W >
-CPU_ONLINE CORE_0 1
-CPU_A78_0 MAX_FREQ 960000
-GPU MIN_FREQ 0
-GPU MAX_FREQ 408000000
-EMC MAX_FREQ 2133000000
-
-< PM_CONFIG DEFAULT=1 >
-"""
-SUPER_MODES = (
-    PowerMode(0, "15W", 612_000_000, 2_133_000_000),
-    PowerMode(1, "25W", 918_000_000, 3_199_000_000),
-    PowerMode(2, "MAXN_SUPER", None, None),
-    PowerMode(3, "7W", 408_000_000, 2_133_000_000),
-)
 
 
 def write(root: Path, files: dict[str, str]) -> None:

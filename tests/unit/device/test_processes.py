@@ -7,28 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.procfs import add_process, process_status
 from vedette.device.device import OtherProcess
 from vedette.device.probe import read_device
 from vedette.device.processes import parse_process, parse_run_by, read_processes
 
 MIB = 1024**2
-
-
-def status(name: str, anonymous_mib: int, file_mib: int = 0, shared_mib: int = 0) -> str:
-    """What the kernel writes of a process, cut to the lines around those that count."""
-    whole = anonymous_mib + file_mib + shared_mib
-    return (
-        f"Name:\t{name}\nUmask:\t0022\nState:\tS (sleeping)\nPPid:\t1\nVmHWM:\t{whole * 1024} kB\n"
-        f"VmRSS:\t{whole * 1024} kB\nRssAnon:\t{anonymous_mib * 1024} kB\nRssFile:\t{file_mib * 1024} kB\n"
-        f"RssShmem:\t{shared_mib * 1024} kB\nVmSwap:\t0 kB\n"
-    )
-
-
-def run(root: Path, pid: int, text: str, cwd: Path = Path("/")) -> None:
-    directory = root / "proc" / str(pid)
-    directory.mkdir(parents=True)
-    (directory / "status").write_bytes(text.encode())
-    (directory / "cwd").symlink_to(cwd)
 
 
 def read_other_processes(root: Path, workplace: Path | None) -> tuple[OtherProcess, ...]:
@@ -38,7 +22,7 @@ def read_other_processes(root: Path, workplace: Path | None) -> tuple[OtherProce
 def test_the_three_largest_are_named_the_largest_first(tmp_path: Path) -> None:
     for pid, (name, size) in enumerate([("small", 199), ("Xorg", 400), ("firefox", 1200), ("python3", 300),
                                         ("gnome-shell", 350)], 700):  # fmt: skip
-        run(tmp_path, pid, status(name, size))
+        add_process(tmp_path, pid, process_status(name, size))
     (tmp_path / "proc/meminfo").write_text("MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n")
     assert read_device(tmp_path).other_processes == (
         OtherProcess("firefox", 702, 1200 * MIB),
@@ -50,10 +34,10 @@ def test_the_three_largest_are_named_the_largest_first(tmp_path: Path) -> None:
 def test_neither_vedette_nor_its_engine_is_one_of_the_others(tmp_path: Path) -> None:
     workplace = tmp_path / "engine"
     workplace.mkdir()
-    run(tmp_path, os.getpid(), status("vedette", 2000))
+    add_process(tmp_path, os.getpid(), process_status("vedette", 2000))
     for pid, slot in ((801, "."), (802, "."), (803, "second")):
-        run(tmp_path, pid, status("VLLM::EngineCor", 3000), cwd=workplace / slot)
-    run(tmp_path, 804, status("VLLM::EngineCor", 500), cwd=tmp_path / "another")
+        add_process(tmp_path, pid, process_status("VLLM::EngineCor", 3000), cwd=workplace / slot)
+    add_process(tmp_path, 804, process_status("VLLM::EngineCor", 500), cwd=tmp_path / "another")
     assert [process.pid for process in read_other_processes(tmp_path, workplace)] == [804]
     assert len(read_other_processes(tmp_path, None)) == 3
 
@@ -63,16 +47,16 @@ def test_a_workplace_that_a_link_leads_to_is_the_same(tmp_path: Path) -> None:
     (tmp_path / "proc/meminfo").write_text("MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n")
     (tmp_path / "real/engine").mkdir(parents=True)
     (tmp_path / "home").symlink_to(tmp_path / "real")
-    run(tmp_path, 801, status("VLLM::EngineCor", 3000), cwd=tmp_path / "real/engine")
+    add_process(tmp_path, 801, process_status("VLLM::EngineCor", 3000), cwd=tmp_path / "real/engine")
     assert read_device(tmp_path, workplace=tmp_path / "home/engine").other_processes == ()
 
 
 def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
-    run(tmp_path, 2, "Name:\tkthreadd\nState:\tS (sleeping)\n")
-    run(tmp_path, 3, "")
+    add_process(tmp_path, 2, "Name:\tkthreadd\nState:\tS (sleeping)\n")
+    add_process(tmp_path, 3, "")
     (tmp_path / "proc/4").mkdir()
     (tmp_path / "proc/5").write_text("no directory")
-    run(tmp_path, 6, status("Xorg", 400))
+    add_process(tmp_path, 6, process_status("Xorg", 400))
     (tmp_path / "proc/6/cwd").unlink()
     assert read_other_processes(tmp_path, tmp_path / "engine") == (OtherProcess("Xorg", 6, 400 * MIB),)
     assert read_other_processes(tmp_path / "nowhere", None) == ()
@@ -80,9 +64,9 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
 
 def test_mapped_files_are_not_held(tmp_path: Path) -> None:
     """A model mapped from disk is page cache, which the plan already counts as available."""
-    run(tmp_path, 7, status("llama-server", 100, file_mib=4000, shared_mib=50))
+    add_process(tmp_path, 7, process_status("llama-server", 100, file_mib=4000, shared_mib=50))
     assert read_other_processes(tmp_path, None) == ()
-    assert parse_process(7, status("postgres", 100, file_mib=20, shared_mib=500)) == OtherProcess(
+    assert parse_process(7, process_status("postgres", 100, file_mib=20, shared_mib=500)) == OtherProcess(
         "postgres", 7, 600 * MIB
     )
 
@@ -104,13 +88,13 @@ def test_an_old_kernel_tells_only_the_whole() -> None:
     ],
 )
 def test_a_hostile_name_neither_moves_the_cursor_nor_changes_a_size(tmp_path: Path, given: str, name: str) -> None:
-    run(tmp_path, 9, status(given, 300))
+    add_process(tmp_path, 9, process_status(given, 300))
     assert read_other_processes(tmp_path, None) == (OtherProcess(name, 9, 300 * MIB),)
 
 
 def test_a_name_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
-    run(tmp_path, 9, "")
-    (tmp_path / "proc/9/status").write_bytes(status("caf?", 300).encode().replace(b"?", b"\xe9"))
+    add_process(tmp_path, 9, "")
+    (tmp_path / "proc/9/status").write_bytes(process_status("caf?", 300).encode().replace(b"?", b"\xe9"))
     assert read_other_processes(tmp_path, None) == (OtherProcess("caf\ufffd", 9, 300 * MIB),)
 
 
@@ -129,13 +113,13 @@ def test_a_real_process_is_found_with_what_it_holds() -> None:
 def test_a_desktop_is_what_its_many_processes_hold_together(tmp_path: Path) -> None:
     session = {"Xorg": 95, "gnome-shell": 310, "gsd-color": 20, "gdm-x-session": 10, "nautilus": 30, "ibus-daemon": 15}
     for pid, (name, size) in enumerate(session.items(), 600):
-        run(tmp_path, pid, status(name, size))
-    run(tmp_path, 700, status("python3", 900))
+        add_process(tmp_path, pid, process_status(name, size))
+    add_process(tmp_path, 700, process_status("python3", 900))
     assert read_processes(tmp_path, None).desktop_bytes == sum(session.values()) * MIB
 
 
 def test_no_display_server_is_no_desktop(tmp_path: Path) -> None:
-    run(tmp_path, 600, status("gnome-keyring-d", 20))
+    add_process(tmp_path, 600, process_status("gnome-keyring-d", 20))
     assert read_processes(tmp_path, None).desktop_bytes == 0
     assert read_processes(tmp_path / "nowhere", None).desktop_bytes is None
 
@@ -160,7 +144,7 @@ CONTAINER = "3f2a1b4c5d6e" + "7" * 52
 )
 def test_who_started_a_process(tmp_path: Path, cgroups: str, run_by: str | None) -> None:
     assert parse_run_by(cgroups) == run_by
-    run(tmp_path, 7, status("ollama", 900))
+    add_process(tmp_path, 7, process_status("ollama", 900))
     (tmp_path / "proc/7/cgroup").write_text(cgroups)
     assert read_other_processes(tmp_path, None) == (OtherProcess("ollama", 7, 900 * MIB, run_by),)
 
@@ -171,7 +155,7 @@ def test_in_a_memory_cgroup_only_those_inside_take_of_its_memory(
 ) -> None:
     """Unless the whole machine leaves even less."""
     for pid, (name, size) in enumerate([("outside", 3000), ("inside", 1000), ("below", 500)], 700):
-        run(tmp_path, pid, status(name, size))
+        add_process(tmp_path, pid, process_status(name, size))
     (tmp_path / "proc/meminfo").write_text("MemTotal: 16777216 kB\nMemAvailable: 6291456 kB\n")
     (tmp_path / "proc/self").mkdir()
     (tmp_path / "proc/self/cgroup").write_text("0::/box\n")
@@ -202,7 +186,7 @@ def test_the_engine_in_vedettes_own_container_is_none_of_the_others(
         (60, "vllm", 150, Path("/workspace"), box, ("python3", "/usr/local/bin/vllm", *SERVE)),
         (61, "VLLM::EngineCor", 900, Path("/workspace"), box, ("VLLM::EngineCore",)),
     ):
-        run(tmp_path, pid, status(name, size), cwd=cwd)
+        add_process(tmp_path, pid, process_status(name, size), cwd=cwd)
         (tmp_path / f"proc/{pid}/cgroup").write_text(cgroup)
         (tmp_path / f"proc/{pid}/cmdline").write_text("\0".join(words) + "\0")
     assert [process.name for process in read_other_processes(tmp_path, workplace)] == names

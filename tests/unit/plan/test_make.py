@@ -7,81 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.rig.devices import GIB, MIB, cpu, gpu, jetson
+from tests.rig.models import TINY, catalogue_model
 from vedette.device.boards import device_named
-from vedette.device.device import Device, Family
 from vedette.errors import BadInputError, DoesNotFitError
-from vedette.models.families.vision import PixelBudget
-from vedette.models.model import CacheKind, CacheLayers, Model, Rotary
-from vedette.models.store.find import candidates, find_model, read_source
+from vedette.models.model import Model
+from vedette.models.store.find import candidates
 from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Graphs, Wish, Workload
 
-MIB = 1024**2
-GIB = 1024**3
 CATALOGUE = ["cosmos-reason2-2b", "qwen2-7b-instruct", "ernie-4.5-0.3b", "smollm2-135m-instruct"]
-TINY = Model(
-    name="tiny",
-    path=Path("/models/tiny"),
-    architecture="Qwen3VLForConditionalGeneration",
-    weights_bytes=32_770_048,
-    vision_weights_bytes=18_669_952,
-    decode_weights_bytes=14_100_096,
-    layers=6,
-    hidden_size=320,
-    intermediate_size=896,
-    attention_heads=4,
-    kv_heads=2,
-    head_size=64,
-    vocabulary_size=1280,
-    max_position_embeddings=4096,
-    dtype="bfloat16",
-    tokenizer_bytes=73_839,
-    vision=PixelBudget(16, 2, 2, 50_176, 81_920, 256, 6, 1024, 327_680),
-    thinks=True,
-    images_per_prompt=2,
-    videos_per_prompt=1,
-    cache_layers=(CacheLayers(CacheKind.FULL, 6, 2, 64, 64),),
-    rotary=(Rotary(4 * 4096, 64, 2, follows_context=True, spare=4),),
-    text_section="text_config",
-)
-
-
-def catalogue_model(name: str) -> Model:
-    model = read_source(find_model(name, Path("/nowhere")))
-    assert model is not None
-    return model
-
-
-def cpu(available_bytes: int) -> Device:
-    return Device(
-        name="box",
-        family=Family.CPU,
-        machine="x86_64",
-        memory_total_bytes=available_bytes + GIB,
-        memory_available_bytes=available_bytes,
-        unified_memory=True,
-        cpu_count=2,
-    )
-
-
-def jetson(available_bytes: int) -> Device:
-    return dataclasses.replace(
-        device_named("orin-nano-8gb"),
-        memory_total_bytes=available_bytes + GIB,
-        memory_available_bytes=available_bytes,
-    )
-
-
-def gpu(available_bytes: int, host_bytes: int) -> Device:
-    return dataclasses.replace(
-        cpu(available_bytes),
-        family=Family.NVIDIA,
-        unified_memory=False,
-        compute_capability=(9, 0),
-        memory_bandwidth_bytes_per_s=3_352_320_000_000,
-        host_memory_available_bytes=host_bytes,
-    )
 
 
 MODELS = st.sampled_from([TINY, *map(catalogue_model, CATALOGUE)])

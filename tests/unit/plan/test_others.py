@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plan.test_make import GIB, MIB, TINY, catalogue_model, cpu, gpu, jetson
-from tests.unit.report.test_explain import NEWEST, page, proposal_of
+from tests.rig.devices import GIB, MIB, cpu, gpu, jetson
+from tests.rig.models import TINY, catalogue_model
+from tests.rig.plans import NEWEST, page, proposal_of
 from vedette.deploy.planner import plan_events
 from vedette.deploy.proposal import does_not_fit
 from vedette.device.boards import boards, device_named

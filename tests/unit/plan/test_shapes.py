@@ -1,9 +1,7 @@
 """Plans of published models of every architecture: what depends on how they see, cache and compute."""
 
 import dataclasses
-import tempfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,34 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.plan.shapes import make_shape
-from vedette.device.boards import device_named
+from tests.rig.devices import GIB, jetson
+from tests.rig.models import published
 from vedette.device.device import Device, Family
 from vedette.models.checkpoint import read_model
 from vedette.models.config import parse_config
 from vedette.models.families.visual import encoder_patches
-from vedette.models.model import Model
 from vedette.models.store.find import find_model, read_source
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Basis, Wish, Workload
 from vedette.report.bars import Paper
 from vedette.report.explain import explain_plan
-
-GIB = 1024**3
-
-
-@cache
-def published(name: str) -> Model:
-    """The facts of a published model, from its configuration and headers."""
-    with tempfile.TemporaryDirectory() as directory:
-        return read_model(make_shape(name, Path(directory, name)))
-
-
-def jetson(available_bytes: int) -> Device:
-    return dataclasses.replace(
-        device_named("orin-nano-8gb"),
-        memory_total_bytes=available_bytes + GIB,
-        memory_available_bytes=available_bytes,
-    )
 
 
 def test_clips_of_models_that_limit_each_frame_by_itself() -> None:

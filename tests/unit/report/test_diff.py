@@ -5,7 +5,7 @@ import json
 import click
 import pytest
 
-from tests.unit.report.test_explain import proposal_of
+from tests.rig.plans import proposal_of
 from vedette.errors import BadInputError
 from vedette.report.bars import Paper
 from vedette.report.diff import diff_json, differences, explain_diff, parse_plan

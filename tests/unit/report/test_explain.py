@@ -4,45 +4,24 @@ import dataclasses
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vedette.deploy.proposal import Proposal, propose
+from tests.rig.plans import MODELS_ON_BOARDS, NEWEST, page, proposal_of
+from vedette.deploy.proposal import Proposal
 from vedette.device.boards import boards
 from vedette.errors import BadInputError
 from vedette.models.store.catalogue import catalogue
 from vedette.plan.plan import Basis, Concession, Speed
 from vedette.report.bars import Paper
 from vedette.report.explain import explain_plan
-from vedette.settings.home import Home
-from vedette.settings.load import read_settings
 from vedette.units import missing_size, size_difference
 
-CASES = [
-    ("cosmos-reason2-2b", "orin-nx-16gb"),
-    ("cosmos-reason2-2b", "orin-nano-8gb"),
-    ("vedette-tiny", "orin-nano-4gb"),
-    ("Qwen2-7B-Instruct", "agx-orin-64gb"),
-]
-NEWEST = "docker.io/vllm/vllm-openai:v0.32.0"
-"""An image whose vLLM can do all that a plan may ask for."""
 
-
-def proposal_of(model: str, device: str, **wishes: object) -> Proposal:
-    nowhere = Path("/nowhere")
-    asked = read_settings({"model": model, **wishes}, {"HOME": "/nowhere"})
-    return propose(asked, Home(nowhere, nowhere, nowhere), device)
-
-
-def page(proposal: Proposal, columns: int = 80) -> str:
-    return click.unstyle(explain_plan(proposal.plan, proposal.arguments, Paper(columns)))
-
-
-@pytest.mark.parametrize(("model", "device"), CASES)
+@pytest.mark.parametrize(("model", "device"), MODELS_ON_BOARDS)
 @pytest.mark.parametrize("columns", [80, 120])
 def test_the_page_keeps_to_its_width(model: str, device: str, columns: int) -> None:
     proposal = proposal_of(model, device)
@@ -60,7 +39,7 @@ def test_it_begins_with_whether_it_fits_and_what_is_left_or_missing() -> None:
     assert "available up to here ^" in page(tight)
 
 
-@pytest.mark.parametrize(("model", "device"), CASES)
+@pytest.mark.parametrize(("model", "device"), MODELS_ON_BOARDS)
 def test_the_command_can_be_taken_as_it_is_typed(model: str, device: str) -> None:
     """Without the numbers in the margin, a shell reads exactly the engine's arguments, JSON spacing apart."""
     proposal = proposal_of(model, device)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.unit.report.test_explain import CASES, proposal_of
+from tests.rig.plans import MODELS_ON_BOARDS, proposal_of
 from vedette.engine.vllm import flags
 from vedette.errors import BadInputError
 from vedette.report.bars import Paper
@@ -23,7 +23,7 @@ from vedette.report.flag_story import (
 )
 
 
-@pytest.mark.parametrize(("model", "device"), CASES)
+@pytest.mark.parametrize(("model", "device"), MODELS_ON_BOARDS)
 def test_every_flag_that_is_given_has_a_story_and_a_reason(model: str, device: str) -> None:
     proposal = proposal_of(model, device)
     _, given = split_arguments(proposal.arguments)

@@ -4,7 +4,7 @@ import dataclasses
 
 import click
 
-from tests.unit.report.test_explain import proposal_of
+from tests.rig.plans import proposal_of
 from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, Reported, calibration_key, conditions_of
 from vedette.plan.plan import Backend, Plan
 from vedette.report.bars import Paper

@@ -4,7 +4,7 @@ import dataclasses
 
 import click
 
-from tests.unit.report.test_explain import proposal_of
+from tests.rig.plans import proposal_of
 from vedette.plan.plan import Concession
 from vedette.report.bars import Paper
 from vedette.report.packing import Room, explain_packing

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import run_vedette
+from tests.rig.processes import run_vedette
 from vedette.errors import ServiceError
 from vedette.instance import lock as instance
 from vedette.settings.home import Home

@@ -1,41 +1,20 @@
 """An environment that a person has made: found, asked once, run as it is."""
 
 import os
-import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.unit.engine.hosts.test_container import HELP, plan_with
-from tests.unit.engine.vllm.test_flags import GPU, SEEING, TEXT
+from tests.rig.engine_environment import make_environment
+from tests.rig.engine_settings import GPU, SEEING, TEXT, VLLM_HELP, plan_with
 from vedette.engine.hosts.adopted import adopt, adopted_environment, find_python
 from vedette.errors import EngineInstallError, EngineVersionError
 
 PLANS = {"text": plan_with(TEXT), "seeing": plan_with(SEEING)}
 
 
-def environment_with(root: Path, version: str | None, main: str) -> Path:
-    """A directory whose bin/python imports what is beside it, as a thin wrapper around an unpacked vLLM does."""
-    site = root / "site"
-    package = site / "vllm" / "entrypoints" / "cli"
-    package.mkdir(parents=True)
-    for directory in (package, package.parent, package.parent.parent):
-        (directory / "__init__.py").touch()
-    (package / "main.py").write_text(main)
-    if version is not None:
-        (site / f"vllm-{version}.dist-info").mkdir()
-        (site / f"vllm-{version}.dist-info" / "METADATA").write_text(f"Name: vllm\nVersion: {version}\n")
-    python = root / "bin" / "python"
-    python.parent.mkdir()
-    python.write_text(
-        f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(site))} exec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8"
-    )
-    python.chmod(0o755)
-    return root
-
-
-def helpful(asked: Path, text: str = HELP) -> str:
+def helpful(asked: Path, text: str = VLLM_HELP) -> str:
     """A main module of vLLM that shows its options and counts how often it does."""
     return f"""
 import sys
@@ -47,7 +26,7 @@ print({text!r})
 
 async def test_it_is_asked_once_and_again_when_it_changes(tmp_path: Path) -> None:
     asked = tmp_path / "asked"
-    root = environment_with(tmp_path / "theirs", "0.26.0", helpful(asked))
+    root = make_environment(tmp_path / "theirs", "0.26.0", helpful(asked))
     before = sorted(path for path in root.rglob("*") if "__pycache__" not in path.parts)
     steps: list[str] = []
     for _ in range(2):
@@ -68,7 +47,7 @@ async def test_it_is_asked_once_and_again_when_it_changes(tmp_path: Path) -> Non
 
 
 async def test_the_plan_is_said_in_its_own_options(tmp_path: Path) -> None:
-    root = environment_with(tmp_path / "theirs", "0.26.0", helpful(tmp_path / "asked"))
+    root = make_environment(tmp_path / "theirs", "0.26.0", helpful(tmp_path / "asked"))
     host = await adopt(root / "bin" / "python", tmp_path / "cache", tmp_path / "workplace")
     await host.make_ready(lambda step: None)
     words = host.arguments(PLANS["text"], GPU)
@@ -79,8 +58,8 @@ async def test_the_plan_is_said_in_its_own_options(tmp_path: Path) -> None:
 
 
 async def test_an_option_that_it_lacks_is_named(tmp_path: Path) -> None:
-    without = HELP.replace("--kv-cache-memory-bytes", "--another")
-    root = environment_with(tmp_path / "theirs", "0.32.0", helpful(tmp_path / "asked", without))
+    without = VLLM_HELP.replace("--kv-cache-memory-bytes", "--another")
+    root = make_environment(tmp_path / "theirs", "0.32.0", helpful(tmp_path / "asked", without))
     host = await adopt(root, tmp_path / "cache", tmp_path / "workplace")
     await host.make_ready(lambda step: None)
     with pytest.raises(EngineVersionError, match="kv-cache-memory-bytes"):
@@ -94,7 +73,7 @@ async def test_what_cannot_be_used_is_said_and_nothing_is_kept(tmp_path: Path) -
     (tmp_path / "empty" / "bin" / "python").symlink_to(sys.executable)
     with pytest.raises(EngineInstallError, match=r"no vLLM in .*empty/bin/python.*pip install vllm"):
         await adopt(tmp_path / "empty", tmp_path / "cache", tmp_path)
-    unnamed = environment_with(tmp_path / "unnamed", None, "")
+    unnamed = make_environment(tmp_path / "unnamed", None, "")
     with pytest.raises(EngineInstallError, match="PackageNotFoundError"):
         await adopt(unnamed, tmp_path / "cache", tmp_path)
     (unnamed / "bin" / "python").chmod(0o644)
@@ -104,7 +83,7 @@ async def test_what_cannot_be_used_is_said_and_nothing_is_kept(tmp_path: Path) -
         ("broken", "import a_library_that_is_not_there", "No module named 'a_library_that_is_not_there'"),
         ("silent", "", "nothing of its options"),
     ):
-        host = await adopt(environment_with(tmp_path / name, "0.32.0", main), tmp_path / "cache", tmp_path)
+        host = await adopt(make_environment(tmp_path / name, "0.32.0", main), tmp_path / "cache", tmp_path)
         with pytest.raises(EngineInstallError, match=says):
             await host.make_ready(lambda step: None)
     assert not (tmp_path / "cache").exists()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import run_vedette
-from tests.unit.engine.vllm.test_flags import GPU, SEEING, TEXT
-from tests.unit.report.test_explain import proposal_of
+from tests.rig.engine_settings import GPU, SEEING, TEXT, plan_with
+from tests.rig.plans import proposal_of
+from tests.rig.processes import run_vedette
 from vedette.cli.print_command import shell_lines
 from vedette.device.boards import boards, device_named
 from vedette.engine.hosts.container import ContainerHost, explain_pull, parse_layer
@@ -31,16 +31,9 @@ from vedette.engine.hosts.images import (
 from vedette.engine.vllm.causes import Death, find_cause
 from vedette.engine.vllm.software import Software, parse_version, write_software
 from vedette.errors import EngineInstallError
-from vedette.plan.plan import EngineSettings, Plan
 
 GOLDEN = Path(__file__).with_name("containers")
-HELP = Path(__file__).with_name("containers").joinpath("help.txt").read_text(encoding="utf-8")
 SETTINGS = {"text": TEXT, "seeing": SEEING}
-PLANNED = proposal_of("ernie-4.5-0.3b", "agx-orin-64gb").plan
-
-
-def plan_with(settings: EngineSettings) -> Plan:
-    return dataclasses.replace(PLANNED, settings=settings)
 
 
 def written(board: str, kind: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plan.test_shapes import jetson, published
+from tests.rig.devices import jetson
+from tests.rig.engine_settings import CPU, GPU, SEEING, TEXT, WITH_CLIPS
+from tests.rig.models import published
 from vedette.engine.vllm.flags import (
     Target,
     can_limit_clips,
@@ -27,48 +29,6 @@ from vedette.plan.plan import Backend, EngineSettings, Graphs, Wish, Workload
 
 GOLDEN = Path(__file__).with_name("flags")
 VERSIONS = ("0.11.2", "0.12.0", "0.15.1", "0.19.1", "0.20.2", "0.26.0", "0.32.0", "0.33.0")
-GPU = Target(Path("/models/some"), "some", 8000, cpu=False)
-CPU = dataclasses.replace(GPU, cpu=True)
-
-TEXT = EngineSettings(
-    backend=Backend.CUDA,
-    dtype="bfloat16",
-    max_model_len=8192,
-    max_num_seqs=4,
-    max_num_batched_tokens=2048,
-    kv_cache_bytes=1_073_741_824,
-    gpu_memory_utilization=0.01,
-    kv_cache_dtype=None,
-    graphs=Graphs.GRAPHS,
-    capture_sizes=(1, 2, 4),
-    images_per_prompt=0,
-    videos_per_prompt=0,
-    image_max_pixels=None,
-    video_max_pixels=None,
-    video_frames=0,
-    processor_cache_bytes=0,
-    reasoning_parser=None,
-)
-SEEING = dataclasses.replace(
-    TEXT,
-    max_model_len=2048,
-    kv_cache_dtype="fp8",
-    attention_backend="FLASHINFER",
-    prefix_caching=False,
-    images_per_prompt=2,
-    image_max_pixels=262_144,
-    processor_cache_bytes=64 * 1024**2,
-    reasoning_parser="qwen3",
-    processor_arguments={"images_kwargs": {"max_pixels": 262_144}},
-    hf_overrides={"text_config": {"max_position_embeddings": 2048}},
-)
-WITH_CLIPS = dataclasses.replace(
-    SEEING,
-    videos_per_prompt=1,
-    video_max_pixels=2_097_152,
-    video_frames=8,
-    processor_arguments={"images_kwargs": {"max_pixels": 262_144}, "videos_kwargs": {"max_pixels": 2_097_152}},
-)
 
 
 def written(settings: EngineSettings, version: str) -> str:

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from tests.unit.serve.conftest import Deployment
+from tests.rig.app_stand_in import Deployment
 from vedette.engine.client import EngineClient
 from vedette.errors import DoesNotFitError
 from vedette.serve.api.served_models import is_here

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.plan.test_make import TINY, jetson
-from tests.unit.plan.test_shapes import published
+from tests.rig.devices import jetson
+from tests.rig.models import TINY, published
 from vedette.models.families.qwen_vl import MAX_ASPECT_RATIO
 from vedette.models.families.visual import LONGEST_CLIP_S, clip_tokens, picture_tokens
 from vedette.models.model import Model

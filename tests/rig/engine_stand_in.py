@@ -1,6 +1,6 @@
-"""A stand-in for vLLM that shows on command what the real one cannot be made to show.
+"""A program in the place of vLLM that fails on command, as the real one cannot be made to.
 
-fake_engine.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line,
+engine_stand_in.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line,
                               stuck (answers one request and no more), mute (never ready),
                               name=NAME (as vLLM, serves that model only and says so), lazy (thinks for a second)
 """

@@ -1,7 +1,7 @@
 """A stand-in for Docker's command line: a real process that speaks its protocol and runs the stand-in for vLLM.
 
 Its containers and images are files in the directory FAKE_DOCKER names: `published` and `tagged` hold the digest that
-every tag stands for at the registry and here, `modes` holds words for fake_engine.py.
+every tag stands for at the registry and here, `modes` holds words for engine_stand_in.py.
 """
 
 import json
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(os.environ.get("FAKE_DOCKER", "/nowhere"))
-ENGINE = Path(__file__).with_name("fake_engine.py")
+ENGINE = Path(__file__).with_name("engine_stand_in.py")
 LAYERS = ("0123456789ab", "123456789abc", "23456789abcd")
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from tests.unit.serve.conftest import Deployment, Fleet, Upstream
+from tests.rig.app_stand_in import Deployment, Fleet, Upstream
 from vedette.engine.client import EngineClient
 from vedette.serve.app import create_app
 
@@ -15,7 +15,7 @@ ANSWER_S = 0.1
 T = TypeVar("T")
 
 
-class StandIn:
+class AppOnAThread:
     """Runs the app on a thread of its own; whatever touches it has to run there too (`run`)."""
 
     def __init__(self) -> None:
