@@ -35,15 +35,7 @@ from vllm.multimodal.processing import ProcessorInputs, TimingContext
 import vedette
 from bench.plan.shapes import make_shape
 from vedette.models.checkpoint import read_model
-from vedette.models.families.vision import Vision
-from vedette.models.families.visual import (
-    clip_max_pixels,
-    clip_tokens,
-    picture_tokens,
-    pixel_limits,
-    processor_arguments,
-    profiled_clip_tokens,
-)
+from vedette.models.families.family import Vision
 
 PACKAGED = Path(vedette.__file__).parent / "models" / "vedette-tiny"
 MAX_MODEL_LEN = 4096
@@ -222,30 +214,30 @@ def compare(name: str, directory: Path, count: int, chance: random.Random) -> It
     limits = [None, *limits_to_try(vision)]
     each = -(-count // (len(limits) * (2 if family.clip else 1)))
     for limit in limits:
-        clip_limit = None if limit is None else clip_max_pixels(vision, 8, limit)
-        oracle = Oracle(directory, family, processor_arguments(vision, limit, clip_limit))
+        clip_limit = None if limit is None else vision.clip_max_pixels(8, limit)
+        oracle = Oracle(directory, family, vision.processor_arguments(limit, clip_limit))
         row = Row(name, "pictures", limit)
         ratio = 190 if family.clip else 300
         for width, height in sizes(chance, each, 1, MOST_SIDE, ratio):
-            ours = picture_tokens(width, height, vision, limit)
+            ours = vision.picture_tokens(width, height, limit)
             row.note(f"{width}x{height}", ours, oracle.picture_tokens(width, height))
         yield row
         if family.clip:
             row = Row(name, "clips of 2 to 32 frames", clip_limit)
             for width, height in sizes(chance, each, LEAST_CLIP_SIDE, MOST_CLIP_SIDE, ratio):
                 frames = chance.randint(2, 32)
-                ours = clip_tokens(frames, width, height, vision, clip_limit)
+                ours = vision.clip_tokens(frames, width, height, clip_limit)
                 row.note(f"{frames} of {width}x{height}", ours, oracle.clip_tokens(frames, width, height))
             yield row
             row = Row(name, "clip profiled at start", clip_limit)
-            ours = profiled_clip_tokens(vision, 1, MAX_MODEL_LEN, limit, clip_limit)
+            ours = vision.profiled_clip_tokens(1, MAX_MODEL_LEN, limit, clip_limit)
             row.note("the one", ours, oracle.profiled_clip_tokens())
             yield row
 
 
 def limits_to_try(vision: Vision) -> list[int]:
     """Limits of a plan, one that no side divides, and one below what the model itself wants at least."""
-    own = pixel_limits(vision)
+    own = vision.pixel_limits()
     return [*own[-3:], 300_007, 20_000] if own else []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.plan.shapes import make_shape
 from vedette.models.checkpoint import read_model
-from vedette.models.families.vision import PixelBudget
+from vedette.models.families.qwen_vl import QwenVision
 from vedette.models.model import CacheKind, CacheLayers, Model, Rotary
 from vedette.models.store.find import find_model, read_source
 
@@ -27,7 +27,16 @@ TINY = Model(
     max_position_embeddings=4096,
     dtype="bfloat16",
     tokenizer_bytes=73_839,
-    vision=PixelBudget(16, 2, 2, 50_176, 81_920, 256, 6, 1024, 327_680),
+    vision=QwenVision(
+        patch_size=16,
+        merge_size=2,
+        max_pixels=81_920,
+        hidden_size=256,
+        intermediate_size=1024,
+        min_pixels=50_176,
+        temporal_patch_size=2,
+        video_max_pixels=327_680,
+    ),
     thinks=True,
     images_per_prompt=2,
     videos_per_prompt=1,

@@ -9,7 +9,7 @@ from typing import Any
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.allocator import allocator_slack_bytes
 from vedette.models.config import Shape, parse_config
-from vedette.models.families.vision import parse_vision
+from vedette.models.families.registry import parse_vision
 from vedette.models.model import Experts, Model
 from vedette.models.tensors import Tensor, read_tensors
 from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, weights_by_tensor
@@ -72,7 +72,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         vision=vision,
         thinks="<think>" in _read_chat_template(directory),
         images_per_prompt=2 if vision else 0,
-        videos_per_prompt=1 if vision and vision.video_max_pixels else 0,
+        videos_per_prompt=1 if vision and vision.takes_clips else 0,
         unknown_vision=shape.has_vision and vision is None,
         cache_layers=shape.cache_layers,
         experts=_experts(weights, shape),

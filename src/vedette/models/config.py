@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vedette.errors import ModelCorruptError
-from vedette.models.defaults import HABITS, SIZES, TEXT_MODEL_TYPES
+from vedette.models.defaults import HABITS, SIZES
+from vedette.models.families.registry import text_model_type
 from vedette.models.json_values import HINT, ConfigReader
 from vedette.models.layers import parse_cache_layers
 from vedette.models.model import DTYPE_BYTES, CacheLayers, Rotary
@@ -101,7 +102,7 @@ def _text_part(whole: ConfigReader) -> tuple[ConfigReader, str]:
     outer = whole.text("model_type") or "unknown"
     text = whole if section is None else section
     named = text.text("model_type") or outer
-    model_type = TEXT_MODEL_TYPES.get(named, named)
+    model_type = text_model_type(named)
     filled = {
         **(SIZES.get(model_type, {}) if section is not None else {}),
         **HABITS.get(model_type, {}),

@@ -91,23 +91,6 @@ HABITS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """Everything else that a file may leave out."""
 
-TEXT_MODEL_TYPES: Mapping[str, str] = MappingProxyType(
-    {
-        "llava": "llama",
-        "llava_next": "llama",
-        "idefics3": "llama",
-        "smolvlm": "llama",
-        "gemma3": "gemma3_text",
-        "qwen2_vl": "qwen2_vl_text",
-        "qwen2_5_vl": "qwen2_5_vl_text",
-        "qwen3_vl": "qwen3_vl_text",
-        "qwen3_vl_moe": "qwen3_vl_moe_text",
-        "qwen3_5": "qwen3_5_text",
-        "qwen3_5_moe": "qwen3_5_moe_text",
-    }
-)
-"""The language part of a vision-language model's type, where `text_config` names none or the file has no such
-section (older Qwen-VL files keep everything at the top)."""
 PLAIN = frozenset(
     {
         *("llama", "mistral", "mixtral", "gemma", "phi", "phi3", "granite", "granitemoe", "starcoder2", "smollm3"),

@@ -6,8 +6,6 @@ Counted in elements of the tensors that live together at that moment, and held a
 
 from dataclasses import dataclass
 
-from vedette.models.families.vision import PixelBudget, Square, Tiles, Vision
-from vedette.models.families.visual import encoder_patches
 from vedette.models.model import DTYPE_BYTES, CacheKind, Model
 from vedette.plan.plan import Backend
 from vedette.units import MIB
@@ -23,7 +21,6 @@ LINEAR_ATTENTION_BYTES = 24 * MIB
 """What linear attention keeps of a first step, and blocks of memory that its weights do not fill (Qwen3.5)."""
 LATENT_WORKSPACE_TOKENS = 65_536
 """Most tokens of earlier context that latent attention unfolds at once (vLLM, v1/attention/backends/mla)."""
-SMALL_PICTURE_PATCHES = 1024
 ALLOCATOR_SLACK = {True: 1.4, False: 1.1}
 """What torch's allocator holds over what its tensors fill: up to 1.4 was seen. Where the GPU's memory is its own
 (False) it gives that back when it runs short; on unified memory the kernel may kill first."""
@@ -137,21 +134,10 @@ def _encoder_bytes(model: Model, load: Load) -> int:
     vision = model.vision
     if vision is None:
         return 0
-    patches = encoder_patches(vision, load.image_max_pixels) * _pictures_at_once(load)
+    patches = vision.encoder_patches(load.image_max_pixels) * _pictures_at_once(load)
     if load.clip_tokens:
         patches = max(patches, load.clip_tokens * vision.merge_size**2)
-    elements = patches * _patch_elements(vision)
-    if isinstance(vision, PixelBudget) and vision.timestamps:
-        # Of pictures up to 512x512 the interpolated positions outweigh the layers (Qwen3-VL on).
-        small = min(patches, load.concurrency * load.images * SMALL_PICTURE_PATCHES)
-        elements = max(elements, small * (3 * vision.intermediate_size + 11 * vision.hidden_size))
-    return elements * DTYPE_BYTES[model.dtype]
-
-
-def _patch_elements(vision: Vision) -> int:
-    """Elements that live together for each patch: a layer's feed-forward part and what stands around it."""
-    around = {PixelBudget: 5, Tiles: 6, Square: 1}.get(type(vision), 4)
-    return 3 * vision.intermediate_size + around * vision.hidden_size
+    return vision.encoder_elements(patches, load.concurrency * load.images) * DTYPE_BYTES[model.dtype]
 
 
 def _encoder_outputs_bytes(model: Model, load: Load) -> int:

@@ -8,13 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vedette.errors import BadInputError
-from vedette.models.families.visual import (
-    clip_max_pixels,
-    most_tokens_of_any_clip,
-    most_tokens_of_any_picture,
-    nearest_limit,
-    pixel_limits,
-)
 from vedette.models.model import Model
 from vedette.plan.plan import Backend, Wish, Workload
 
@@ -124,7 +117,7 @@ class Ladder:
         """What to say where there is no rung at all: the least that was asked for is longer than the context."""
         vision, wish, known = self.model.vision, self.wish, self.model.max_position_embeddings
         fewest = self._images()[1]
-        pictures = fewest * most_tokens_of_any_picture(vision, self._pixels()[-1]) if vision and fewest else 0
+        pictures = fewest * vision.most_tokens_of_any_picture(self._pixels()[-1]) if vision and fewest else 0
         parts = {
             f"{fewest} picture{'s' * (fewest > 1)}": pictures,
             "prompt": wish.prompt_tokens or LEAST_PROMPT_TOKENS,
@@ -208,11 +201,11 @@ class Ladder:
         visual = clip = 0
         clip_pixels = None
         if vision is not None and ask.images:
-            visual = most_tokens_of_any_picture(vision, ask.image_max_pixels)
+            visual = vision.most_tokens_of_any_picture(ask.image_max_pixels)
             if ask.videos and ask.image_max_pixels is not None:
-                clip_pixels = clip_max_pixels(vision, CLIP_FRAMES, ask.image_max_pixels)
+                clip_pixels = vision.clip_max_pixels(CLIP_FRAMES, ask.image_max_pixels)
             if clip_pixels is not None:
-                clip = most_tokens_of_any_clip(vision, CLIP_FRAMES, clip_pixels)
+                clip = vision.most_tokens_of_any_clip(CLIP_FRAMES, clip_pixels)
         left = ask.max_model_len - max(ask.images * visual, clip)
         asked_prompt, asked_answer = wish.prompt_tokens, wish.answer_tokens
         if self.relaxed:
@@ -267,7 +260,7 @@ class Ladder:
         vision, wish = self.model.vision, self.wish
         if vision is None or (wish.image_max_pixels is None and wish.images_per_request is None):
             return 0
-        return self._images()[0] * most_tokens_of_any_picture(vision, self._pixels()[0])
+        return self._images()[0] * vision.most_tokens_of_any_picture(self._pixels()[0])
 
     def _concurrencies(self) -> list[int]:
         wished = self.wish.concurrency
@@ -290,10 +283,10 @@ class Ladder:
     def _pixels(self) -> list[int | None]:
         """Picture sizes to try, largest first; [None] where no limit can be set."""
         vision, wished = self.model.vision, self.wish.image_max_pixels
-        limits = pixel_limits(vision) if vision is not None and self._images()[0] else ()
+        limits = vision.pixel_limits() if vision is not None and self._images()[0] else ()
         if vision is None or not limits:
             return [None]
-        largest = nearest_limit(vision, wished or self._liking.pixels)
+        largest = vision.nearest_limit(wished or self._liking.pixels)
         if wished is not None and not self.relaxed:
             return [largest]
         return [largest, *(limit for limit in limits if limit < largest)]
@@ -345,7 +338,7 @@ def check_wish(model: Model, wish: Wish) -> None:
             f"{model.name} takes no pictures{unknown}.",
             "Leave pictures out (`--images 0`), or name another model.",
         )
-    limits = pixel_limits(model.vision) if model.vision else ()
+    limits = model.vision.pixel_limits() if model.vision else ()
     if wish.image_max_pixels is not None and limits and wish.image_max_pixels < limits[-1] // 64:
         raise BadInputError(
             f"Pictures of {wish.image_max_pixels:,} pixels are too small to be seen by {model.name}.",

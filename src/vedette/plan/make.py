@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from vedette.device.device import Device, Family
-from vedette.models.families.visual import processor_arguments
 from vedette.models.model import Model
 from vedette.plan import memory as parts
 from vedette.plan.calibration import Calibration
@@ -125,7 +124,7 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
         threads=None if cuda else max(1, site.device.cpu_count - 1),
         returns_memory=not cuda and need.available_bytes - need.total_bytes < parts.kept_bytes(model),
         processor_arguments=(
-            processor_arguments(looked_at, rung.image_max_pixels, rung.video_max_pixels) if looked_at else {}
+            looked_at.processor_arguments(rung.image_max_pixels, rung.video_max_pixels) if looked_at else {}
         ),
         hf_overrides=parts.position_overrides(site, rung.max_model_len),
     )

@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 
 from vedette.device.device import Device, Family
 from vedette.models.allocator import held_bytes
-from vedette.models.families.vision import Vision
-from vedette.models.families.visual import most_clip_tokens, most_picture_tokens, profiled_clip_tokens
+from vedette.models.families.family import Vision
 from vedette.models.model import DTYPE_BYTES, CacheKind, Model
 from vedette.plan.activation import Load, step_bytes
 from vedette.plan.calibration import Calibration, affordable_bytes, corrected
@@ -28,8 +27,6 @@ MOST_PROCESSOR_CACHE_BYTES = 64 * MIB
 """Prepared pictures kept for follow-up questions; vLLM's default of 4 GiB would be the model's memory."""
 KEPT_ROUNDS = 8
 """Of the pictures that may be looked at at once, so many are kept: a small plan has a small cache."""
-BIDIRECTIONAL_PICTURES = {"Gemma3ForConditionalGeneration"}
-"""Architectures in which the tokens of one picture see each other."""
 WORTHWHILE_BYTES = 16 * MIB
 """Savings below this are not worth another flag."""
 
@@ -103,7 +100,7 @@ def _load_of(model: Model, rung: Rung) -> Load:
         batched_tokens=rung.batched_tokens,
         images=rung.images,
         image_max_pixels=pixels,
-        picture_tokens=most_picture_tokens(vision, pixels) if vision and rung.images else 0,
+        picture_tokens=vision.most_picture_tokens(pixels) if vision and rung.images else 0,
         clip_tokens=_clip_tokens(vision, CLIP_FRAMES, rung.max_model_len, pixels, clip_pixels),
         fp8_cache=rung.fp8_cache,
     )
@@ -119,7 +116,7 @@ def _load_then(model: Model, calibration: Calibration) -> Load:
         batched_tokens=then.max_num_batched_tokens,
         images=then.images_per_prompt,
         image_max_pixels=pixels,
-        picture_tokens=most_picture_tokens(vision, pixels) if vision and then.images_per_prompt else 0,
+        picture_tokens=vision.most_picture_tokens(pixels) if vision and then.images_per_prompt else 0,
         clip_tokens=_clip_tokens(vision, then.video_frames, then.max_model_len, pixels, clip_pixels),
         fp8_cache=calibration.key.kv_cache_dtype is not None,
     )
@@ -131,8 +128,8 @@ def _clip_tokens(
     """Of one clip, or of the longer one that vLLM tries at its start; 0 where clips are off."""
     if vision is None or video_max_pixels is None:
         return 0
-    profiled = profiled_clip_tokens(vision, 1, max_model_len, image_max_pixels, video_max_pixels)
-    return max(most_clip_tokens(vision, frames, video_max_pixels), profiled)
+    profiled = vision.profiled_clip_tokens(1, max_model_len, image_max_pixels, video_max_pixels)
+    return max(vision.most_clip_tokens(frames, video_max_pixels), profiled)
 
 
 def _same_kind(calibration: Calibration, rung: Rung) -> bool:
@@ -181,7 +178,7 @@ def kv_format(site: Site) -> KvFormat:
         return kv_dtype(None, model.head_size)
     if device.compute_capability is None:
         return KvFormat(None, None, "the GPU's compute capability, on which 8 bits depend, is not known")
-    bidirectional = model.architecture in BIDIRECTIONAL_PICTURES
+    bidirectional = model.vision is not None and model.vision.bidirectional_pictures
     return kv_dtype(device.compute_capability, model.head_size, bidirectional_pictures=bidirectional)
 
 

@@ -149,7 +149,7 @@ class EngineSettings:
     videos_per_prompt: int
     image_max_pixels: int | None
     video_max_pixels: int | None
-    """Limit of a clip in its processor's terms (`Vision.video_max_pixels`); None where clips are off."""
+    """Limit of a clip in its processor's terms (`Vision.clip_max_pixels`); None where clips are off."""
     video_frames: int
     """Frames taken of a clip; 0 where clips are off."""
     processor_cache_bytes: int

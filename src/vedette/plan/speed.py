@@ -1,6 +1,5 @@
 """How fast it can be at best: the memory's bandwidth and the processor's arithmetic set that. Pure."""
 
-from vedette.models.families.visual import encoder_patches
 from vedette.models.model import Model
 from vedette.plan.ladder import Rung
 from vedette.plan.memory import Site
@@ -42,7 +41,7 @@ def _first_token_ms(site: Site, rung: Rung, bandwidth: int) -> float | None:
     tokens = rung.visual_tokens + 32 if rung.images else rung.prompt_tokens
     operations = 2 * tokens * _weights_used(model)
     if model.vision is not None and rung.images:
-        operations += 2 * encoder_patches(model.vision, rung.image_max_pixels) * model.vision_weights_bytes // 2
+        operations += 2 * model.vision.encoder_patches(rung.image_max_pixels) * model.vision_weights_bytes // 2
         reads_s += model.vision_weights_bytes / bandwidth
     return max(reads_s, operations / peak) * 1000
 

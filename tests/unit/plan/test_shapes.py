@@ -14,7 +14,6 @@ from tests.rig.models import published
 from vedette.device.device import Device, Family
 from vedette.models.checkpoint import read_model
 from vedette.models.config import parse_config
-from vedette.models.families.visual import encoder_patches
 from vedette.models.store.find import find_model, read_source
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Basis, Wish, Workload
@@ -41,7 +40,7 @@ def test_the_encoder_has_room_for_the_clip_that_the_engine_tries_at_its_start() 
         for length in (4 * 334 + 100, 4096)
     )
     assert model.vision is not None
-    three_pairs = 3 * encoder_patches(model.vision, 262_144) * 3 * model.vision.intermediate_size * 2
+    three_pairs = 3 * model.vision.encoder_patches(262_144) * 3 * model.vision.intermediate_size * 2
     assert long.activation_bytes == short.activation_bytes
     assert long.vision_activation_bytes >= short.vision_activation_bytes + three_pairs
 

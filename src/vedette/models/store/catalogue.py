@@ -1,14 +1,32 @@
 """The models vedette knows by name, with what choosing and planning need before their files are here."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from vedette.models.families.vision import PixelBudget
+from vedette.models.families.family import Vision
+from vedette.models.families.registry import parse_vision
 from vedette.models.model import DTYPE_BYTES, CacheKind, CacheLayers, Model, Rotary
+
+
+@dataclass(frozen=True)
+class AssumedVision:
+    """What the files of a vision-language model say about its vision part, before they are here."""
+
+    config: dict[str, Any]
+    """`model_type` and `vision_config` of config.json."""
+    image_processor: dict[str, Any] = field(default_factory=dict)
+    video_processor: dict[str, Any] | None = None
+    tokens: list[str] = field(default_factory=list)
+    """Tokens of tokenizer.json that the vision family asks about."""
+
+    def parse(self) -> Vision | None:
+        tokenizer = "".join(f'"{token}"' for token in self.tokens).encode()
+        return parse_vision(self.config, self.image_processor, self.video_processor, "catalogue.toml", tokenizer)
 
 
 @dataclass(frozen=True)
@@ -37,7 +55,7 @@ class AssumedShape:
     window_tokens: int | None = None
     allocator_slack_bytes: int = 0
     weight_only_extra_bytes: int = 0
-    vision: PixelBudget | None = None
+    vision: AssumedVision | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +105,9 @@ def assumed_model(name: str, path: Path) -> Model | None:
     shape = catalogue()[entry.shape_of].shape if entry.shape_of else entry.shape
     if shape is None:
         return None
-    of_layers = {"sliding_layers", "window_tokens", "multimodal_rotary"}
-    sizes = {field.name: getattr(shape, field.name) for field in fields(shape) if field.name not in of_layers}
+    apart = {"sliding_layers", "window_tokens", "multimodal_rotary", "vision"}
+    sizes = {each.name: getattr(shape, each.name) for each in fields(shape) if each.name not in apart}
+    vision = shape.vision.parse() if shape.vision else None
     spare = 4 if shape.multimodal_rotary else 1
     positions, element_bytes = spare * shape.max_position_embeddings, DTYPE_BYTES[shape.dtype]
     table = Rotary(positions, shape.head_size, element_bytes, follows_context=True, spare=spare)
@@ -99,8 +118,9 @@ def assumed_model(name: str, path: Path) -> Model | None:
         cache_layers=_cache_layers(shape),
         rotary=(table, table) if shape.sliding_layers else (table,),
         text_allocator_slack_bytes=shape.allocator_slack_bytes,
-        text_section="text_config" if shape.vision else None,
-        deepstack_levels=shape.vision.outputs - 1 if shape.vision else 0,
+        vision=vision,
+        text_section="text_config" if vision else None,
+        deepstack_levels=vision.outputs - 1 if vision else 0,
         **sizes,
     )
     return with_catalogue_facts(model, entry)
@@ -119,7 +139,7 @@ def with_catalogue_facts(model: Model, entry: Entry) -> Model:
         model,
         thinks=model.thinks or entry.thinks,
         images_per_prompt=entry.images_per_prompt if model.vision else 0,
-        videos_per_prompt=entry.videos_per_prompt if model.vision and model.vision.video_max_pixels else 0,
+        videos_per_prompt=entry.videos_per_prompt if model.vision and model.vision.takes_clips else 0,
     )
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.rig.devices import jetson
 from tests.rig.models import TINY, published
+from vedette.models.families.family import LONGEST_CLIP_S
 from vedette.models.families.qwen_vl import MAX_ASPECT_RATIO
-from vedette.models.families.visual import LONGEST_CLIP_S, clip_tokens, picture_tokens
 from vedette.models.model import Model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish, Workload
@@ -72,7 +72,7 @@ def test_a_live_request_is_never_too_long(name: str, width: int, height: int, ma
         kinds = [part["type"] for part in asked["messages"][-1]["content"]]
         assert kinds == ["image_url", "text"]
         assert model.vision is not None
-        seen = picture_tokens(picture.width, picture.height, model.vision, context.image_max_pixels)
+        seen = model.vision.picture_tokens(picture.width, picture.height, context.image_max_pixels)
         assert seen + context.prompt_tokens + asked["max_tokens"] <= context.max_model_len
 
 
@@ -86,8 +86,8 @@ def test_no_request_of_another_program_is_too_long_either(name: str, width: int,
     for plan, model in plans(name):
         context, limits = plan.context, plan.settings
         assert model.vision is not None
-        seen = context.images_per_request * picture_tokens(width, height, model.vision, context.image_max_pixels)
+        seen = context.images_per_request * model.vision.picture_tokens(width, height, context.image_max_pixels)
         if limits.videos_per_prompt:
             frames, pixels = limits.video_frames, limits.video_max_pixels
-            seen = max(seen, clip_tokens(frames, width, height, model.vision, pixels, frames / seconds))
+            seen = max(seen, model.vision.clip_tokens(frames, width, height, pixels, frames / seconds))
         assert seen + context.prompt_tokens + context.answer_tokens <= context.max_model_len

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 import vedette
 from vedette.errors import ModelCorruptError
 from vedette.models.checkpoint import read_model
-from vedette.models.families.vision import Grid, PixelBudget, Square, Tiles, parse_vision
-from vedette.models.families.visual import most_picture_tokens, picture_tokens
+from vedette.models.families.gemma3 import Gemma3Vision
+from vedette.models.families.idefics3 import Idefics3Vision
+from vedette.models.families.llava import LlavaNextVision, LlavaVision
+from vedette.models.families.qwen_vl import QwenVision
+from vedette.models.families.registry import parse_vision
 
 QWEN2_VL = {"depth": 32, "embed_dim": 1280, "hidden_size": 1536, "num_heads": 16, "patch_size": 14}
 QWEN2_5_VL = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "out_hidden_size": 2048, "window_size": 112}
@@ -38,17 +41,16 @@ def parse(
 
 def test_qwen2_vl_counts_each_frame_and_takes_its_pictures_limits_for_clips() -> None:
     found = parse("qwen2_vl", QWEN2_VL, {"min_pixels": 3136, "max_pixels": 12_845_056})
-    assert isinstance(found, PixelBudget)
+    assert isinstance(found, QwenVision)
     assert (found.hidden_size, found.output_size, found.intermediate_size) == (1280, 1536, 5120)
     assert (found.video_min_pixels, found.video_max_pixels) == (3136, 12_845_056)
     assert not found.whole_clip
     assert not found.timestamps
-    assert found.window_size is None
 
 
-def test_qwen2_5_vl_looks_through_windows() -> None:
+def test_qwen2_5_vl() -> None:
     found = parse("qwen2_5_vl", QWEN2_5_VL)
-    assert (found.patch_size, found.window_size, found.outputs, found.output_size) == (14, 112, 1, 2048)
+    assert (found.patch_size, found.outputs, found.output_size) == (14, 1, 2048)
     assert (found.min_pixels, found.max_pixels) == (56 * 56, 28 * 28 * 1280)
     assert (found.video_min_pixels, found.video_max_pixels) == (128 * 28 * 28, 768 * 28 * 28)
 
@@ -76,7 +78,7 @@ def test_tokenizers_that_know_what_stands_between_frames(tokenizer: str) -> None
 
 def test_the_packaged_models_tokenizer_is_looked_through() -> None:
     found = read_model(Path(vedette.__file__).parent / "models" / "vedette-tiny").vision
-    assert isinstance(found, PixelBudget)
+    assert isinstance(found, QwenVision)
     assert found.knows_seconds
     assert (found.video_min_pixels, found.video_max_pixels, found.outputs) == (163_840, 327_680, 3)
 
@@ -84,8 +86,8 @@ def test_the_packaged_models_tokenizer_is_looked_through() -> None:
 def test_smolvlm_leaves_most_of_its_encoder_out() -> None:
     words = '"<row_1_col_1>", "ĊĊ"'
     found = parse("idefics3", SMOLVLM, SPLITTING, tokenizer=words, scale_factor=4)
-    assert isinstance(found, Tiles)
-    assert (found.depth, found.intermediate_size, found.heads, found.merge_size) == (12, 3072, 12, 4)
+    assert isinstance(found, Idefics3Vision)
+    assert (found.hidden_size, found.intermediate_size, found.merge_size) == (768, 3072, 4)
     assert (found.longest_edge, found.tile_edge, found.max_pixels) == (2048, 512, 2048**2)
     assert found.knows_markers
     assert found.knows_blank_line
@@ -96,22 +98,22 @@ def test_smolvlm_leaves_most_of_its_encoder_out() -> None:
 
 def test_pictures_that_are_not_split() -> None:
     found = parse("idefics3", SMOLVLM, SPLITTING | {"do_image_splitting": False}, tokenizer='"<row_1_col_1>"')
-    assert picture_tokens(4000, 3000, found) == (512 // 16) ** 2 // 4 + 3
+    assert found.picture_tokens(4000, 3000) == (512 // 16) ** 2 // 4 + 3
 
 
 def test_gemma_3() -> None:
     found = parse("gemma3", SIGLIP, {"do_pan_and_scan": True})
-    assert isinstance(found, Square)
-    assert (found.picture_tokens, found.merge_size, found.image_size, found.video_max_pixels) == (260, 4, 896, None)
+    assert isinstance(found, Gemma3Vision)
+    assert (found.tokens_per_picture, found.merge_size, found.image_size, found.takes_clips) == (260, 4, 896, False)
 
 
 def test_llava() -> None:
     found = parse("llava", CLIP)
-    assert isinstance(found, Square)
-    assert (found.picture_tokens, found.min_pixels) == (576, 336 * 336)
-    assert parse("llava", CLIP, vision_feature_select_strategy="full").picture_tokens == 577
+    assert isinstance(found, LlavaVision)
+    assert (found.tokens_per_picture, found.max_pixels) == (576, 336 * 336)
+    assert parse("llava", CLIP, vision_feature_select_strategy="full").tokens_per_picture == 577
     following = parse("llava_next", CLIP)
-    assert isinstance(following, Grid)
+    assert isinstance(following, LlavaNextVision)
     assert len(following.pinpoints) == 5
 
 
@@ -127,7 +129,7 @@ def test_what_is_not_known_is_not_guessed(model_type: Any, vision: Settings | No
     ("call", "message"),
     [
         ((7, QWEN3_VL), "model_type .* is 7"),
-        (("qwen3_vl", QWEN3_VL | {"depth": 0}), "depth .* is 0"),
+        (("qwen3_vl", QWEN3_VL | {"hidden_size": 0}), "hidden_size .* is 0"),
         (("qwen3_vl", QWEN3_VL, {"size": 3}), "size .* is no object"),
         (("qwen3_vl", QWEN3_VL, {"min_pixels": 9, "max_pixels": 8}), "at least 9 and at most 8 pixels"),
         (("qwen3_vl", QWEN3_VL, {}, {"size": {"longest_edge": -1}}), "longest_edge .* is -1"),
@@ -180,4 +182,4 @@ def test_whatever_the_files_say_tokens_are_counted_or_the_model_is_refused(
     except ModelCorruptError:
         return
     if found is not None:
-        assert 0 < picture_tokens(640, 480, found) <= most_picture_tokens(found)
+        assert 0 < found.picture_tokens(640, 480) <= found.most_picture_tokens()

@@ -6,34 +6,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.models.families.qwen_vl import MARKERS, fitted_frame_size, fitted_size
-from vedette.models.families.vision import Grid, PixelBudget, Square, Tiles, Vision
-from vedette.models.families.visual import (
-    clip_max_pixels,
-    clip_tokens,
-    encoder_patches,
-    most_clip_tokens,
-    most_picture_tokens,
-    most_tokens_of_any_picture,
-    picture_tokens,
-    pixel_limits,
-    processor_arguments,
-    profiled_clip_tokens,
-)
+from vedette.models.families.family import Vision
+from vedette.models.families.gemma3 import Gemma3Vision
+from vedette.models.families.idefics3 import Idefics3Vision
+from vedette.models.families.llava import LlavaNextVision
+from vedette.models.families.qwen_vl import MARKERS, QwenVision
 
-QWEN3_VL = PixelBudget(16, 2, 2, 65_536, 16_777_216, 1024, 24, 4096, 25_165_824, video_min_pixels=4096)
-TINY = PixelBudget(16, 2, 2, 50_176, 81_920, 256, 6, 1024, 327_680, video_min_pixels=163_840)
-QWEN2_5_VL = PixelBudget(
-    14, 2, 2, 3136, 12_845_056, 1280, 32, 3420, 12_845_056, video_min_pixels=3136, whole_clip=False, timestamps=False
+QWEN3_VL = QwenVision(
+    patch_size=16,
+    merge_size=2,
+    max_pixels=16_777_216,
+    hidden_size=1024,
+    intermediate_size=4096,
+    min_pixels=65_536,
+    temporal_patch_size=2,
+    video_min_pixels=4096,
+    video_max_pixels=25_165_824,
 )
-SMOLVLM = Tiles(
+TINY = replace(
+    QWEN3_VL,
+    max_pixels=81_920,
+    hidden_size=256,
+    intermediate_size=1024,
+    min_pixels=50_176,
+    video_min_pixels=163_840,
+    video_max_pixels=327_680,
+)
+QWEN2_5_VL = replace(
+    QWEN3_VL,
+    patch_size=14,
+    max_pixels=12_845_056,
+    hidden_size=1280,
+    intermediate_size=3420,
+    min_pixels=3136,
+    video_min_pixels=3136,
+    video_max_pixels=12_845_056,
+    whole_clip=False,
+    timestamps=False,
+)
+SMOLVLM = Idefics3Vision(
     patch_size=16,
     merge_size=4,
-    temporal_patch_size=1,
-    min_pixels=512**2,
     max_pixels=2048**2,
     hidden_size=768,
-    depth=12,
     intermediate_size=3072,
     longest_edge=2048,
     tile_edge=512,
@@ -41,9 +56,21 @@ SMOLVLM = Tiles(
     knows_markers=True,
     knows_blank_line=True,
 )
-GEMMA3 = Square(14, 4, 1, 896**2, 896**2, 1152, 27, 4304, image_size=896, picture_tokens=260)
-LLAVA_NEXT = Grid(
-    *(14, 1, 1, 336**2, 336**2, 1024, 24, 4096),
+GEMMA3 = Gemma3Vision(
+    patch_size=14,
+    merge_size=4,
+    max_pixels=896**2,
+    hidden_size=1152,
+    intermediate_size=4304,
+    image_size=896,
+    tokens_per_picture=260,
+)
+LLAVA_NEXT = LlavaNextVision(
+    patch_size=14,
+    merge_size=1,
+    max_pixels=336**2,
+    hidden_size=1024,
+    intermediate_size=4096,
     image_size=336,
     pinpoints=((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008)),
     square_tokens=576,
@@ -67,7 +94,7 @@ FRAMES = st.integers(min_value=2, max_value=64)
     ],
 )
 def test_tokens_of_one_picture(width: int, height: int, max_pixels: int | None, tokens: int) -> None:
-    assert picture_tokens(width, height, QWEN3_VL, max_pixels) == tokens + MARKERS
+    assert QWEN3_VL.picture_tokens(width, height, max_pixels) == tokens + MARKERS
 
 
 @pytest.mark.parametrize(
@@ -86,7 +113,7 @@ def test_tokens_of_one_picture(width: int, height: int, max_pixels: int | None, 
 def test_tokens_of_one_picture_in_other_families(
     vision: Vision, size: tuple[int, int], max_pixels: int | None, tokens: int
 ) -> None:
-    assert picture_tokens(*size, vision, max_pixels) == tokens
+    assert vision.picture_tokens(*size, max_pixels) == tokens
 
 
 @pytest.mark.parametrize(
@@ -102,33 +129,33 @@ def test_tokens_of_one_picture_in_other_families(
     ],
 )
 def test_tokens_of_a_clip(vision: Vision, clip: tuple[int, int, int], max_pixels: int | None, tokens: int) -> None:
-    assert clip_tokens(*clip, vision, max_pixels) == tokens
+    assert vision.clip_tokens(*clip, max_pixels) == tokens
 
 
 def test_sizes_round_half_to_even_as_the_processor_does() -> None:
     # 1104 / 32 is 34.5 and 1040 / 32 is 32.5: rounding half up would give 1120 x 1056.
-    assert fitted_size(1104, 1040, QWEN3_VL) == (1088, 1024)
+    assert QWEN3_VL.fitted_size(1104, 1040) == (1088, 1024)
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 480), (640, -1), (20_100, 100)])
 @pytest.mark.parametrize("vision", [QWEN3_VL, QWEN2_5_VL])
-def test_pictures_that_the_processor_refuses(width: int, height: int, vision: PixelBudget) -> None:
+def test_pictures_that_the_processor_refuses(width: int, height: int, vision: QwenVision) -> None:
     with pytest.raises(ValueError, match="picture"):
-        picture_tokens(width, height, vision)
+        vision.picture_tokens(width, height)
     with pytest.raises(ValueError, match="picture"):
-        clip_tokens(4, width, height, vision)
+        vision.clip_tokens(4, width, height)
 
 
 @pytest.mark.parametrize("vision", [SMOLVLM, LLAVA_NEXT])
 def test_pictures_without_area(vision: Vision) -> None:
     with pytest.raises(ValueError, match="no area"):
-        picture_tokens(0, 480, vision)
+        vision.picture_tokens(0, 480)
 
 
 @pytest.mark.parametrize(("vision", "frames"), [(QWEN3_VL, 1), (QWEN2_5_VL, 0), (GEMMA3, 8)])
 def test_clips_that_are_none(vision: Vision, frames: int) -> None:
     with pytest.raises(ValueError, match="clip"):
-        clip_tokens(frames, 640, 480, vision)
+        vision.clip_tokens(frames, 640, 480)
 
 
 @given(width=SIDES, height=SIDES, max_pixels=LIMITS, vision=st.sampled_from(FAMILIES))
@@ -137,10 +164,10 @@ def test_no_picture_takes_more_than_was_planned(
 ) -> None:
     if max(width, height) > 200 * min(width, height):
         return
-    tokens = picture_tokens(width, height, vision, max_pixels)
-    assert 0 < tokens <= most_tokens_of_any_picture(vision, max_pixels)
+    tokens = vision.picture_tokens(width, height, max_pixels)
+    assert 0 < tokens <= vision.most_tokens_of_any_picture(max_pixels)
     if max(width, height) <= 4 * min(width, height):
-        assert tokens <= most_picture_tokens(vision, max_pixels)
+        assert tokens <= vision.most_picture_tokens(max_pixels)
 
 
 @given(
@@ -151,35 +178,35 @@ def test_no_picture_takes_more_than_was_planned(
     vision=st.sampled_from([QWEN3_VL, TINY, QWEN2_5_VL]),
 )
 def test_no_clip_takes_more_than_was_planned(
-    frames: int, width: int, height: int, max_pixels: int | None, vision: PixelBudget
+    frames: int, width: int, height: int, max_pixels: int | None, vision: QwenVision
 ) -> None:
     if max(width, height) > 4 * min(width, height):
         return
-    assert 0 < clip_tokens(frames, width, height, vision, max_pixels) <= most_clip_tokens(vision, frames, max_pixels)
+    assert 0 < vision.clip_tokens(frames, width, height, max_pixels) <= vision.most_clip_tokens(frames, max_pixels)
 
 
 @given(frames=FRAMES, width=SIDES, height=SIDES, vision=st.sampled_from([QWEN3_VL, TINY]))
-def test_fitted_sizes_keep_to_the_limits(frames: int, width: int, height: int, vision: PixelBudget) -> None:
+def test_fitted_sizes_keep_to_the_limits(frames: int, width: int, height: int, vision: QwenVision) -> None:
     if max(width, height) > 4 * min(width, height):
         return
-    fitted_width, fitted_height = fitted_size(width, height, vision)
+    fitted_width, fitted_height = vision.fitted_size(width, height)
     assert vision.min_pixels <= fitted_width * fitted_height <= vision.max_pixels
-    frame_width, frame_height = fitted_frame_size(frames, width, height, vision)
+    frame_width, frame_height = vision.fitted_frame_size(frames, width, height)
     assert frame_width % 32 == frame_height % 32 == 0
     assert frame_width * frame_height > 0
 
 
 def test_the_bound_is_reached() -> None:
-    assert most_picture_tokens(QWEN3_VL, 262_144) == picture_tokens(512, 512, QWEN3_VL, 262_144) == 258
-    assert most_picture_tokens(TINY) == picture_tokens(320, 256, TINY) == 82
-    assert most_picture_tokens(SMOLVLM) == picture_tokens(9, 9, SMOLVLM)
-    assert most_picture_tokens(LLAVA_NEXT) == picture_tokens(672, 672, LLAVA_NEXT)
+    assert QWEN3_VL.most_picture_tokens(262_144) == QWEN3_VL.picture_tokens(512, 512, 262_144) == 258
+    assert TINY.most_picture_tokens() == TINY.picture_tokens(320, 256) == 82
+    assert SMOLVLM.most_picture_tokens() == SMOLVLM.picture_tokens(9, 9)
+    assert LLAVA_NEXT.most_picture_tokens() == LLAVA_NEXT.picture_tokens(672, 672)
 
 
 def test_thin_pictures_can_take_more_than_their_pixels_say() -> None:
     small = replace(QWEN3_VL, min_pixels=1024)
-    assert picture_tokens(6400, 32, small, 8192) == 40 + MARKERS <= most_tokens_of_any_picture(small, 8192)
-    assert most_picture_tokens(small, 8192) < 40
+    assert small.picture_tokens(6400, 32, 8192) == 40 + MARKERS <= small.most_tokens_of_any_picture(8192)
+    assert small.most_picture_tokens(8192) < 40
 
 
 @pytest.mark.parametrize(
@@ -194,32 +221,32 @@ def test_thin_pictures_can_take_more_than_their_pixels_say() -> None:
     ],
 )
 def test_patches_of_the_largest_picture(vision: Vision, max_pixels: int | None, patches: int) -> None:
-    assert encoder_patches(vision, max_pixels) == patches
+    assert vision.encoder_patches(max_pixels) == patches
 
 
 def test_limits_worth_planning_with() -> None:
-    assert pixel_limits(TINY) == (81_920, 65_536)
-    assert pixel_limits(QWEN3_VL)[:2] == (16_777_216, 1920 * 1080)
-    assert pixel_limits(SMOLVLM) == (2048**2, 1536**2, 1024**2)
-    assert pixel_limits(GEMMA3) == pixel_limits(LLAVA_NEXT) == ()
+    assert TINY.pixel_limits() == (81_920, 65_536)
+    assert QWEN3_VL.pixel_limits()[:2] == (16_777_216, 1920 * 1080)
+    assert SMOLVLM.pixel_limits() == (2048**2, 1536**2, 1024**2)
+    assert GEMMA3.pixel_limits() == LLAVA_NEXT.pixel_limits() == ()
 
 
 def test_limits_in_the_processors_words() -> None:
-    assert processor_arguments(QWEN3_VL, 262_144, 524_288) == {
+    assert QWEN3_VL.processor_arguments(262_144, 524_288) == {
         "images_kwargs": {"max_pixels": 262_144},
         "videos_kwargs": {"max_pixels": 524_288},
     }
-    assert processor_arguments(QWEN3_VL, 262_144, None) == {"images_kwargs": {"max_pixels": 262_144}}
-    assert processor_arguments(TINY, 300_007, None) == {"images_kwargs": {"max_pixels": 81_920}}
-    assert processor_arguments(SMOLVLM, 1_500_000, None) == {"size": {"longest_edge": 1024}}
-    assert processor_arguments(SMOLVLM, None, None) == processor_arguments(GEMMA3, 262_144, None) == {}
+    assert QWEN3_VL.processor_arguments(262_144, None) == {"images_kwargs": {"max_pixels": 262_144}}
+    assert TINY.processor_arguments(300_007, None) == {"images_kwargs": {"max_pixels": 81_920}}
+    assert SMOLVLM.processor_arguments(1_500_000, None) == {"size": {"longest_edge": 1024}}
+    assert SMOLVLM.processor_arguments(None, None) == GEMMA3.processor_arguments(262_144, None) == {}
 
 
 def test_the_limit_of_a_clip_is_for_all_frames_or_for_each() -> None:
-    assert clip_max_pixels(QWEN3_VL, 8, 262_144) == 8 * 262_144
-    assert clip_max_pixels(TINY, 8, 262_144) == 327_680
-    assert clip_max_pixels(QWEN2_5_VL, 8, 262_144) == 262_144
-    assert clip_max_pixels(GEMMA3, 8, 262_144) is None
+    assert QWEN3_VL.clip_max_pixels(8, 262_144) == 8 * 262_144
+    assert TINY.clip_max_pixels(8, 262_144) == 327_680
+    assert QWEN2_5_VL.clip_max_pixels(8, 262_144) == 262_144
+    assert GEMMA3.clip_max_pixels(8, 262_144) is None
 
 
 @pytest.mark.parametrize(
@@ -239,4 +266,4 @@ def test_the_limit_of_a_clip_is_for_all_frames_or_for_each() -> None:
 def test_the_clip_that_the_engine_makes_room_for(
     vision: Vision, clips: int, context: int, limits: tuple[int | None, int | None], tokens: int
 ) -> None:
-    assert profiled_clip_tokens(vision, clips, context, *limits) == tokens
+    assert vision.profiled_clip_tokens(clips, context, *limits) == tokens
