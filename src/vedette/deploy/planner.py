@@ -12,7 +12,6 @@ from vedette.deploy.proposal import calibration_for, calibrations, does_not_fit,
 from vedette.deploy.recovery import LONG_SERVICE_S, Attempt, Fall, Recovery
 from vedette.device.device import Device
 from vedette.device.findings import check
-from vedette.device.probe import read_device
 from vedette.engine.engine import Engine
 from vedette.engine.hosts.host import Host
 from vedette.engine.state import Phase
@@ -96,7 +95,7 @@ class Planner:
         """
         assert self.started is not None and self._key is not None  # noqa: S101, PT018 - it was started
         try:
-            taken = before.memory_available_bytes - read_device().memory_available_bytes
+            taken = before.memory_available_bytes - read_machine(self._home).memory_available_bytes
             measured = measured_start(self._key, self.started, engine, phase_s, host.processes(), taken)
             record_start(calibrations(self._home), measured)
         except (OSError, DeviceError) as error:
