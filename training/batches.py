@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from vedette.scene.layout import Wish, random_scene, random_thing, visible_colours
+from vedette.scene.layout import Bounds, random_scene, random_thing, visible_colours
 from vedette.scene.world import KINDS, Scene, Thing
 
 THINKING = 0.2  # share of conversations that are thought about first
@@ -154,14 +154,14 @@ class BatchMaker:
         """A scene for the grid, a camera, and the scene as that camera sees it."""
         rng = self.rng
         close = rng.random()
-        wish = Wish(
+        bounds = Bounds(
             aspect=grid[1] / grid[0] * rng.uniform(0.95, 1.05),
             least_size=0.15 if rng.random() < 0.5 else 0.2,
             largest_size=rng.choice((0.3, 0.5, 0.7)),
             least_distance=1.0 if close < 0.55 else 0.8 if close < 0.85 else 0.68,
             edge=1.0 if rng.random() < 0.85 else 0.7,
         )
-        scene = random_scene(rng, wish, None if most == 6 else rng.randint(0, most))
+        scene = random_scene(rng, bounds, None if most == 6 else rng.randint(0, most))
         return scene, *random_camera(rng, scene)
 
     def place(self, shot: Shot, seen: Scene, grid: tuple[int, int]) -> int:

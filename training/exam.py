@@ -20,7 +20,7 @@ from language import HELD_OUT, Exchange
 from PIL import Image, ImageEnhance, ImageFilter
 
 from vedette.scene.draw import render
-from vedette.scene.layout import Wish, random_scene, random_thing, visible_colours
+from vedette.scene.layout import Bounds, random_scene, random_thing, visible_colours
 from vedette.scene.world import KINDS, Scene
 
 #: Width and height of the pictures sent.
@@ -95,7 +95,7 @@ def _perspective(corners: list[float], width: int, height: int) -> list[float]:
 
 def _scene(rng: random.Random, size: tuple[int, int], count: int | None = None) -> Scene:
     distance = rng.choice((1.0, 1.0, 0.82))
-    return random_scene(rng, Wish(aspect=size[0] / size[1], least_distance=distance), count)
+    return random_scene(rng, Bounds(aspect=size[0] / size[1], least_distance=distance), count)
 
 
 Ask = Callable[[Scene, random.Random, language.Lexicon], Exchange | None]
@@ -170,7 +170,7 @@ def _two_pictures(rng: random.Random) -> Case:
 def _clip(rng: random.Random) -> Case:
     size = rng.choice(FRAME_SIZES)
     while True:
-        scene = random_scene(rng, Wish(aspect=size[0] / size[1], least_size=0.2), rng.randint(1, 4))
+        scene = random_scene(rng, Bounds(aspect=size[0] / size[1], least_size=0.2), rng.randint(1, 4))
         things = list(scene.things)
         if len({thing.name for thing in things}) == len(things):
             break

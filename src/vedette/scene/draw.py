@@ -45,7 +45,7 @@ def _moved(points: list[Point], across: float, down: float, scale: float) -> lis
 
 _DISC = _around(72, (0.49,))
 
-#: What is filled, in the unit square.
+#: Filled outlines, in the unit square.
 _OUTLINES: dict[str, list[Point]] = {
     "circle": _DISC,
     "ring": _DISC,
@@ -64,7 +64,7 @@ _OUTLINES: dict[str, list[Point]] = {
     ],
 }  # fmt: skip
 
-#: What is cut out again.
+#: Parts that are cut out of them.
 _HOLES: dict[str, list[Point]] = {
     "ring": _moved(_DISC, 0, 0, 0.47),
     "crescent": _moved(_DISC, 0.24, -0.16, 0.84),
@@ -139,7 +139,7 @@ def _draw_thing(canvas: Image.Image, thing: Thing) -> None:
 
 
 def _texture(background: Background, width: int, height: int) -> Image.Image:
-    """Where the second colour shows, 0 to 255."""
+    """Strength of the second colour at each pixel, 0 to 255."""
     rng = random.Random(background.seed)
     if background.style == "gradient":
         ramp = Image.linear_gradient("L").rotate(background.angle_degrees, Image.Resampling.BILINEAR)

@@ -1,4 +1,4 @@
-"""Random scenes: what is there, where, how large, in front of what."""
+"""Random scenes: objects, positions, sizes and their order from back to front."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from vedette.scene.world import COLOURS, KINDS, OBJECTS, SHAPES, Background, Sce
 
 BACKGROUND_STYLES = ("plain", "gradient", "clouds", "stripes", "checks", "dots", "horizon")
 
-#: Least distance of two centres in x, as a share of the width: closer, and left to right is a guess.
+#: Smallest distance of two centres in x, as a share of the width: any closer, and their order is a guess.
 _LEAST_GAP = 0.055
 
 _COUNT_WEIGHTS = (4, 13, 17, 18, 18, 16, 14)
 
 
 @dataclass(frozen=True)
-class Wish:
+class Bounds:
     """Bounds for `random_scene`; sizes are diameters as shares of the shorter side."""
 
     aspect: float = 4 / 3
     least_size: float = 0.16
     largest_size: float = 0.5
-    #: Least distance of two things, in sums of their radii; below 1 they may hide parts of each other.
+    #: Smallest distance of two things, in sums of their radii; below 1 they may overlap.
     least_distance: float = 1.0
-    #: Least share of a radius that stays inside the frame.
+    #: Smallest share of a radius that stays inside the frame.
     edge: float = 1.0
 
 
 def jittered(rng: random.Random, rgb: tuple[int, int, int], by: float = 1.0) -> tuple[int, int, int]:
-    """A shade near `rgb` that still deserves its name."""
+    """A shade near `rgb` that people still call by the same name."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in rgb))
     hue += rng.uniform(-0.014, 0.014) * by
     saturation *= 1 - rng.uniform(0, 0.16) * by
@@ -41,7 +41,7 @@ def jittered(rng: random.Random, rgb: tuple[int, int, int], by: float = 1.0) -> 
 
 
 def colour_distance(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
-    """Weighted RGB distance (0 to about 765), near enough to what the eye calls different."""
+    """Weighted RGB distance (0 to about 765), close to the difference that people see."""
     mean_red = (one[0] + other[0]) / 2
     red, green, blue = (one[i] - other[i] for i in range(3))
     return math.sqrt((2 + mean_red / 256) * red * red + 4 * green * green + (2 + (255 - mean_red) / 256) * blue * blue)
@@ -86,24 +86,25 @@ def _positions(rng: random.Random, count: int, low: float, high: float) -> list[
     return [low + start + index * _LEAST_GAP for index, start in enumerate(starts)]
 
 
-def _place(rng: random.Random, count: int, wish: Wish) -> list[tuple[float, float, float]]:
-    """(x, y, size) for `count` things that keep the wished distances; tries again smaller if it must."""
-    width, height = (wish.aspect, 1.0) if wish.aspect >= 1 else (1.0, 1 / wish.aspect)
-    largest = wish.largest_size if count < 3 else min(wish.largest_size, 0.62 - 0.05 * count)
+def _place(rng: random.Random, count: int, bounds: Bounds) -> list[tuple[float, float, float]]:
+    """(x, y, size) for `count` things that keep their distances; tries smaller sizes where they do not fit."""
+    width, height = (bounds.aspect, 1.0) if bounds.aspect >= 1 else (1.0, 1 / bounds.aspect)
+    largest = bounds.largest_size if count < 3 else min(bounds.largest_size, 0.62 - 0.05 * count)
     while True:
         for _ in range(4):
             placed: list[tuple[float, float, float]] = []
-            margin = wish.least_size / 2 * wish.edge
+            margin = bounds.least_size / 2 * bounds.edge
             for x in _positions(rng, count, margin / width, 1 - margin / width):
                 for _ in range(8):
-                    size = wish.least_size + (largest - wish.least_size) * rng.random() ** 1.4
-                    inset = size / 2 * wish.edge
+                    size = bounds.least_size + (largest - bounds.least_size) * rng.random() ** 1.4
+                    inset = size / 2 * bounds.edge
                     if not inset <= x * width <= width - inset:
-                        size = wish.least_size
-                        inset = size / 2 * wish.edge
+                        size = bounds.least_size
+                        inset = size / 2 * bounds.edge
                     y = rng.uniform(inset, height - inset) / height
                     if all(
-                        math.hypot((x - ox) * width, (y - oy) * height) >= wish.least_distance * (size + other_size) / 2
+                        math.hypot((x - ox) * width, (y - oy) * height)
+                        >= bounds.least_distance * (size + other_size) / 2
                         for ox, oy, other_size in placed
                     ):
                         placed.append((x, y, size))
@@ -112,11 +113,11 @@ def _place(rng: random.Random, count: int, wish: Wish) -> list[tuple[float, floa
                     break
             else:
                 return placed
-        largest = max(wish.least_size, largest * 0.8)
+        largest = max(bounds.least_size, largest * 0.8)
 
 
 def random_kinds(rng: random.Random, count: int) -> list[str]:
-    """Kinds for `count` things; now and then several are alike, so that counting means something."""
+    """Kinds for `count` things; sometimes several are the same, so that counting is not trivial."""
     kinds: list[str] = []
     alike = rng.random() < 0.35
     for _ in range(count):
@@ -137,19 +138,19 @@ def random_thing(rng: random.Random, kind: str, colours: list[str], place: tuple
     return Thing(kind, colour, x, y, size, rng.gauss(0, 9), rng.random() < 0.5, rng.random() < 0.35, shade)
 
 
-def random_scene(rng: random.Random, wish: Wish | None = None, count: int | None = None) -> Scene:
+def random_scene(rng: random.Random, bounds: Bounds | None = None, count: int | None = None) -> Scene:
     """A scene of `count` things (0 to 6; drawn at random when not given)."""
-    wish = wish or Wish()
+    bounds = bounds or Bounds()
     if count is None:
         count = rng.choices(range(7), _COUNT_WEIGHTS)[0]
     background = random_background(rng)
     colours = visible_colours(background)
-    places = _place(rng, count, wish) if count else []
+    places = _place(rng, count, bounds) if count else []
     things = [
         random_thing(rng, kind, colours, place) for kind, place in zip(random_kinds(rng, count), places, strict=True)
     ]
     rng.shuffle(things)
-    return Scene(tuple(things), background, wish.aspect)
+    return Scene(tuple(things), background, bounds.aspect)
 
 
-__all__ = ["BACKGROUND_STYLES", "KINDS", "Wish", "random_background", "random_scene", "random_thing"]
+__all__ = ["BACKGROUND_STYLES", "KINDS", "Bounds", "random_background", "random_scene", "random_thing"]

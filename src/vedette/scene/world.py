@@ -1,4 +1,4 @@
-"""What a scene may hold, what it is called, and the sentence that describes it."""
+"""The objects of a scene, their names, and the sentence that describes them."""
 
 from __future__ import annotations
 

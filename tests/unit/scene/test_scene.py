@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from vedette.scene import COLOURS, KINDS, OBJECTS, Background, Scene, Thing, Wish, moving_scene, random_scene, render
+from vedette.scene import COLOURS, KINDS, OBJECTS, Background, Bounds, Scene, Thing, moving_scene, random_scene, render
 from vedette.scene.draw import _SPRITES
 from vedette.scene.world import listed, plural, with_article
 
@@ -43,7 +43,7 @@ def test_random_scenes_keep_their_wish(aspect: float) -> None:
     rng = Random(aspect)
     counts = set()
     for _ in range(300):
-        scene = random_scene(rng, Wish(aspect=aspect))
+        scene = random_scene(rng, Bounds(aspect=aspect))
         counts.add(len(scene.things))
         xs = [thing.x for thing in scene.left_to_right]
         assert all(right - left > 0.05 for left, right in pairwise(xs))
