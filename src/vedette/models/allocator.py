@@ -39,8 +39,12 @@ def allocator_slack_bytes(weights: Mapping[str, int], vision: frozenset[str]) ->
 
 
 def held_bytes(tensors: Iterable[int]) -> int:
-    """Bytes of the segments that a GPU's memory gives for tensors of these sizes, made one after another: a tensor of
-    10 MiB and more has one of its own, in steps of 2 MiB, and smaller ones share, of equal size each."""
+    """Bytes of the segments that the allocator takes for tensors of these sizes.
+
+    A tensor of 10 MiB or more has its own segment, in steps of 2 MiB. Smaller tensors share segments of 20 MiB (up to
+    1 MiB: of 2 MiB) with others of the same size. More tensors never take less. Larger tensors take less only where
+    they stop sharing: then at most 10 MiB for each size, half a segment that was empty.
+    """
     held = 0
     for wanted, count in Counter(tensors).items():
         size = max(1, -(-wanted // _ROUND)) * _ROUND
