@@ -1,4 +1,4 @@
-"""The boards vedette knows by name, so that a plan can be made away from the board."""
+"""The boards that vedette knows by name. With them a plan can be made on another machine."""
 
 import difflib
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ import msgspec
 
 from vedette.device.device import Device, Family
 from vedette.errors import DeviceError
+from vedette.units import GIB, MIB
 
-ASSUMED_SYSTEM_BYTES = 1024**3
-"""What a headless JetPack and its services hold; a catalogue board is planned with the rest available."""
+ASSUMED_SYSTEM_BYTES = GIB
+"""Memory of a headless JetPack and its services. The plan of a catalogue board counts the rest as available."""
 
 FIRST_JETPACK_THAT_DISCOUNTS_CACHE = (7, 2)
-"""The first with an L4T of r39, where the page cache no longer counts as used for CUDA."""
+"""The first with L4T r39, on which CUDA no longer counts the page cache as used memory."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +44,23 @@ def boards() -> dict[str, Board]:
 
 
 def device_named(name: str) -> Device:
-    """The board called `name`, with `assumed=True`; case, spaces and a leading "Jetson" do not matter.
+    """Return the board called `name`, with `assumed=True`. Case, spaces and a leading "Jetson" do not matter.
 
-    Raises DeviceError, naming the nearest board, if there is none.
+    Raises DeviceError, which suggests the nearest name, if the catalogue has no such board.
     """
     wanted = "-".join(name.lower().replace("_", " ").replace("-", " ").split()).removeprefix("jetson-")
     known = boards()
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.4)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise DeviceError(
-            f"There is no device named {name!r} in the catalogue.",
-            f"{hint}Known devices: {', '.join(known)}.",
-        )
-    return _as_device(known[wanted])
+        if near:
+            raise DeviceError("device.unknown_board_with_suggestion", name=name, suggestion=near[0], known=tuple(known))
+        raise DeviceError("device.unknown_board", name=name, known=tuple(known))
+    return device_of(known[wanted])
 
 
-def _as_device(board: Board) -> Device:
-    total_bytes = board.memory_total_mib * 1024**2
+def device_of(board: Board) -> Device:
+    """Return the facts of a catalogue board, with `assumed=True`."""
+    total_bytes = board.memory_total_mib * MIB
     return Device(
         name=board.title,
         family=Family.JETSON,

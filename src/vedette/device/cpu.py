@@ -1,4 +1,4 @@
-"""The processor: its name and how many of its cores this process may use."""
+"""The processor's name, and the number of cores that this process may use."""
 
 import math
 from pathlib import Path
@@ -7,7 +7,7 @@ from vedette.device.memory import cgroup_directories
 
 
 def read_cpu_name(root: Path) -> str | None:
-    """The processor's name from /proc/cpuinfo; None where the kernel gives none (most ARM boards)."""
+    """Read the processor's name from /proc/cpuinfo; None where the kernel gives none (most ARM boards)."""
     try:
         return parse_cpu_name((root / "proc/cpuinfo").read_text())
     except OSError:
@@ -23,7 +23,7 @@ def parse_cpu_name(text: str) -> str | None:
 
 
 def read_cpu_count(root: Path) -> int:
-    """Cores this process may run on: its affinity, cut by the CPU quota of the cgroups around it."""
+    """Read the number of cores that this process may use, by its affinity and the CPU quotas of its cgroups."""
     try:
         allowed = parse_cpus_allowed((root / "proc/self/status").read_text())
     except OSError:
@@ -33,7 +33,7 @@ def read_cpu_count(root: Path) -> int:
 
 
 def parse_cpus_allowed(text: str) -> int:
-    """How many cores the `Cpus_allowed_list:` line of /proc/self/status names (`0-3,8`)."""
+    """Count the cores of the `Cpus_allowed_list:` line of /proc/self/status names (`0-3,8`)."""
     for line in text.splitlines():
         if line.startswith("Cpus_allowed_list:"):
             ranges = [part.split("-") for part in line.split(":", 1)[1].strip().split(",") if part]
@@ -42,7 +42,7 @@ def parse_cpus_allowed(text: str) -> int:
 
 
 def _read_quota(directory: Path) -> float | None:
-    """The quota in cores (`cpu.max` of version 2, `cpu.cfs_*` of version 1); None is no limit."""
+    """Read the quota in cores (`cpu.max` of version 2, `cpu.cfs_*` of version 1); None is no limit."""
     try:
         if (directory / "cpu.max").exists():
             quota, period = (directory / "cpu.max").read_text().split()

@@ -1,4 +1,4 @@
-"""What is known of the machine. `None` is unknown, never a guess."""
+"""Facts of a machine. `None` is unknown."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -18,12 +18,12 @@ class OtherProcess:
     """A process that competes with the model for memory."""
 
     name: str
-    """As the kernel has it, without what does not print."""
+    """As the kernel has it, without unprintable characters."""
     pid: int
     resident_bytes: int
-    """Without the files that it has mapped: those can be taken back, and count as available."""
+    """Without mapped files: the kernel can free those, and they count as available."""
     run_by: str | None = None
-    """Container engine and container (`docker 3f2a1b4c5d6e`) or the system's service that started it."""
+    """Container engine and container (`docker 3f2a1b4c5d6e`), or the system service that started the process."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class GpuProcess:
     name: str
     pid: int
     gpu_bytes: int
-    """On unified memory this RAM is not part of what /proc calls resident."""
+    """On unified memory /proc does not count this RAM as resident."""
     run_by: str | None = None
     """As for `OtherProcess`."""
 
@@ -49,21 +49,21 @@ class SwapArea:
 
 @dataclass(frozen=True)
 class PowerMode:
-    """One of the modes that a Jetson's nvpmodel knows."""
+    """One power mode of a Jetson's nvpmodel."""
 
     number: int
     name: str
     gpu_max_hz: int | None
-    """None where the mode does not hold the clock down."""
+    """None where the mode does not limit the clock."""
     memory_max_hz: int | None
 
 
 @dataclass(frozen=True)
 class Device:
-    """Facts of one machine, read once (`assumed=False`) or taken from the catalogue (`assumed=True`).
+    """Facts of one machine, read from it (`assumed=False`) or taken from the catalogue (`assumed=True`).
 
-    For a GPU with memory of its own, the `memory_*` fields speak of the GPU; on unified memory and on a
-    CPU they speak of the RAM that vedette may use (a memory cgroup's limit counts as the total).
+    For a GPU with memory of its own, the `memory_*` fields describe the GPU's memory. On unified memory and on a CPU
+    they describe the RAM that vedette may use (a memory cgroup's limit counts as the total).
     """
 
     name: str
@@ -73,7 +73,7 @@ class Device:
     memory_total_bytes: int
     memory_available_bytes: int
     unified_memory: bool
-    """CPU and GPU (if any) share the memory: engine processes and page cache compete with the model."""
+    """CPU and GPU (if any) share the memory: engine processes and page cache take memory from the model."""
     cpu_count: int
     gpu_name: str | None = None
     compute_capability: tuple[int, int] | None = None
@@ -82,7 +82,7 @@ class Device:
     peak_flops_per_s: float | None = None
     """Multiplications and additions of 16-bit numbers on the GPU's matrix units, without sparsity."""
     memory_limited: bool = False
-    """The total is a memory cgroup's limit: nobody outside the cgroup takes of it."""
+    """The total is a memory cgroup's limit: no process outside the cgroup uses this memory."""
     l4t_version: str | None = None
     jetpack_version: str | None = None
     driver_version: str | None = None
@@ -92,30 +92,30 @@ class Device:
     """Never counted as memory for the model."""
     swap_free_bytes: int | None = None
     swap_zram_bytes: int | None = None
-    """How much of the swap is no disk but RAM, compressed."""
+    """Part of the swap that is compressed RAM (zram) and not disk."""
     page_cache_bytes: int | None = None
-    """Of the RAM that is available, what holds files now and has to be taken back first."""
+    """Part of the available RAM that caches files now and has to be freed first."""
     page_cache_counts_as_used: bool = False
-    """For CUDA's call that says how much memory is free, as on L4T below r39."""
+    """In CUDA's call for free memory, as on L4T below r39."""
     other_processes: tuple[OtherProcess, ...] = ()
-    """The largest that are neither vedette nor its engine, the largest first; in a memory cgroup, those inside."""
+    """The largest processes other than vedette and its engine, largest first; in a memory cgroup, those inside."""
     gpu_processes: tuple[GpuProcess, ...] = ()
-    """The largest first; empty as well where the driver does not tell, or only root."""
+    """Largest first; also empty where the driver does not list them, or only to root."""
     gpu_stale_bytes: int | None = None
-    """Memory in use on the GPU that no living process explains."""
+    """GPU memory in use that no living process holds."""
     desktop_bytes: int | None = None
-    """What a graphical session and its login hold; 0 where none runs."""
+    """Memory of a graphical session and its login; 0 where none runs."""
     disk_free_bytes: int | None = None
     cache_free_bytes: int | None = None
-    """On the disk that the engine's caches lie on."""
+    """On the disk with the engine's caches."""
     storage: StorageKind | None = None
-    """What models and engines lie on."""
+    """Of the disk with models and engines."""
     swap_areas: tuple[SwapArea, ...] = ()
     power_mode: str | None = None
     power_modes: tuple[PowerMode, ...] = ()
-    """Those of a Jetson, in the order of its configuration."""
+    """Power modes of a Jetson, in the order of its configuration."""
     clocks_locked: bool | None = None
-    """A Jetson's GPU stays at its highest clock, as jetson_clocks leaves it, instead of following the load."""
+    """A Jetson's GPU stays at its highest clock, as jetson_clocks sets it, instead of following the load."""
     cpu_kept_slow: bool | None = None
-    """The processor's governor holds it at its lowest clock."""
+    """The processor's governor keeps it at its lowest clock."""
     assumed: bool = False

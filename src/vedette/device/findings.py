@@ -1,6 +1,6 @@
-"""What stands in an engine's way just before it starts, each in a sentence with what to do about it.
+"""Problems of the machine that slow an engine down or stop its start, each with the next step.
 
-Nothing here stops a start: what cannot be read is unknown, and of the unknown nothing is said.
+No finding stops a start. There is no finding about facts that cannot be read.
 """
 
 import asyncio
@@ -12,25 +12,27 @@ from pathlib import Path
 
 from vedette.device.device import Device, Family, GpuProcess, OtherProcess, PowerMode, StorageKind
 from vedette.device.processes import belongs_to_desktop
-from vedette.units import GIB, MIB, size
+from vedette.language.message import Message, hint_of, message_json, say
+from vedette.units import GIB, MIB
 
-LEAST_BYTES = 256 * MIB
-"""Memory below this is not worth a word."""
-LEAST_SHARE = 0.05
-"""A process that holds less of the memory is not worth a word, unless it is an engine."""
-LEAST_DISK_BYTES = GIB
+MIN_BYTES = 256 * MIB
+"""Less memory is not reported."""
+MIN_SHARE = 0.05
+"""A process with a smaller share of the memory is not reported, unless it is an engine."""
+MIN_DISK_BYTES = GIB
 SMALL_BOARD_BYTES = 8 * GIB
-"""Up to here a desktop session is a model's memory."""
+"""On boards up to this size a desktop session takes as much memory as a model needs."""
 
-_SLOW: dict[StorageKind, str] = {
-    "sd": "an SD card",
-    "emmc": "eMMC",
-    "usb": "a USB drive",
-    "network": "a network file system",
+_SLOW: dict[StorageKind, Message] = {
+    "sd": Message("device.sd_card"),
+    "emmc": Message("device.emmc"),
+    "usb": Message("device.usb_drive"),
+    "network": Message("device.network_files"),
 }
-_RATES: dict[StorageKind, tuple[str, float]] = {"sd": ("about", 67e6), "emmc": ("at least", 400e6)}
-"""Bytes a second: the card of an Orin Nano developer kit as measured with hdparm (an NVMe drive there: 1,362 MB/s),
-and the most that eMMC's connection carries (HS400)."""
+SD_CARD_BYTES_PER_S = 67e6
+"""The card of an Orin Nano developer kit, measured with hdparm (an NVMe drive there: 1,362 MB/s)."""
+MAX_EMMC_BYTES_PER_S = 400e6
+"""The limit of the eMMC interface (HS400)."""
 
 _ENGINES = (
     (re.compile(r"VLLM::|vllm$"), "vLLM"),
@@ -39,33 +41,47 @@ _ENGINES = (
     (re.compile(r"sglang"), "SGLang"),
     (re.compile(r"tritonserver"), "Triton"),
 )
-"""Engines of other tools, by how the names of their processes begin."""
+"""Engines of other tools, by the beginning of their process names."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a person may want to change; `code` is stable and for programs."""
+    """One problem that a person may want to fix; `code` is stable and for programs."""
 
     code: str
-    sentence: str
-    hint: str | None
-    """What to do next; None where nothing is left to do."""
+    message: Message
     size_bytes: int | None = None
 
+    @property
+    def sentence(self) -> str:
+        """The problem, in English."""
+        return say(self.message)
+
+    @property
+    def hint(self) -> str | None:
+        """The next step, in English; None where none is needed."""
+        return hint_of(self.message)
+
     def as_event(self) -> dict[str, object]:
-        """The note that is told of it."""
-        event: dict[str, object] = {"event": "note", "code": self.code, "sentence": self.sentence, "hint": self.hint}
+        """Return the note for the terminal, the page and programs."""
+        event: dict[str, object] = {
+            "event": "note",
+            "code": self.code,
+            "sentence": self.sentence,
+            "hint": self.hint,
+            "message": message_json(self.message),
+        }
         return event if self.size_bytes is None else {**event, "size_bytes": self.size_bytes}
 
 
 async def check(
     device: Device, weights_bytes: int | None = None, needed_bytes: int | None = None, root: Path = Path("/")
 ) -> list[Finding]:
-    """Lets go of the page cache where it stands in the way, and says that and all that is found; never fails.
+    """Drop the page cache if it would stop the start, and return all findings; never fails.
 
-    weights_bytes: of the model, for how long reading them takes.
-    needed_bytes: what the plan takes in all: where that is free beside the page cache, the cache stays, for it may
-    hold the weights. None takes the cache to be in the way.
+    weights_bytes: of the model, to tell how long it takes to read them.
+    needed_bytes: the total of the plan. If that much is free without dropping the page cache, the cache stays: it may
+    hold the weights. With None the cache is dropped.
     """
     found = list(findings(device, weights_bytes))
     if page_cache_in_the_way(device, needed_bytes):
@@ -74,7 +90,7 @@ async def check(
 
 
 def findings(device: Device, weights_bytes: int | None = None) -> tuple[Finding, ...]:
-    """What the facts tell, the most pressing first. Pure."""
+    """Return the findings about a device, the most urgent first. Pure."""
     return (
         *_stale_memory(device),
         *_competitors(device),
@@ -87,36 +103,31 @@ def findings(device: Device, weights_bytes: int | None = None) -> tuple[Finding,
 
 
 def page_cache_in_the_way(device: Device, needed_bytes: int | None) -> bool:
-    """Whether CUDA would refuse memory because files are cached in it: only below L4T r39."""
+    """Return whether CUDA would refuse memory that caches files: only below L4T r39."""
     cache_bytes = device.page_cache_bytes
-    if not device.page_cache_counts_as_used or device.assumed or cache_bytes is None or cache_bytes < LEAST_BYTES:
+    if not device.page_cache_counts_as_used or device.assumed or cache_bytes is None or cache_bytes < MIN_BYTES:
         return False
     return needed_bytes is None or device.memory_available_bytes - cache_bytes < needed_bytes
 
 
 def _drop_page_cache(device: Device, root: Path) -> Finding:
-    """Lets go of it if that is permitted; else says how."""
+    """Drop the page cache if this user may; else tell how to."""
     held_bytes = device.page_cache_bytes or 0
     before = _read_free(root)
     try:
-        # 3 and not 1: what the GPU's driver keeps of dead processes goes with the caches of the kernel's own objects.
+        # 3 and not 1: with its object caches the kernel also frees what the GPU's driver keeps of dead processes.
         (root / "proc/sys/vm/drop_caches").write_text("3\n", encoding="ascii")
     except OSError:
-        return Finding(
-            "page_cache",
-            f"{size(held_bytes)} of page cache count as used for CUDA on L4T {device.l4t_version}: what would fit may "
-            "be refused.",
-            "Let go of it: `sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`.",
-            held_bytes,
-        )
+        message = Message("device.page_cache", held_bytes=held_bytes, l4t_version=device.l4t_version)
+        return Finding("page_cache", message, held_bytes)
     after = _read_free(root)
     freed = held_bytes if before is None or after is None else max(0, after - before)
-    sentence = f"Let go of {size(freed)} of page cache, which CUDA counts as used on L4T {device.l4t_version}."
-    return Finding("page_cache_dropped", sentence, None, freed)
+    message = Message("device.page_cache_dropped", freed_bytes=freed, l4t_version=device.l4t_version)
+    return Finding("page_cache_dropped", message, freed)
 
 
 def _read_free(root: Path) -> int | None:
-    """MemFree, which is what CUDA sees there."""
+    """Read MemFree, which is what CUDA reports as free on these boards."""
     try:
         found = re.search(r"^MemFree:\s+(\d+) kB$", (root / "proc/meminfo").read_text(), re.MULTILINE)
     except OSError:
@@ -126,13 +137,13 @@ def _read_free(root: Path) -> int | None:
 
 def _stale_memory(device: Device) -> Iterator[Finding]:
     stale = device.gpu_stale_bytes
-    if stale is None or stale < LEAST_BYTES:
+    if stale is None or stale < MIN_BYTES:
         return
     if device.family is Family.JETSON:
-        hint = "`sync; echo 3 | sudo tee /proc/sys/vm/drop_caches` gives it back, else a restart of the board."
+        message = Message("device.stale_board_memory", stale_bytes=stale)
     else:
-        hint = "See who still has the GPU open (`sudo fuser -v /dev/nvidia*`) and end that, else restart the machine."
-    yield Finding("stale_gpu_memory", f"{size(stale)} of GPU memory belong to no living process.", hint, stale)
+        message = Message("device.stale_gpu_memory", stale_bytes=stale)
+    yield Finding("stale_gpu_memory", message, stale)
 
 
 @dataclass(frozen=True)
@@ -143,11 +154,12 @@ class _Competitor:
     run_by: str | None
 
     @property
-    def told(self) -> str:
-        return f"{self.name} ({', '.join(map(str, self.pids))}) {size(self.held_bytes)}"
+    def described(self) -> Message:
+        pids = tuple(map(str, self.pids))
+        return Message("device.process", name=self.name, pids=pids, held_bytes=self.held_bytes)
 
     @property
-    def way_to_stop(self) -> str:
+    def stop_command(self) -> str:
         if self.run_by is None:
             return f"kill {' '.join(map(str, self.pids))}"
         if self.run_by.endswith(".service"):
@@ -157,7 +169,7 @@ class _Competitor:
 
 
 def _competitors(device: Device) -> Iterator[Finding]:
-    """Engines of other tools one by one, and all else that holds much together."""
+    """Report each engine of another tool alone, and all other large processes together."""
     held = _held(device)
     engines: dict[tuple[str, str | None], _Competitor] = {}
     others = []
@@ -171,101 +183,107 @@ def _competitors(device: Device) -> Iterator[Finding]:
             tool, (*known.pids, *each.pids), known.held_bytes + each.held_bytes, each.run_by
         )
     for engine in engines.values():
-        sentence = f"{engine.told} runs here too: the model gets what it leaves of memory and speed."
-        yield Finding("other_engine", sentence, f"Stop it with `{engine.way_to_stop}`.", engine.held_bytes)
-    large = [each for each in others if each.held_bytes >= LEAST_SHARE * device.memory_total_bytes]
+        message = Message("device.other_engine", engine=engine.described, stop_command=engine.stop_command)
+        yield Finding("other_engine", message, engine.held_bytes)
+    large = [each for each in others if each.held_bytes >= MIN_SHARE * device.memory_total_bytes]
     if large:
-        told = ", ".join(each.told for each in large)
-        sentence = f"{told} {'holds' if len(large) == 1 else 'hold'} memory that the model could use."
-        hint = f"Stop what is not needed: {', '.join(f'`{each.way_to_stop}`' for each in large)}."
-        yield Finding("competing_processes", sentence, hint, sum(each.held_bytes for each in large))
+        processes = tuple(each.described for each in large)
+        commands = tuple(f"`{each.stop_command}`" for each in large)
+        if len(large) == 1:
+            message = Message("device.competing_process", processes=processes, stop_commands=commands)
+        else:
+            message = Message("device.competing_processes", processes=processes, stop_commands=commands)
+        yield Finding("competing_processes", message, sum(each.held_bytes for each in large))
 
 
 def _held(device: Device) -> list[_Competitor]:
-    """Who holds the memory that the model needs, the largest first: the GPU's own, or RAM that both share."""
+    """List the holders of the memory that the model needs (the GPU's, or RAM that both share), largest first."""
     by_pid: dict[int, tuple[OtherProcess | GpuProcess, int]] = {}
     for each in device.gpu_processes:
         by_pid[each.pid] = (each, each.gpu_bytes)
     for process in device.other_processes if device.unified_memory else ():
         by_pid[process.pid] = (process, by_pid.get(process.pid, (process, 0))[1] + process.resident_bytes)
-    told_apart = _desktop_matters(device)
+    desktop_apart = _desktop_matters(device)
     found = [
-        _Competitor(each.name, (pid,), size, each.run_by)
-        for pid, (each, size) in by_pid.items()
-        if not (told_apart and belongs_to_desktop(each.name))
+        _Competitor(each.name, (pid,), held_bytes, each.run_by)
+        for pid, (each, held_bytes) in by_pid.items()
+        if not (desktop_apart and belongs_to_desktop(each.name))
     ]
     return sorted(found, key=lambda each: -each.held_bytes)
 
 
 def _desktop_matters(device: Device) -> bool:
     small = device.family is Family.JETSON and device.memory_total_bytes <= SMALL_BOARD_BYTES
-    return small and (device.desktop_bytes or 0) >= LEAST_BYTES
+    return small and (device.desktop_bytes or 0) >= MIN_BYTES
 
 
 def _desktop(device: Device) -> Iterator[Finding]:
     if _desktop_matters(device):
-        sentence = f"The desktop holds about {size(device.desktop_bytes or 0)} of this board's memory."
-        hint = "Log in over SSH and run `sudo init 3`; `sudo systemctl set-default multi-user.target` keeps it off."
-        yield Finding("desktop", sentence, hint, device.desktop_bytes)
+        yield Finding("desktop", Message("device.desktop", held_bytes=device.desktop_bytes), device.desktop_bytes)
 
 
 def _disk(device: Device) -> Iterator[Finding]:
-    places = (
-        ("models and engines", device.disk_free_bytes),
-        ("what engines keep between starts", device.cache_free_bytes),
-    )
-    for what, free in places:
-        if free is not None and free < LEAST_DISK_BYTES:
-            sentence = f"Only {size(free)} are free on the disk with {what}."
-            yield Finding("disk_space", sentence, "Free some, or set VEDETTE_HOME to a larger disk.", free)
-            return  # mostly it is the same disk
+    """Report one full disk at most: models and caches are usually on the same disk."""
+    for_models, for_caches = device.disk_free_bytes, device.cache_free_bytes
+    if for_models is not None and for_models < MIN_DISK_BYTES:
+        yield Finding("disk_space", Message("device.models_disk_full", free_bytes=for_models), for_models)
+    elif for_caches is not None and for_caches < MIN_DISK_BYTES:
+        yield Finding("disk_space", Message("device.caches_disk_full", free_bytes=for_caches), for_caches)
 
 
 def _slow_storage(device: Device, weights_bytes: int | None) -> Iterator[Finding]:
     if device.storage is None or device.storage == "nvme":
         return
-    sentence = f"Models lie on {_SLOW[device.storage]}"
-    if weights_bytes is not None and device.storage in _RATES:
-        how, rate = _RATES[device.storage]
-        sentence += f": reading {size(weights_bytes)} of weights takes {how} {weights_bytes / rate:.0f} s."
+    storage = _SLOW[device.storage]
+    if weights_bytes is not None and device.storage == "sd":
+        read_s = weights_bytes / SD_CARD_BYTES_PER_S
+        message = Message("device.slow_storage_about", storage=storage, weights_bytes=weights_bytes, read_s=read_s)
+    elif weights_bytes is not None and device.storage == "emmc":
+        read_s = weights_bytes / MAX_EMMC_BYTES_PER_S
+        message = Message("device.slow_storage_at_least", storage=storage, weights_bytes=weights_bytes, read_s=read_s)
     else:
-        sentence += ", which is slower than an NVMe drive."
-    yield Finding("slow_storage", sentence, "Set VEDETTE_HOME to a directory on an NVMe drive, where there is one.")
+        message = Message("device.slow_storage", storage=storage)
+    yield Finding("slow_storage", message)
 
 
 def _slow_swap(device: Device) -> Iterator[Finding]:
     for area in device.swap_areas if device.unified_memory else ():
         if area.storage in ("sd", "usb"):
-            where = _SLOW[area.storage]
-            sentence = f"{size(area.total_bytes)} of swap lie on {where}: short of memory, everything waits for it."
-            yield Finding(
-                "slow_swap", sentence, f"Do without it: `sudo swapoff {shlex.quote(area.path)}`.", area.total_bytes
-            )
+            storage, path = _SLOW[area.storage], shlex.quote(area.path)
+            message = Message("device.slow_swap", swap_bytes=area.total_bytes, storage=storage, path=path)
+            yield Finding("slow_swap", message, area.total_bytes)
 
 
 def _power(device: Device) -> Iterator[Finding]:
     fastest = _fastest(device.power_modes)
     present = next((mode for mode in device.power_modes if mode.name == device.power_mode), None)
     if fastest is not None and present is not None and present != fastest:
-        held = [
-            f"the {what} at {hz / 1e6:,.0f} MHz"
-            for what, hz in (("GPU", present.gpu_max_hz), ("memory", present.memory_max_hz))
-            if hz is not None
-        ]
-        sentence = f"The board runs in power mode {present.name}, not {fastest.name}"
-        sentence += f", and so {' and '.join(held)} at the most." if held else "."
-        hint = f"With power and cooling for it: `sudo nvpmodel -m {fastest.number}`, then `sudo jetson_clocks`."
-        yield Finding("power_mode", sentence, hint)
+        yield Finding("power_mode", _slower_mode(present, fastest))
     elif device.clocks_locked is False:
-        sentence = "The clocks of GPU and memory follow the load, and answers begin while they are low."
-        yield Finding("clocks", sentence, "`sudo jetson_clocks` keeps them high until the next start of the board.")
+        yield Finding("clocks", Message("device.clocks"))
     if device.cpu_kept_slow:
-        sentence = "The processor's governor holds it at its lowest clock."
-        yield Finding("cpu_governor", sentence, "Change it: `sudo cpupower frequency-set -g performance`.")
+        yield Finding("cpu_governor", Message("device.cpu_governor"))
+
+
+def _slower_mode(present: PowerMode, fastest: PowerMode) -> Message:
+    limits = []
+    if present.gpu_max_hz is not None:
+        limits.append(Message("device.gpu_clock", clock_mhz=present.gpu_max_hz / 1e6))
+    if present.memory_max_hz is not None:
+        limits.append(Message("device.memory_clock", clock_mhz=present.memory_max_hz / 1e6))
+    if not limits:
+        return Message("device.power_mode", present=present.name, fastest=fastest.name, mode=fastest.number)
+    return Message(
+        "device.power_mode_limits",
+        present=present.name,
+        fastest=fastest.name,
+        mode=fastest.number,
+        limits=tuple(limits),
+    )
 
 
 def _fastest(modes: tuple[PowerMode, ...]) -> PowerMode | None:
-    """MAXN_SUPER, else MAXN, else the most watts in a name (`25W`, `MODE_30W`); their numbers are in no order."""
+    """Return MAXN_SUPER, else MAXN, else the most watts in a name (`25W`, `MODE_30W`); mode numbers have no order."""
     ranked = [(rank, mode) for mode in modes for rank in [_rank(mode.name)] if rank is not None]
     return max(ranked, key=lambda each: each[0])[1] if ranked else None
 

@@ -1,4 +1,4 @@
-"""Who holds memory on the GPU, and what of it nobody does who is still alive."""
+"""GPU memory by process, and GPU memory that no living process holds."""
 
 import os
 import re
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vedette.device.device import GpuProcess
-from vedette.device.processes import LEAST_BYTES, MOST_NAMED, printable, read_own_containers, read_run_by, runs_in
+from vedette.device.processes import MAX_LISTED, MIN_BYTES, printable, read_own_containers, read_run_by, runs_in
 
 _WHOLE_MACHINE = "pid:[4026531836]"
-"""The first namespace of process numbers (Linux, include/linux/proc_ns.h): in any other, the driver's numbers are
-not those of /proc here, and every process would look dead."""
+"""The first PID namespace (Linux, include/linux/proc_ns.h). In another namespace the driver's PIDs are not those of
+/proc, and every process would look dead."""
 
 
 @dataclass(frozen=True)
 class Holding:
-    """What the driver says of one process."""
+    """GPU memory of one process, as the driver reports it."""
 
     pid: int
     """0 for the kernel's own."""
@@ -25,25 +25,25 @@ class Holding:
 
 @dataclass(frozen=True)
 class GpuUse:
-    """What the driver says of the GPU's memory."""
+    """GPU memory in use, as the driver reports it."""
 
     holdings: tuple[Holding, ...]
     used_bytes: int | None
-    """All that is in use, whoever holds it."""
+    """Total in use, by whatever process or kernel part."""
 
 
 def read_gpu_processes(
     root: Path, workplace: Path | None, use: GpuUse | None
 ) -> tuple[tuple[GpuProcess, ...], int | None]:
-    """The living holders that are not vedette's, the largest first, and how many bytes no living one explains.
+    """Read the living processes with GPU memory that are not vedette's, largest first, and the stale bytes.
 
-    The bytes are None where the driver or the kernel does not tell enough.
+    Stale bytes are in use without a living process. They are None where driver or kernel do not tell enough.
     """
     if use is None or not _sees_all(root):
         return (), None
     names = {holding.pid: "kernel" if holding.pid == 0 else _read_living(root, holding.pid) for holding in use.holdings}
     living = [holding for holding in use.holdings if names[holding.pid] is not None]
-    large = [each for each in living if each.pid not in (0, os.getpid()) and (each.held_bytes or 0) >= LEAST_BYTES]
+    large = [each for each in living if each.pid not in (0, os.getpid()) and (each.held_bytes or 0) >= MIN_BYTES]
     large.sort(key=lambda holding: (-(holding.held_bytes or 0), holding.pid))
     own = read_own_containers(root, workplace)
     others = [
@@ -53,7 +53,7 @@ def read_gpu_processes(
         for run_by in [read_run_by(root, each.pid)]
         if run_by not in own
     ]
-    return tuple(others[:MOST_NAMED]), _stale_bytes(use, living)
+    return tuple(others[:MAX_LISTED]), _stale_bytes(use, living)
 
 
 def _stale_bytes(use: GpuUse, living: Iterable[Holding]) -> int | None:
@@ -64,7 +64,7 @@ def _stale_bytes(use: GpuUse, living: Iterable[Holding]) -> int | None:
 
 
 def read_nvmap(root: Path) -> GpuUse | None:
-    """What the memory driver of an Orin says of its clients; only root may read it."""
+    """Read the clients of an Orin's GPU memory driver. Only root may read them."""
     try:
         return parse_nvmap_clients((root / "sys/kernel/debug/nvmap/iovmm/clients").read_text(errors="replace"))
     except OSError:
@@ -72,10 +72,10 @@ def read_nvmap(root: Path) -> GpuUse | None:
 
 
 def parse_nvmap_clients(text: str) -> GpuUse | None:
-    """The table of nvmap's clients: rows of CLIENT, PROCESS, PID and SIZE, and the total of all memory given out.
+    """Parse nvmap's table of clients: rows of CLIENT, PROCESS, PID and SIZE, and the total of all allocations.
 
-    What several share is split between them, so the total is more than the rows only by what no client holds
-    (nvmap_dev.c). None for anything else than such a table.
+    Shared memory is split between its clients, so the total exceeds the sum of the rows only by memory without a
+    client (nvmap_dev.c). None for any other text.
     """
     rows = [re.fullmatch(r"\S+\s+.*?(\d+)\s+(\d+)K", line.strip()) for line in text.splitlines()]
     total = re.search(r"^total\s+(\d+)K\s*$", text, re.MULTILINE)
@@ -94,7 +94,7 @@ def _sees_all(root: Path) -> bool:
 
 
 def _read_living(root: Path, pid: int) -> str | None:
-    """The name of a process; None if it is gone, or dead and only not yet waited for."""
+    """Read the name of a process; None if it has ended or is a zombie."""
     try:
         status = (root / f"proc/{pid}/status").read_bytes().decode(errors="replace")
     except OSError:

@@ -1,8 +1,8 @@
 """Jetson boards: which module this is, and which L4T and JetPack run on it.
 
-Asked in the order of how much each source can be trusted: the TNSPEC line that the flasher wrote, the device
-tree (whose generic files name another module of the series on some carriers), and MemTotal as the arbiter
-between modules that share a name ("Jetson AGX Orin Developer Kit" is sold with 32 and with 64 GB).
+Three sources, the most reliable first: the TNSPEC line that the flasher wrote; the device tree, whose generic files
+name another module of the series on some carriers; and MemTotal, which decides between modules of the same name
+("Jetson AGX Orin Developer Kit" is sold with 32 and with 64 GB).
 """
 
 import re
@@ -12,6 +12,7 @@ from pathlib import Path
 from vedette.device.boards import Board, boards
 from vedette.device.device import PowerMode
 from vedette.device.power import parse_power_mode, parse_power_modes, read_clocks_locked
+from vedette.units import GIB
 
 MODULE = re.compile(r"p?(3701|3767|3834)-(?:[0-9A-Z]*-)?(\d{4})(?!\d)")
 JETPACK_BY_L4T = {
@@ -35,9 +36,9 @@ JETPACK_BY_L4T = {
 }
 """Jetson Linux releases and the JetPack each belongs to (NVIDIA's Jetson Linux archive)."""
 FIRST_L4T_THAT_DISCOUNTS_CACHE = 39
-"""Before it, CUDA's call for free memory takes the page cache for used."""
+"""Earlier versions count the page cache as used memory in CUDA's call for free memory."""
 FIRST_L4T_WITH_THE_USUAL_DRIVER = 38
-"""Before it, NVML is missing or answers little, and nvmap knows who holds the GPU's memory."""
+"""Earlier versions have no NVML, or one that answers little. There nvmap lists the users of GPU memory."""
 SERIES_BY_MODEL = (
     ("agx orin", "agx-orin"),
     ("orin nx", "orin-nx"),
@@ -50,7 +51,7 @@ COMPUTE_CAPABILITY_BY_SOC = {"nvidia,tegra234": (8, 7), "nvidia,tegra264": (11, 
 
 @dataclass(frozen=True)
 class Jetson:
-    """What the board says of itself; `board` is None for a Jetson that the catalogue does not hold."""
+    """Facts that the board reports; `board` is None for a Jetson that is not in the catalogue."""
 
     name: str
     board: Board | None
@@ -59,16 +60,16 @@ class Jetson:
     l4t_version: str | None
     jetpack_version: str | None
     page_cache_counts_as_used: bool
-    """For CUDA's call that says how much memory is free."""
+    """In CUDA's call for free memory."""
     has_usual_driver: bool
-    """NVML answers as it does for any other GPU."""
+    """NVML answers as for other GPUs."""
     power_mode: str | None
     power_modes: tuple[PowerMode, ...]
     clocks_locked: bool | None
 
 
 def read_jetson(root: Path, memory_total_bytes: int) -> Jetson | None:
-    """Facts of the Jetson whose files lie under `root`; None if it is no Jetson.
+    """Read the facts of the Jetson whose files lie under `root`; None if the machine is no Jetson.
 
     memory_total_bytes: MemTotal of the whole machine, before any cgroup.
     """
@@ -99,10 +100,10 @@ def read_jetson(root: Path, memory_total_bytes: int) -> Jetson | None:
 
 
 def identify_board(tnspec: str | None, model: str, compatible: list[str], memory_total_bytes: int) -> Board | None:
-    """The catalogue's board for what TNSPEC, device tree and memory say; None if they name no known one.
+    """Return the catalogue's board that matches TNSPEC, device tree and memory; None if no known board does.
 
-    A module number decides if the memory agrees with it; if not (a developer kit sold in two sizes, a generic
-    device tree), the board of the same series whose memory fits does.
+    A module number decides if the memory agrees with it. If not (a developer kit sold in two sizes, a generic device
+    tree), the board of the same series with that much memory is returned.
     """
     texts = [tnspec or "", *compatible]
     numbers = [f"p{match[1]}-{match[2]}" for text in texts for match in MODULE.finditer(text)]
@@ -121,8 +122,8 @@ def identify_board(tnspec: str | None, model: str, compatible: list[str], memory
 
 
 def _memory_agrees(board: Board, memory_total_bytes: int) -> bool:
-    """The kernel sees a little less than the module carries, never as little as the next smaller one."""
-    return board.memory_nominal_gib * 0.6 < memory_total_bytes / 1024**3 <= board.memory_nominal_gib
+    """Return whether MemTotal is a little below the module's memory, but above that of the next smaller module."""
+    return board.memory_nominal_gib * 0.6 < memory_total_bytes / GIB <= board.memory_nominal_gib
 
 
 def _bandwidth(board: Board, tnspec: str | None) -> int | None:
@@ -135,7 +136,7 @@ def _bandwidth(board: Board, tnspec: str | None) -> int | None:
 
 
 def parse_tnspec(text: str) -> str | None:
-    """The flashed specification: `3767-300-0005-S.1-1-1-jetson-orin-nano-devkit-super-`."""
+    """Parse the flashed specification: `3767-300-0005-S.1-1-1-jetson-orin-nano-devkit-super-`."""
     for line in text.splitlines():
         key, _, value = line.strip().partition(" ")
         if key == "TNSPEC" and value.strip():
@@ -144,13 +145,13 @@ def parse_tnspec(text: str) -> str | None:
 
 
 def parse_tegra_release(text: str) -> str | None:
-    """`36.4.3` from `# R36 (release), REVISION: 4.3, GCID: …` of /etc/nv_tegra_release."""
+    """Parse `36.4.3` from `# R36 (release), REVISION: 4.3, GCID: …` of /etc/nv_tegra_release."""
     match = re.search(r"\bR(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)", text)
     return f"{match[1]}.{match[2]}" if match else None
 
 
 def parse_l4t_package(text: str) -> str | None:
-    """The version of nvidia-l4t-core in dpkg's status file, without its build date (`36.4.3-2025…`)."""
+    """Parse the version of nvidia-l4t-core in dpkg's status file, without its build date (`36.4.3-2025…`)."""
     for paragraph in text.split("\n\n"):
         if "Package: nvidia-l4t-core\n" in paragraph:
             match = re.search(r"^Version: (\d+(?:\.\d+)+)", paragraph, re.MULTILINE)
@@ -159,9 +160,9 @@ def parse_l4t_package(text: str) -> str | None:
 
 
 def jetpack_for(l4t: str) -> str | None:
-    """The JetPack of a Jetson Linux version; security updates (36.4.7) belong to the release before them.
+    """Return the JetPack of a Jetson Linux version; a security update (36.4.7) belongs to the release before it.
 
-    None for a line that is not in the table.
+    None for a release line that is not in the table.
     """
     numbers = tuple(int(part) for part in l4t.split("."))
     version = (*numbers, 0, 0)[:3]

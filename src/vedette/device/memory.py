@@ -1,4 +1,4 @@
-"""How much RAM there is and how much of it may be used: the kernel's view, cut by memory cgroups."""
+"""RAM in total and available, as the kernel reports it, within the limits of memory cgroups."""
 
 import contextlib
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from vedette.errors import DeviceError
 
 V1_UNLIMITED_BYTES = 1 << 62
-"""Version 1 has no word for "no limit": it shows the largest page-aligned 64-bit number."""
+"""Version 1 shows the largest page-aligned 64-bit number where there is no limit."""
 
 
 @dataclass(frozen=True)
@@ -17,17 +17,17 @@ class Ram:
     total_bytes: int
     available_bytes: int
     cache_bytes: int | None
-    """How much of what is available holds files now, and is taken back when it is needed."""
+    """Part of the available memory that caches files now. The kernel frees it when a process needs it."""
 
 
 @dataclass(frozen=True)
 class Swap:
-    """Where the kernel puts pages for which RAM is short. None is unknown."""
+    """Swap space of the machine. None is unknown."""
 
     total_bytes: int | None
     free_bytes: int | None
     zram_bytes: int | None
-    """How much of the total is no disk but RAM, compressed."""
+    """Part of the total that is compressed RAM (zram) and not disk."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Cgroup:
     directory: Path
     limit_bytes: int
     used_bytes: int
-    """What cannot be given back: usage less the file cache."""
+    """Usage without the file cache: the part that the kernel cannot free."""
     cache_bytes: int
 
 
@@ -46,10 +46,7 @@ def read_machine_memory(root: Path) -> tuple[Ram, Swap]:
     try:
         meminfo = (root / "proc/meminfo").read_text()
     except OSError as error:
-        raise DeviceError(
-            f"/proc/meminfo cannot be read ({error.strerror}), so the memory is unknown.",
-            "vedette needs a Linux system with /proc mounted.",
-        ) from error
+        raise DeviceError("device.meminfo_unreadable", error=error.strerror) from error
     try:
         swaps = (root / "proc/swaps").read_text(errors="replace")
     except OSError:
@@ -58,7 +55,7 @@ def read_machine_memory(root: Path) -> tuple[Ram, Swap]:
 
 
 def limited_ram(ram: Ram, cgroups: list[Cgroup]) -> Ram:
-    """What the tightest of the memory cgroups around this process leaves of the machine's RAM."""
+    """Return the machine's RAM within the tightest limit of the memory cgroups around this process."""
     for cgroup in cgroups:
         left_bytes = max(0, cgroup.limit_bytes - cgroup.used_bytes)
         tighter = left_bytes < ram.available_bytes
@@ -71,9 +68,9 @@ def limited_ram(ram: Ram, cgroups: list[Cgroup]) -> Ram:
 
 
 def read_sharers(ram: Ram, cgroups: list[Cgroup]) -> frozenset[int] | None:
-    """The processes that take of the memory which is left to this one; None where all of the machine's do.
+    """Return the processes that share the memory limit of this one; None where all processes of the machine do.
 
-    ram: the whole machine's. Of the cgroups only the one that leaves the least counts.
+    ram: the whole machine's. Only the cgroup with the least memory left counts.
     """
     tightest = min(cgroups, key=lambda cgroup: cgroup.limit_bytes - cgroup.used_bytes, default=None)
     if tightest is None or tightest.limit_bytes - tightest.used_bytes >= ram.available_bytes:
@@ -86,20 +83,17 @@ def read_sharers(ram: Ram, cgroups: list[Cgroup]) -> frozenset[int] | None:
 
 
 def parse_meminfo(text: str) -> Ram:
-    """MemTotal and MemAvailable (MemFree on kernels before 3.14) of /proc/meminfo, whose kB are KiB."""
+    """Parse MemTotal and MemAvailable (MemFree on kernels before 3.14) of /proc/meminfo, whose kB are KiB."""
     sizes = _meminfo_bytes(text)
     free = sizes.get("MemFree")
     available = sizes.get("MemAvailable", free)
     if "MemTotal" not in sizes or available is None:
-        raise DeviceError(
-            "/proc/meminfo lacks MemTotal or MemAvailable, so the memory is unknown.",
-            "vedette needs a Linux system with /proc mounted.",
-        )
+        raise DeviceError("device.meminfo_incomplete")
     return Ram(sizes["MemTotal"], available, None if free is None else max(0, available - free))
 
 
 def parse_swap(meminfo: str, swaps: str | None) -> Swap:
-    """Swap by /proc/meminfo; what of it is zram by the table of /proc/swaps, None if that cannot be read."""
+    """Parse swap of /proc/meminfo, and its zram part of /proc/swaps (None if that cannot be read)."""
     sizes = _meminfo_bytes(meminfo)
     rows = [line.split() for line in (swaps or "").splitlines()[1:]]
     zram = [row[2] for row in rows if len(row) == 5 and row[0].startswith("/dev/zram") and row[2].isdigit()]
@@ -117,7 +111,7 @@ def _meminfo_bytes(text: str) -> dict[str, int]:
 
 
 def read_memory_cgroups(root: Path) -> list[Cgroup]:
-    """Every limited memory cgroup from this process's own up to the root, version 1 or 2."""
+    """Read every memory cgroup with a limit, from this process's own up to the root, version 1 or 2."""
     found = []
     for directory in cgroup_directories(root, controller="memory"):
         cgroup = _read_v2(directory) or _read_v1(directory)
@@ -127,9 +121,9 @@ def read_memory_cgroups(root: Path) -> list[Cgroup]:
 
 
 def cgroup_directories(root: Path, controller: str) -> list[Path]:
-    """Directories of the cgroups around this process that `controller` accounts in, innermost first.
+    """Return the cgroup directories around this process for `controller`, innermost first.
 
-    A container without a cgroup namespace sees a path that its mount does not have; walking up from there
+    A container without a cgroup namespace sees a path that its mount does not have. The walk upwards from there
     ends at the mount itself, which then is the container's own cgroup.
     """
     try:
@@ -158,7 +152,7 @@ def _upwards(mount: Path, path: str) -> list[Path]:
 
 
 def _read_v2(directory: Path) -> Cgroup | None:
-    # memory.high throttles instead of killing; an engine beyond it crawls, so it counts as the limit too.
+    # memory.high slows processes down instead of killing them. An engine above it is too slow to use.
     limits = [_read_number(directory / name) for name in ("memory.max", "memory.high")]
     known = [limit for limit in limits if limit is not None]
     usage = _read_number(directory / "memory.current")

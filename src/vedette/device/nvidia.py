@@ -1,4 +1,4 @@
-"""NVIDIA GPUs with a driver that answers NVML. A broken or partial NVML is "unknown", never a crash."""
+"""NVIDIA GPUs with NVML. Facts that a broken or partial NVML does not give are None; it causes no error."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ from vedette.device.gpu_memory import GpuUse, Holding
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU; the memory fields are None where it has none of its own (GB10, Thor)."""
+    """One GPU; the memory fields are None where it has no memory of its own (GB10, Thor)."""
 
     name: str
     compute_capability: tuple[int, int] | None
@@ -22,22 +22,22 @@ class Gpu:
     peak_flops_per_s: float | None
     driver_version: str | None
     use: GpuUse | None = None
-    """None where the driver does not tell who uses it."""
+    """None where the driver does not list the processes."""
 
 
 def read_gpu() -> Gpu | None:
-    """The GPU that CUDA would take first; None without a driver or a GPU, or with a broken driver."""
+    """Read the GPU that CUDA uses first; None without a driver or a GPU, or with a broken driver."""
     try:
         ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
         return None
-    # Only where the driver's library exists: elsewhere the binding is dead weight in a resident process.
+    # Imported only where the driver exists: the binding would take memory for nothing elsewhere.
     nvml = importlib.import_module("pynvml")
     return read_gpu_with(nvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def read_gpu_with(nvml: Any, visible: str | None) -> Gpu | None:
-    """Asks `nvml` (the module pynvml, or a stand-in with its functions) for the first visible GPU."""
+    """Ask `nvml` (the module pynvml, or a test double with its functions) for the first visible GPU."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:
@@ -89,14 +89,14 @@ def _describe(nvml: Any, handle: Any) -> Gpu:
         driver_version=_text(driver),
         use=_use(
             [ask(f"nvmlDeviceGet{kind}RunningProcesses", handle) for kind in ("Compute", "Graphics")],
-            # Version 2 tells what the driver keeps for itself apart from what is in use.
+            # Version 2 lists the driver's own memory apart from the memory in use.
             ask("nvmlDeviceGetMemoryInfo", handle, getattr(nvml, "nvmlMemory_v2", None)),
         ),
     )
 
 
 def _use(listings: list[Any], memory: Any) -> GpuUse | None:
-    """Who holds memory, each once: a process that computes and draws is in both listings."""
+    """List each process once, although one that computes and draws is in both listings."""
     if any(listing is None for listing in listings):
         return None
     held: dict[int, int | None] = {}

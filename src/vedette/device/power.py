@@ -1,4 +1,4 @@
-"""How fast the machine lets itself run: a Jetson's power mode and clocks, the processor's governor."""
+"""Limits on speed: a Jetson's power mode and clocks, and the processor's frequency governor."""
 
 import re
 from pathlib import Path
@@ -8,11 +8,11 @@ from vedette.device.device import PowerMode
 _GPU = re.compile(r"[0-9a-f]+\.(gpu|ga10b)|gpu-gpc-0")
 """Names of a Jetson's GPU among the devices with a clock: Orin with L4T r36, with r35, and Thor."""
 _FOLLOWING_DRIVERS = ("intel_pstate", "amd-pstate", "amd-pstate-epp")
-"""With these, "powersave" follows the load; with all others it is the lowest clock."""
+"""With these drivers "powersave" follows the load. With all others it is the lowest clock."""
 
 
 def parse_power_modes(config: str) -> tuple[PowerMode, ...]:
-    """The modes of /etc/nvpmodel.conf, in its order; a clock that it sets to 0 or -1 is not held down."""
+    """Parse the modes of /etc/nvpmodel.conf, in its order. A clock set to 0 or -1 is not limited."""
     blocks = re.split(r"^<\s*POWER_MODEL\s+", config, flags=re.MULTILINE)[1:]
     found = []
     for block in blocks:
@@ -28,7 +28,7 @@ def _highest(block: str, clock: str) -> int | None:
 
 
 def parse_power_mode(status: str, modes: tuple[PowerMode, ...]) -> str | None:
-    """The name of the mode in /var/lib/nvpmodel/status (`pmode:0002`); its number where it has no name."""
+    """Parse the name of the mode in /var/lib/nvpmodel/status (`pmode:0002`); its number where it has no name."""
     current = re.search(r"pmode:(\d+)", status)
     if current is None:
         return None
@@ -37,7 +37,7 @@ def parse_power_mode(status: str, modes: tuple[PowerMode, ...]) -> str | None:
 
 
 def read_clocks_locked(root: Path) -> bool | None:
-    """Whether a Jetson's GPU may not slow down; None where that cannot be read."""
+    """Read whether a Jetson's GPU stays at its highest clock; None where that cannot be read."""
     try:
         gpus = [path for path in (root / "sys/class/devfreq").iterdir() if _GPU.fullmatch(path.name)]
         return (gpus[0] / "min_freq").read_text().strip() == (gpus[0] / "max_freq").read_text().strip()
@@ -46,7 +46,7 @@ def read_clocks_locked(root: Path) -> bool | None:
 
 
 def read_cpu_kept_slow(root: Path) -> bool | None:
-    """Whether the first core's governor holds it at its lowest clock; None where nothing governs."""
+    """Read whether the first core's governor holds it at its lowest clock; None where there is no governor."""
     directory = root / "sys/devices/system/cpu/cpu0/cpufreq"
     try:
         governor = (directory / "scaling_governor").read_text().strip()

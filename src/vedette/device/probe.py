@@ -1,4 +1,4 @@
-"""Which machine is this? Facts are read once, from the most telling source to the least."""
+"""Reads the facts of this machine, from the most specific source to the least."""
 
 import platform
 from dataclasses import replace
@@ -18,13 +18,13 @@ from vedette.device.storage import read_disk_free, read_storage, read_swap_areas
 def read_device(
     root: Path = Path("/"), storage: Path | None = None, workplace: Path | None = None, cache: Path | None = None
 ) -> Device:
-    """This machine: a Jetson, else a machine with an NVIDIA GPU, else a CPU.
+    """Read this machine: a Jetson, else a machine with an NVIDIA GPU, else a CPU.
 
     root: where its file system is mounted.
-    storage: a directory, or one yet to be made, on the disk that models and engines will lie on.
-    workplace: the directory that vedette's engines run in or below, whose memory is nobody else's.
-    cache: as `storage`, for what engines keep between starts.
-    Raises DeviceError where not even the memory can be read.
+    storage: an existing or future directory on the disk for models and engines.
+    workplace: the directory that vedette's engines run in or below. Their memory is not listed as another program's.
+    cache: as `storage`, for the engines' caches.
+    Raises DeviceError where the memory cannot be read.
     """
     workplace = workplace.resolve() if workplace else None
     machine_ram, swap = read_machine_memory(root)
@@ -52,10 +52,10 @@ def read_device(
 
 
 def _processor(root: Path, machine_ram: Ram, ram: Ram) -> tuple[Device, GpuUse | None]:
-    """What computes, the memory that it has, and who uses its GPU; ram: what cgroups leave of `machine_ram`."""
+    """Return the processor with its memory, and the use of its GPU. ram: `machine_ram` within cgroup limits."""
     cpu_count = read_cpu_count(root)
     jetson = read_jetson(root, machine_ram.total_bytes)
-    # The driver speaks of the running machine only, not of a file system mounted elsewhere.
+    # The driver reports on the running machine, not on a file system mounted elsewhere.
     has_driver = root == Path("/") and (jetson is None or jetson.has_usual_driver)
     gpu = read_gpu() if has_driver else None
     if jetson is not None:

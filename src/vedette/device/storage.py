@@ -1,4 +1,4 @@
-"""What files lie on: an NVMe drive, an SD card, the network."""
+"""Kinds of storage (an NVMe drive, an SD card, the network), swap areas and free disk space."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from vedette.device.device import StorageKind, SwapArea
 
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs")
 _CARDS: dict[str, StorageKind] = {"SD": "sd", "MMC": "emmc"}
-"""How the kernel's MMC layer calls what answers it."""
+"""Device types of the kernel's MMC layer."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Mount:
 
     point: str
     device_number: str
-    """Major and minor (`259:1`); of no block device for btrfs and the like."""
+    """Major and minor (`259:1`). On btrfs and the like they belong to no block device."""
     filesystem: str
     source: str
 
 
 def read_storage(root: Path, path: Path) -> StorageKind | None:
-    """What a directory, or one yet to be made, lies on; None where that is something else or unknown.
+    """Read the storage kind below an existing or future directory; None where it is another kind or unknown.
 
     root: where the machine's file system is mounted; path: as that machine names it.
     """
@@ -43,7 +43,7 @@ def read_storage(root: Path, path: Path) -> StorageKind | None:
 
 
 def find_mount(mountinfo: str, path: Path) -> Mount | None:
-    """The mount that a path lies on: the deepest one, and of several on top of each other the last."""
+    """Return the mount that a path lies on: the deepest one, and the last of several at the same point."""
     found = None
     for line in mountinfo.splitlines():
         front, _, back = line.partition(" - ")
@@ -57,7 +57,7 @@ def find_mount(mountinfo: str, path: Path) -> Mount | None:
 
 
 def read_swap_areas(root: Path) -> tuple[SwapArea, ...]:
-    """Swap files and partitions, without zram, which is no storage."""
+    """Read swap files and partitions, without zram, which is RAM."""
     try:
         table = (root / "proc/swaps").read_text(errors="replace")
     except OSError:
@@ -70,7 +70,7 @@ def read_swap_areas(root: Path) -> tuple[SwapArea, ...]:
 
 
 def parse_swaps(table: str) -> Iterator[tuple[str, bool, int]]:
-    """Path, whether it is a file, and bytes of each row of /proc/swaps that is no zram; its sizes are KiB."""
+    """Parse /proc/swaps: path, whether it is a file, and bytes of each row but zram. Its sizes are KiB."""
     for line in table.splitlines()[1:]:
         row = line.split()
         if len(row) == 5 and row[2].isdigit() and not row[0].startswith("/dev/zram"):
@@ -78,7 +78,7 @@ def parse_swaps(table: str) -> Iterator[tuple[str, bool, int]]:
 
 
 def read_disk_free(path: Path) -> int | None:
-    """Free bytes where `path` lies or will lie."""
+    """Read the free bytes of the disk that `path` lies or will lie on."""
     existing = next((each for each in (path, *path.parents) if each.exists()), None)
     try:
         return shutil.disk_usage(existing).free if existing else None
@@ -87,7 +87,7 @@ def read_disk_free(path: Path) -> int | None:
 
 
 def _read_block(link: Path) -> StorageKind | None:
-    """What a block device of sysfs is; an encrypted or a logical volume is what it stands on."""
+    """Read the kind of a block device of sysfs; an encrypted or logical volume has the kind of its disk."""
     try:
         directory = link.resolve(strict=True)
     except OSError:
@@ -107,5 +107,5 @@ def _read_block(link: Path) -> StorageKind | None:
 
 
 def _unescaped(field: str) -> str:
-    """The kernel writes a space in a path as an octal number."""
+    """Replace octal escapes, which the kernel writes for spaces in paths."""
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field)

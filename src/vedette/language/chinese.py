@@ -27,6 +27,89 @@ CHINESE: Table = {
     "state.failed": "失败",
     # ---- settings ----
     # ---- device ----
+    "device.unknown_board": ("目录中没有名为“{name}”的设备。", "已知的设备:{known}。"),
+    "device.unknown_board_with_suggestion": (
+        "目录中没有名为“{name}”的设备。",
+        "您是指 {suggestion} 吗?已知的设备:{known}。",
+    ),
+    "device.meminfo_unreadable": (
+        "内存大小未知:无法读取 /proc/meminfo({error})。",
+        "vedette 需要挂载了 /proc 的 Linux 系统。",
+    ),
+    "device.meminfo_incomplete": (
+        "内存大小未知:/proc/meminfo 中没有 MemTotal 或 MemAvailable。",
+        "vedette 需要挂载了 /proc 的 Linux 系统。",
+    ),
+    "device.page_cache": (
+        "在 L4T {l4t_version} 上,CUDA 把 {held_bytes} 页缓存算作已用内存,可能拒绝本来放得下的引擎。",
+        "请释放页缓存:`sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`。",
+    ),
+    "device.page_cache_dropped": "已释放 {freed_bytes} 页缓存:在 L4T {l4t_version} 上,CUDA 把它算作已用内存。",
+    "device.stale_gpu_memory": (
+        "{stale_bytes} GPU 显存不属于任何存活的进程。",
+        "请查看哪个进程仍在使用 GPU(`sudo fuser -v /dev/nvidia*`)并停止它;如果没有,请重启机器。",
+    ),
+    "device.stale_board_memory": (
+        "{stale_bytes} GPU 内存不属于任何存活的进程。",
+        "请释放它:`sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`。如果无效,请重启开发板。",
+    ),
+    "device.process": "{name}({pids})占用 {held_bytes}",
+    "device.other_engine": (
+        "这里还运行着另一个引擎:{engine}。它会占用模型的内存并降低速度。",
+        "请停止它:`{stop_command}`。",
+    ),
+    "device.competing_process": ("{processes},模型本可使用这些内存。", "如果不需要,请停止它:{stop_commands}。"),
+    "device.competing_processes": ("{processes},模型本可使用这些内存。", "请停止不需要的程序:{stop_commands}。"),
+    "device.desktop": (
+        "桌面占用了这块开发板约 {held_bytes} 内存。",
+        "请通过 SSH 登录并运行 `sudo init 3`。`sudo systemctl set-default multi-user.target` 可让桌面不再启动。",
+    ),
+    "device.models_disk_full": (
+        "存放模型和引擎的磁盘只剩 {free_bytes}。",
+        "请释放磁盘空间,或把 VEDETTE_HOME 设为更大磁盘上的目录。",
+    ),
+    "device.caches_disk_full": (
+        "存放引擎缓存的磁盘只剩 {free_bytes}。",
+        "请释放磁盘空间,或把 VEDETTE_HOME 设为更大磁盘上的目录。",
+    ),
+    "device.sd_card": " SD 卡",
+    "device.emmc": " eMMC 存储",
+    "device.usb_drive": " USB 存储",
+    "device.network_files": "网络文件系统",
+    "device.slow_storage": (
+        "模型存放在{storage}上,比 NVMe 硬盘慢。",
+        "如果有 NVMe 硬盘,请把 VEDETTE_HOME 设为其上的目录。",
+    ),
+    "device.slow_storage_about": (
+        "模型存放在{storage}上:读取 {weights_bytes} 权重约需 {read_s:.0f} 秒。",
+        "如果有 NVMe 硬盘,请把 VEDETTE_HOME 设为其上的目录。",
+    ),
+    "device.slow_storage_at_least": (
+        "模型存放在{storage}上:读取 {weights_bytes} 权重至少需要 {read_s:.0f} 秒。",
+        "如果有 NVMe 硬盘,请把 VEDETTE_HOME 设为其上的目录。",
+    ),
+    "device.slow_swap": (
+        "{swap_bytes} 交换空间位于{storage}上。内存不足时,所有进程都要等它。",
+        "请关闭它:`sudo swapoff {path}`。",
+    ),
+    "device.power_mode": (
+        "开发板运行在功率模式 {present},而不是 {fastest}。",
+        "如果供电和散热允许:`sudo nvpmodel -m {mode:d}`,然后 `sudo jetson_clocks`。",
+    ),
+    "device.power_mode_limits": (
+        "开发板运行在功率模式 {present},而不是 {fastest}。此模式限制了时钟频率:{limits}。",
+        "如果供电和散热允许:`sudo nvpmodel -m {mode:d}`,然后 `sudo jetson_clocks`。",
+    ),
+    "device.gpu_clock": "GPU {clock_mhz:,.0f} MHz",
+    "device.memory_clock": "内存 {clock_mhz:,.0f} MHz",
+    "device.clocks": (
+        "GPU 和内存的时钟频率随负载变化,开始回答时频率还很低。",
+        "`sudo jetson_clocks` 可让频率保持最高,直到开发板重启。",
+    ),
+    "device.cpu_governor": (
+        "处理器的调频策略使它保持在最低频率。",
+        "请更改策略:`sudo cpupower frequency-set -g performance`。",
+    ),
     # ---- models ----
     # ---- plan ----
     # ---- report ----

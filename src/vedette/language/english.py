@@ -27,6 +27,95 @@ ENGLISH: Table = {
     "state.failed": "failed",
     # ---- settings ----
     # ---- device ----
+    "device.unknown_board": ("There is no device named '{name}' in the catalogue.", "Known devices: {known}."),
+    "device.unknown_board_with_suggestion": (
+        "There is no device named '{name}' in the catalogue.",
+        "Did you mean {suggestion}? Known devices: {known}.",
+    ),
+    "device.meminfo_unreadable": (
+        "The size of the memory is unknown: /proc/meminfo cannot be read ({error}).",
+        "vedette needs a Linux system with /proc mounted.",
+    ),
+    "device.meminfo_incomplete": (
+        "The size of the memory is unknown: /proc/meminfo lacks MemTotal or MemAvailable.",
+        "vedette needs a Linux system with /proc mounted.",
+    ),
+    "device.page_cache": (
+        "CUDA counts {held_bytes} of page cache as used memory on L4T {l4t_version}. It may refuse an engine that would fit.",
+        "Free the page cache: `sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`.",
+    ),
+    "device.page_cache_dropped": "Freed {freed_bytes} of page cache, which CUDA counts as used memory on L4T {l4t_version}.",
+    "device.stale_gpu_memory": (
+        "{stale_bytes} of GPU memory belong to no living process.",
+        "See which process still has the GPU open (`sudo fuser -v /dev/nvidia*`) and stop it. If there is none, restart the machine.",
+    ),
+    "device.stale_board_memory": (
+        "{stale_bytes} of GPU memory belong to no living process.",
+        "Free it: `sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`. If that does not help, restart the board.",
+    ),
+    "device.process": "{name} ({pids}) {held_bytes}",
+    "device.other_engine": (
+        "Another engine runs here: {engine}. It takes memory and speed from the model.",
+        "Stop it: `{stop_command}`.",
+    ),
+    "device.competing_process": (
+        "{processes} holds memory that the model could use.",
+        "Stop it if you do not need it: {stop_commands}.",
+    ),
+    "device.competing_processes": (
+        "{processes} hold memory that the model could use.",
+        "Stop the programs that you do not need: {stop_commands}.",
+    ),
+    "device.desktop": (
+        "The desktop holds about {held_bytes} of this board's memory.",
+        "Log in over SSH and run `sudo init 3`. `sudo systemctl set-default multi-user.target` keeps the desktop off.",
+    ),
+    "device.models_disk_full": (
+        "Only {free_bytes} are free on the disk with models and engines.",
+        "Free disk space, or set VEDETTE_HOME to a directory on a larger disk.",
+    ),
+    "device.caches_disk_full": (
+        "Only {free_bytes} are free on the disk with the engines' caches.",
+        "Free disk space, or set VEDETTE_HOME to a directory on a larger disk.",
+    ),
+    "device.sd_card": "an SD card",
+    "device.emmc": "eMMC",
+    "device.usb_drive": "a USB drive",
+    "device.network_files": "a network file system",
+    "device.slow_storage": (
+        "Models lie on {storage}, which is slower than an NVMe drive.",
+        "If there is an NVMe drive, set VEDETTE_HOME to a directory on it.",
+    ),
+    "device.slow_storage_about": (
+        "Models lie on {storage}: it takes about {read_s:.0f} s to read {weights_bytes} of weights.",
+        "If there is an NVMe drive, set VEDETTE_HOME to a directory on it.",
+    ),
+    "device.slow_storage_at_least": (
+        "Models lie on {storage}: it takes at least {read_s:.0f} s to read {weights_bytes} of weights.",
+        "If there is an NVMe drive, set VEDETTE_HOME to a directory on it.",
+    ),
+    "device.slow_swap": (
+        "{swap_bytes} of swap lie on {storage}. When memory runs short, every process waits for it.",
+        "Switch it off: `sudo swapoff {path}`.",
+    ),
+    "device.power_mode": (
+        "The board runs in power mode {present}, not {fastest}.",
+        "If power supply and cooling allow it: `sudo nvpmodel -m {mode:d}`, then `sudo jetson_clocks`.",
+    ),
+    "device.power_mode_limits": (
+        "The board runs in power mode {present}, not {fastest}. This mode limits the clocks: {limits}.",
+        "If power supply and cooling allow it: `sudo nvpmodel -m {mode:d}`, then `sudo jetson_clocks`.",
+    ),
+    "device.gpu_clock": "GPU {clock_mhz:,.0f} MHz",
+    "device.memory_clock": "memory {clock_mhz:,.0f} MHz",
+    "device.clocks": (
+        "The clocks of GPU and memory follow the load. Answers begin while the clocks are still low.",
+        "`sudo jetson_clocks` keeps them high until the board restarts.",
+    ),
+    "device.cpu_governor": (
+        "The processor's governor keeps it at its lowest clock.",
+        "Change the governor: `sudo cpupower frequency-set -g performance`.",
+    ),
     # ---- models ----
     # ---- plan ----
     # ---- report ----

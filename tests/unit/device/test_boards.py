@@ -1,11 +1,12 @@
 """Boards by name."""
 
+import dataclasses
+
 import pytest
 
-from vedette.device.boards import boards, device_named
+from vedette.device.boards import boards, device_named, device_of
 from vedette.errors import DeviceError
-
-GIB = 1024**3
+from vedette.units import GIB
 
 
 def test_a_board_off_the_board() -> None:
@@ -20,6 +21,18 @@ def test_a_board_off_the_board() -> None:
 @pytest.mark.parametrize("name", ["Orin-Nano-8GB", "jetson orin nano 8gb", "Jetson_Orin_Nano_8GB"])
 def test_names_are_forgiving(name: str) -> None:
     assert device_named(name) == device_named("orin-nano-8gb")
+
+
+def test_only_boards_with_a_jetpack_before_7_2_count_the_page_cache_as_used() -> None:
+    counted = {name for name in boards() if device_named(name).page_cache_counts_as_used}
+    assert counted == {name for name, board in boards().items() if not board.jetpack.startswith("7.2")}
+    assert device_named("orin-nano-8gb").page_cache_counts_as_used
+
+
+@pytest.mark.parametrize(("jetpack", "counted"), [("7.1", True), ("7.2", False), ("7.10", False), ("8.0", False)])
+def test_the_page_cache_counts_as_used_before_jetpack_7_2(jetpack: str, counted: bool) -> None:
+    board = dataclasses.replace(boards()["agx-thor"], jetpack=jetpack)
+    assert device_of(board).page_cache_counts_as_used is counted
 
 
 def test_a_misspelt_name_suggests_the_nearest() -> None:

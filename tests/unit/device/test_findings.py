@@ -1,4 +1,4 @@
-"""What is said before a start, and of what nothing is; the one thing that is done."""
+"""Findings before a start, and the page cache that is dropped."""
 
 import dataclasses
 import os
@@ -14,9 +14,8 @@ from vedette.device.boards import device_named
 from vedette.device.device import Device, Family, GpuProcess, OtherProcess, PowerMode, SwapArea
 from vedette.device.findings import Finding, check, findings, page_cache_in_the_way
 from vedette.device.probe import read_device
-
-GIB = 1024**3
-MIB = 1024**2
+from vedette.language.message import Message, message_json, say
+from vedette.units import GIB, MIB
 
 
 def board(name: str = "orin-nano-8gb", **facts: object) -> Device:
@@ -49,13 +48,13 @@ def only(device: Device, weights_bytes: int | None = None) -> Finding:
     return found[0]
 
 
-def test_nothing_is_said_where_nothing_is_wrong() -> None:
+def test_a_healthy_machine_has_no_findings() -> None:
     assert codes(board(power_mode="MAXN_SUPER", power_modes=SUPER_MODES, clocks_locked=True)) == []
     assert codes(gpu()) == []
 
 
 @pytest.mark.parametrize("name", ["orin-nano-8gb", "agx-orin-64gb", "agx-thor"])
-def test_of_the_unknown_nothing_is_said(name: str) -> None:
+def test_unknown_facts_have_no_findings(name: str) -> None:
     assert codes(device_named(name)) == []
 
 
@@ -76,7 +75,7 @@ def test_large_processes_are_named_with_the_way_to_stop_each() -> None:
     )
     found = only(board(other_processes=others))
     assert found.sentence == "java (812) 2.00 GiB, firefox (900) 1.00 GiB hold memory that the model could use."
-    assert found.hint == "Stop what is not needed: `sudo systemctl stop jenkins.service`, `kill 900`."
+    assert found.hint == "Stop the programs that you do not need: `sudo systemctl stop jenkins.service`, `kill 900`."
     assert codes(board("agx-thor", other_processes=others)) == []
 
 
@@ -95,8 +94,8 @@ def test_large_processes_are_named_with_the_way_to_stop_each() -> None:
 def test_an_engine_of_another_tool_is_named_however_small(name: str, run_by: str | None, tool: str, way: str) -> None:
     found = only(board("agx-thor", other_processes=(OtherProcess(name, 7, 300 * MIB, run_by),)))
     assert found.code == "other_engine"
-    assert found.sentence.startswith(f"{tool} (7) 0.29 GiB runs here too")
-    assert found.hint == f"Stop it with `{way}`."
+    assert found.sentence.startswith(f"Another engine runs here: {tool} (7) 0.29 GiB.")
+    assert found.hint == f"Stop it: `{way}`."
 
 
 def test_the_processes_of_one_engine_are_one_and_gpu_and_ram_are_added_where_they_are_the_same() -> None:
@@ -107,7 +106,7 @@ def test_the_processes_of_one_engine_are_one_and_gpu_and_ram_are_added_where_the
         gpu_processes=(GpuProcess("VLLM::EngineCor", 8, 14 * GIB, run_by),),
     )
     found = only(held)
-    assert found.sentence.startswith("vLLM (8, 7) 15.50 GiB")
+    assert "vLLM (8, 7) 15.50 GiB" in found.sentence
     assert found.size_bytes == 15 * GIB + GIB // 2
 
 
@@ -130,14 +129,15 @@ def test_a_desktop_matters_on_a_small_board_alone_and_is_told_once() -> None:
 def test_a_full_disk_is_told_once() -> None:
     found = only(board(disk_free_bytes=100 * MIB, cache_free_bytes=100 * MIB))
     assert found.sentence == "Only 100 MiB are free on the disk with models and engines."
-    assert "keep between starts" in only(board(cache_free_bytes=300 * MIB)).sentence
+    assert "caches" in only(board(cache_free_bytes=300 * MIB)).sentence
+    assert codes(board(disk_free_bytes=GIB, cache_free_bytes=GIB)) == []
 
 
 @pytest.mark.parametrize(
     ("storage", "weights_bytes", "sentence"),
     [
-        ("sd", 5 * GIB // 2, "Models lie on an SD card: reading 2.50 GiB of weights takes about 40 s."),
-        ("emmc", 5 * GIB // 2, "Models lie on eMMC: reading 2.50 GiB of weights takes at least 7 s."),
+        ("sd", 5 * GIB // 2, "Models lie on an SD card: it takes about 40 s to read 2.50 GiB of weights."),
+        ("emmc", 5 * GIB // 2, "Models lie on eMMC: it takes at least 7 s to read 2.50 GiB of weights."),
         ("usb", GIB, "Models lie on a USB drive, which is slower than an NVMe drive."),
         ("network", GIB, "Models lie on a network file system, which is slower than an NVMe drive."),
         ("sd", None, "Models lie on an SD card, which is slower than an NVMe drive."),
@@ -151,7 +151,7 @@ def test_swap_on_a_card_but_not_on_a_drive() -> None:
     areas = (SwapArea("/my swap", 4 * GIB, "sd"), SwapArea("/ssd/swap", 16 * GIB, "nvme"), SwapArea("/x", GIB, None))
     found = only(board(swap_areas=areas))
     assert found.sentence.startswith("4.00 GiB of swap lie on an SD card")
-    assert found.hint == "Do without it: `sudo swapoff '/my swap'`."
+    assert found.hint == "Switch it off: `sudo swapoff '/my swap'`."
 
 
 AGX_ORIN = (PowerMode(0, "MAXN", None, None), *(PowerMode(i, f"MODE_{w}W", None, None) for i, w in ((1, 15), (3, 50))))
@@ -162,8 +162,8 @@ NO_MAXN = (PowerMode(0, "15W", 625_000_000, None), PowerMode(1, "7W", 408_000_00
 @pytest.mark.parametrize(
     ("modes", "present", "fastest", "held"),
     [
-        (SUPER_MODES, "15W", 2, "not MAXN_SUPER, and so the GPU at 612 MHz and the memory at 2,133 MHz at the most."),
-        (SUPER_MODES, "7W", 2, "the GPU at 408 MHz and the memory at 2,133 MHz"),
+        (SUPER_MODES, "15W", 2, "15W, not MAXN_SUPER. This mode limits the clocks: GPU 612 MHz, memory 2,133 MHz."),
+        (SUPER_MODES, "7W", 2, "GPU 408 MHz, memory 2,133 MHz"),
         (AGX_ORIN, "MODE_50W", 0, "power mode MODE_50W, not MAXN."),
         (THOR, "120W", 0, "power mode 120W, not MAXN."),
         (NO_MAXN, "7W", 0, "not 15W"),
@@ -231,18 +231,19 @@ async def test_the_page_cache_is_let_go_and_how_much_that_freed_is_said(tmp_path
     assert heard == ["3\n"]
     assert found[0] == Finding(
         "page_cache_dropped",
-        "Let go of 2.10 GiB of page cache, which CUDA counts as used on L4T 36.4.3.",
-        None,
+        Message("device.page_cache_dropped", freed_bytes=(3250586 - 1048576) * 1024, l4t_version="36.4.3"),
         (3250586 - 1048576) * 1024,
     )
+    assert found[0].sentence == "Freed 2.10 GiB of page cache, which CUDA counts as used memory on L4T 36.4.3."
+    assert found[0].hint is None
     assert [finding.code for finding in found[1:]] == ["slow_storage"]
 
 
 async def test_without_permission_it_is_said_how(tmp_path: Path) -> None:
     (found,) = await check(board(**CACHED), root=tmp_path)
     assert (found.code, found.size_bytes) == ("page_cache", 3 * GIB)
-    assert found.sentence.startswith("3.00 GiB of page cache count as used for CUDA on L4T 36.4.3")
-    assert found.hint == "Let go of it: `sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`."
+    assert found.sentence.startswith("CUDA counts 3.00 GiB of page cache as used memory on L4T 36.4.3.")
+    assert found.hint == "Free the page cache: `sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`."
 
 
 async def test_nothing_is_let_go_where_it_does_not_count(tmp_path: Path) -> None:
@@ -256,14 +257,40 @@ async def test_nothing_is_let_go_where_it_does_not_count(tmp_path: Path) -> None
 
 
 def test_a_finding_as_it_is_told() -> None:
-    assert Finding("disk_space", "Full.", "Free some.", 7).as_event() == {
+    message = Message("device.models_disk_full", free_bytes=7 * MIB)
+    assert Finding("disk_space", message, 7 * MIB).as_event() == {
         "event": "note",
         "code": "disk_space",
-        "sentence": "Full.",
-        "hint": "Free some.",
-        "size_bytes": 7,
+        "sentence": "Only 7 MiB are free on the disk with models and engines.",
+        "hint": "Free disk space, or set VEDETTE_HOME to a directory on a larger disk.",
+        "message": message_json(message),
+        "size_bytes": 7 * MIB,
     }
-    assert "size_bytes" not in Finding("clocks", "Low.", None).as_event()
+    assert "size_bytes" not in Finding("clocks", Message("device.clocks")).as_event()
+
+
+def test_every_finding_can_be_said_in_chinese() -> None:
+    found = [
+        *findings(
+            board(
+                gpu_stale_bytes=GIB,
+                other_processes=(OtherProcess("java", 812, 2 * GIB, "jenkins.service"), OtherProcess("ollama", 9, GIB)),
+                desktop_bytes=GIB,
+                disk_free_bytes=100 * MIB,
+                storage="sd",
+                swap_areas=(SwapArea("/swap", GIB, "usb"),),
+                power_mode="15W",
+                power_modes=SUPER_MODES,
+                cpu_kept_slow=True,
+            ),
+            GIB,
+        )
+    ]
+    sentences = [say(finding.message, "zh") for finding in found]
+    assert len(sentences) == 9
+    assert "这里还运行着另一个引擎:Ollama(9)占用 1.00 GiB。它会占用模型的内存并降低速度。" in sentences
+    assert "模型存放在 SD 卡上:读取 1.00 GiB 权重约需 16 秒。" in sentences
+    assert "开发板运行在功率模式 15W,而不是 MAXN_SUPER。此模式限制了时钟频率:GPU 612 MHz、内存 2,133 MHz。" in sentences
 
 
 def test_a_real_process_is_named_with_what_it_holds(tmp_path: Path) -> None:
