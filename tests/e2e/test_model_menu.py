@@ -99,10 +99,10 @@ def test_a_change_is_shown_step_by_step_and_the_session_goes_on(stand_in: AppOnA
     first, served = stand_in.first, stand_in.run(asyncio.Event)
 
     async def swap(name: str) -> None:
-        first.coming = name
+        first.next_model = name
         stand_in.enter(first, "draining")
         await served.wait()
-        first.coming = None
+        first.next_model = None
 
     stand_in.fleet.on_swap = swap
     start(page)
@@ -175,9 +175,9 @@ def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: AppOnAThread,
     page.locator(".answer[data-state=done]").first.wait_for()
 
     def change(name: str, sees: bool) -> None:
-        stand_in.enter(first, "draining", coming=name)
+        stand_in.enter(first, "draining", next_model=name)
         stand_in.become(first, name, sees)
-        stand_in.enter(first, "starting", "loading weights", coming=name)
+        stand_in.enter(first, "starting", "loading weights", next_model=name)
         stand_in.enter(first, "ready")
 
     stand_in.run(lambda: change("org/text", sees=False))

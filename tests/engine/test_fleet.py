@@ -137,7 +137,7 @@ async def test_answers_are_finished_and_requests_wait_while_models_change(start:
         slow = asyncio.ensure_future(rig.ask("vedette/copy"))
         await asyncio.sleep(0.3)
         swapping = asyncio.ensure_future(rig.fleet.swap("vedette-tiny"))
-        await rig.until(lambda: rig.fleet.served[0].coming is not None)
+        await rig.until(lambda: rig.fleet.served[0].next_model is not None)
         early = asyncio.ensure_future(rig.ask("vedette-tiny"))
         nameless = asyncio.ensure_future(rig.ask())
         assert "vedette/copy" in (await slow)[1]
@@ -165,7 +165,7 @@ async def test_the_old_model_comes_back_when_the_new_one_fails(start: Start) -> 
         assert "surprise of the day" in failed.value.sentence
         await rig.until(rig.is_ready)
         assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
-        assert rig.fleet.served[0].coming is None
+        assert rig.fleet.served[0].next_model is None
 
 
 async def test_another_swap_may_be_ordered_while_the_old_model_is_brought_back(start: Start) -> None:
@@ -225,7 +225,7 @@ async def test_a_model_that_is_given_up_is_no_way_for_requests_any_more(start: S
     async with start("vedette-tiny", "vedette/copy") as rig:
         rig.misbehave("vedette/copy", "die-loading")
         os.kill(rig.fleet.served[1].status_json()["engine_pid"], signal.SIGKILL)
-        while not rig.fleet.served[1].gone:  # noqa: ASYNC110 - it is no event
+        while not rig.fleet.served[1].abandoned:  # noqa: ASYNC110 - it is no event
             await asyncio.sleep(0.1)
         assert (await rig.ask("vedette/copy"))[0] == 404
         with pytest.raises(ModelNotFoundError):

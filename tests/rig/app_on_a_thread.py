@@ -43,7 +43,13 @@ class AppOnAThread:
 
     def enter(self, deployment: Deployment, state: str, phase: str | None = None, **more: object) -> None:
         """The next status, as a deployment gives it. On the app's thread."""
-        status = {"state": state, "phase": phase, "cause": None, "model": deployment.name, "coming": deployment.coming}
+        status = {
+            "state": state,
+            "phase": phase,
+            "cause": None,
+            "model": deployment.name,
+            "next_model": deployment.next_model,
+        }
         deployment.enter(**{**status, **more})
 
     def close(self) -> None:

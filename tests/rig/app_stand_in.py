@@ -118,9 +118,9 @@ class Deployment:
         self.thinks = True
         self.sees = True
         self.name: str | None = client.model_name
-        self.coming: str | None = None
+        self.next_model: str | None = None
         self.stands_in_for: tuple[str, ...] = ()
-        self.gone = False
+        self.abandoned = False
         self.answering = 0
         self._status: dict[str, object] = {"state": "ready", "phase": None, "cause": None, "model": "vedette-tiny"}
 

@@ -223,7 +223,7 @@ def _describe_status(found: Mapping[str, Any]) -> str:
         lines.append(f"{each['state']}" + (f": {each['phase']}" if each["phase"] else ""))
         if each["cause"]:
             lines += [f"  ✗ {each['cause']['sentence']}", f"  → {each['cause']['hint']}"]
-        rows = {"model": "model", "coming": "coming", "engine": "engine_pid"}
+        rows = {"model": "model", "next model": "next_model", "engine": "engine_pid"}
         lines += [f"  {name:<7}{each[key]}" for name, key in rows.items() if each[key]]
     return "\n".join([*lines, f"  page   {found['page_url']}", f"  API    {found['api_url']}"])
 

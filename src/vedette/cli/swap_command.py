@@ -85,7 +85,7 @@ async def _watch(url: str, screen: Screen) -> None:
     began, last = time.monotonic(), None
     while True:
         found = await ask_status(url)
-        changing = next((each for each in (found or {}).get("models", ()) if each["coming"]), None)
+        changing = next((each for each in (found or {}).get("models", ()) if each["next_model"]), None)
         if changing is not None and (now := {**changing, "plan": None}) != last:
             last = now
             elapsed_ms = round((time.monotonic() - began) * 1000)

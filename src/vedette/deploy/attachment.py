@@ -49,8 +49,8 @@ class Attachment:
         self.life = Life()
         self.url = url
         self.allow_swap = settings.allow_swap
-        self.coming: str | None = None
-        self.gone = False
+        self.next_model: str | None = None
+        self.abandoned = False
         self._swapping = asyncio.Lock()
         self.used_at = 0.0
         self._server = ExternalServer(settings.engine, os.environ.get(KEY_VARIABLE))
@@ -105,7 +105,7 @@ class Attachment:
         async with self._swapping:
             name = self._find(argument)
             if name != self.name:
-                self.coming = name
+                self.next_model = name
                 try:
                     model = await self._ask(name, await self._server.read_facts(name, self._offered[name]))
                     if self.client is None:
@@ -113,7 +113,7 @@ class Attachment:
                         raise EngineUnavailableError(f"The server at {self._server.name} is gone.", "Wait for it.")
                     await self._use(model)
                 finally:
-                    self.coming = None
+                    self.next_model = None
             self._wanted = name
         return self
 
@@ -121,7 +121,7 @@ class Attachment:
         own = {
             **self.life.status.as_json(),
             "model": self.name,
-            "coming": self.coming,
+            "next_model": self.next_model,
             "page_url": f"{self.url}/",
             "api_url": f"{self.url}/v1",
             "engine_pid": None,

@@ -66,8 +66,8 @@ class Deployment:
         self.life = Life()
         self.url = url
         self.plan_json: dict[str, Any] | None = None
-        self.coming: str | None = None
-        self.gone = False
+        self.next_model: str | None = None
+        self.abandoned = False
         """It has given up for good."""
         self.used_at = 0.0
         """When a request last came, in seconds of the monotonic clock."""
@@ -136,7 +136,7 @@ class Deployment:
         return {
             **self.life.status.as_json(),
             "model": self.name,
-            "coming": self.coming,
+            "next_model": self.next_model,
             "page_url": f"{self.url}/",
             "api_url": f"{self.url}/v1",
             "engine_pid": self._engine.pid if self._engine else None,
@@ -158,7 +158,7 @@ class Deployment:
                 while True:
                     await self._change(await self._next_order())
         finally:
-            self.gone = True
+            self.abandoned = True
             while not self._orders.empty():
                 _refuse(self._orders.get_nowait())
 
@@ -180,7 +180,7 @@ class Deployment:
         then, except for SwapFailedError, after which this one is brought back.
         """
         async with self._swapping:
-            if self.gone:
+            if self.abandoned:
                 raise EngineFailedError(f"{self.name} was given up.", "Start vedette again: `vedette down`, then `up`.")
             settings = dataclasses.replace(self._settings, model=argument)
             device = await self.planner.look()
@@ -193,12 +193,12 @@ class Deployment:
             if not source.installed:
                 await self._fetch(source, self._host.python if self._host else None)
             order = _Order(settings, source, asyncio.get_running_loop().create_future())
-            self.coming = source.name
+            self.next_model = source.name
             try:
                 self._orders.put_nowait(order)
                 await asyncio.shield(order.done)
             finally:
-                self.coming = None
+                self.next_model = None
 
     @contextlib.asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:

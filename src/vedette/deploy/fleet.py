@@ -78,7 +78,7 @@ class Fleet:
 
     def _to_replace(self, name: str | None) -> Deployment:
         if name is None:
-            return min(self.served, key=lambda deployment: (deployment.gone, deployment.used_at))
+            return min(self.served, key=lambda deployment: (deployment.abandoned, deployment.used_at))
         for deployment in self.served:
             if deployment.name == name:
                 return deployment

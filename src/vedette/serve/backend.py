@@ -21,11 +21,11 @@ class Served(Protocol):
         """What requests may call it: its name, and that of a larger model that it stands in for."""
 
     @property
-    def coming(self) -> str | None:
+    def next_model(self) -> str | None:
         """The model that is about to take this one's place; None if none is."""
 
     @property
-    def gone(self) -> bool:
+    def abandoned(self) -> bool:
         """It will never answer again."""
 
     @property

@@ -50,9 +50,9 @@ class Route:
 
     def _named(self, name: str | None) -> Served | None:
         """Who serves that model, or is about to; None of one that may be swapped in. Raises ModelNotFoundError."""
-        there = [served for served in self._backend.served if not served.gone]
+        there = [served for served in self._backend.served if not served.abandoned]
         for served in there:
-            if name is None or served.name is None or name in served.names or name == served.coming:
+            if name is None or served.name is None or name in served.names or name == served.next_model:
                 return served
         if self._backend.allow_swap and name in self._backend.installed():
             return None

@@ -231,7 +231,7 @@ async def test_another_model_of_the_server_is_swapped_in() -> None:
         server.silent = True
         with pytest.raises(EngineFailedError, match="nothing"):
             await attachment.swap("first")
-        assert (attachment.name, attachment.coming) == ("second", None)
+        assert (attachment.name, attachment.next_model) == ("second", None)
         assert attachment.client is not None
 
 

@@ -51,7 +51,7 @@ class Live:
     def _named(self, name: str | None) -> tuple[Served, Turns]:
         if name is None:
             return self._turns[0]
-        named = (each for each in self._turns if name in (*each[0].names, each[0].coming))
+        named = (each for each in self._turns if name in (*each[0].names, each[0].next_model))
         unknown = (each for each in self._turns if each[0].name is None)
         return next(chain(named, unknown), self._turns[0])
 

@@ -33,8 +33,8 @@ export class EnginePanel {
 
   /** The model that is about to take this one's place, or null. */
   get changing() {
-    const { coming, model, state } = this.status ?? {};
-    return coming && (coming !== model || state !== "ready") ? coming : this.asked;
+    const { next_model, model, state } = this.status ?? {};
+    return next_model && (next_model !== model || state !== "ready") ? next_model : this.asked;
   }
 
   show() {

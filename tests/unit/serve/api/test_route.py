@@ -141,10 +141,10 @@ async def test_a_swap_that_is_refused_is_told_to_the_request(http, url, fleet):
 
 
 async def test_a_request_for_the_coming_model_waits_for_it(http, url, deployment):
-    deployment.coming = "other"
+    deployment.next_model = "other"
     asking = asyncio.ensure_future(ask(http, url, "other"))
     await asyncio.sleep(0.05)
-    deployment.name, deployment.coming = "other", None
+    deployment.name, deployment.next_model = "other", None
     deployment.enter(state="ready")
     assert (await asking)[0] == 200
 
@@ -236,7 +236,7 @@ async def test_a_page_finds_its_model_before_that_is_up(http, deployment, second
 
     second.enter(state="ready", model="the second")
     assert await looked_at("nobody") == "vedette-tiny"
-    second.coming = "new"
+    second.next_model = "new"
     assert await looked_at("new") == "the second"
     second.name = None
     assert await looked_at("nobody") == "the second"
