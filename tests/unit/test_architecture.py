@@ -8,10 +8,11 @@ TESTS = Path(__file__).parents[1]
 SOURCE = TESTS.parent / "src" / "vedette"
 
 # What each room may import from other rooms, besides those that are everyone's.
-FOR_ALL = {"errors", "language", "tasks", "units"}
+FOR_ALL = {"errors", "files", "language", "tasks", "units"}
 ALLOWED: dict[str, set[str]] = {
     "units": set(),
     "language": set(),
+    "files": set(),
     "tasks": set(),
     "errors": set(),
     "settings": set(),
