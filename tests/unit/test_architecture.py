@@ -23,12 +23,13 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"device", "plan"},
     "engine": {"plan"},
     "measure": {"engine"},
-    "deploy": {"device", "engine", "measure", "models", "plan", "report", "settings"},
+    "events": {"device", "engine"},
+    "deploy": {"device", "engine", "events", "measure", "models", "plan", "report", "settings"},
     "sources": {"scene", "serve"},
-    "serve": {"engine", "measure", "plan", "sources"},
-    "instance": {"cli", "deploy", "engine", "plan", "serve", "settings"},
+    "serve": {"engine", "events", "measure", "plan", "sources"},
+    "instance": {"cli", "deploy", "engine", "events", "plan", "serve", "settings"},
     "systemd": {"settings"},
-    "cli": {"deploy", "device", "engine", "instance", "models", "report", "settings", "systemd"},
+    "cli": {"deploy", "device", "engine", "events", "instance", "models", "report", "settings", "systemd"},
     "__main__": {"cli"},
 }
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "core", "helpers", "manager", "misc"}

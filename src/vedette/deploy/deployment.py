@@ -32,6 +32,7 @@ from vedette.errors import (
     VedetteError,
     cause_of,
 )
+from vedette.language.message import Message
 from vedette.measure.decode_speed import read_decode_tokens_per_s
 from vedette.models.model import Model
 from vedette.models.store.fetch import fetch_model
@@ -235,12 +236,12 @@ class Deployment:
     async def _make_host_ready(self) -> None:
         assert self._host is not None  # noqa: S101 - chosen before
         self.life.progress(Phase.INSTALLING)
-        await self._host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, step))
+        await self._host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, _verbatim(step)))
 
     async def _fetch(self, source: Source, python: Path | None) -> None:
         async with contextlib.aclosing(fetch_model(source, self._home.models, python)) as steps:
             async for step in steps:
-                self.life.progress(Phase.FETCHING, step.detail, step.done_bytes, step.total_bytes)
+                self.life.progress(Phase.FETCHING, _verbatim(step.detail), step.done_bytes, step.total_bytes)
 
     async def _start(self) -> None:
         """Plans with the memory of this moment and starts the engine. Raises VedetteError."""
@@ -440,6 +441,10 @@ def _refuse(order: _Order, error: VedetteError | None = None) -> None:
         stopped = EngineFailedError("vedette stops, or the engine died for good.", "See `vedette status`.")
         order.done.set_exception(error or stopped)
         order.done.exception()  # whoever waited may be gone
+
+
+def _verbatim(text: str) -> Message:
+    return Message("detail.verbatim", text=text)
 
 
 def _read_fetched(source: Source) -> Model:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from vedette.errors import Cause, cause_json
+from vedette.language.message import Message, say
 
 
 class State(Enum):
@@ -58,7 +59,7 @@ class Status:
 
     state: State
     phase: Phase | None = None
-    detail: str | None = None
+    detail: Message | None = None
     done: int | None = None
     total: int | None = None
     cause: Cause | None = None
@@ -69,7 +70,7 @@ class Status:
         return {
             "state": self.state.value,
             "phase": None if self.phase is None else self.phase.value,
-            "detail": self.detail,
+            "detail": None if self.detail is None else say(self.detail),
             "done": self.done,
             "total": self.total,
             "cause": None if self.cause is None else cause_json(self.cause),
@@ -99,7 +100,7 @@ class Life:
         return self._phase_s_until(time.time())
 
     def progress(
-        self, phase: Phase, detail: str | None = None, done: int | None = None, total: int | None = None
+        self, phase: Phase, detail: Message | None = None, done: int | None = None, total: int | None = None
     ) -> None:
         """Reports how far preparing or starting has come; in any other state there is nothing to report."""
         now = self.status

@@ -8,6 +8,7 @@ from vedette.language.message import Table
 CHINESE: Table = {
     # ---- errors, phases, states ----
     "errors.verbatim": ("{sentence}", "{hint}"),
+    "detail.verbatim": "{text}",
     "phase.detecting_device": "检测设备",
     "phase.choosing_model": "选择模型",
     "phase.fetching_model": "获取模型",
@@ -114,6 +115,8 @@ CHINESE: Table = {
     # ---- plan ----
     # ---- report ----
     # ---- engine ----
+    "engine.reading_configuration": "读取配置",
+    "engine.taking_device": "初始化设备",
     "engine.killed_by_kernel": (
         "内存耗尽,内核终止了引擎。",
         "请释放内存(`vedette device` 显示占用),或选择更小的模型。",

@@ -8,6 +8,7 @@ from vedette.language.message import Table
 ENGLISH: Table = {
     # ---- errors, phases, states ----
     "errors.verbatim": ("{sentence}", "{hint}"),
+    "detail.verbatim": "{text}",
     "phase.detecting_device": "detecting device",
     "phase.choosing_model": "choosing model",
     "phase.fetching_model": "fetching model",
@@ -120,6 +121,8 @@ ENGLISH: Table = {
     # ---- plan ----
     # ---- report ----
     # ---- engine ----
+    "engine.reading_configuration": "reading the configuration",
+    "engine.taking_device": "initializing the device",
     "engine.killed_by_kernel": (
         "The kernel killed the engine because memory ran out.",
         "Free memory (`vedette device` shows the use) or choose a smaller model.",

@@ -4,7 +4,9 @@ import pytest
 
 from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.log import LogFact, parse_line, tells_of_cores_death
+from vedette.language.message import Message
 
+WEIGHTS = Message("detail.verbatim", text="weights")
 CORE = "(EngineCore pid=812) INFO 11-22 02:41:07 [gpu_model_runner.py:3877] "
 
 
@@ -17,11 +19,11 @@ CORE = "(EngineCore pid=812) INFO 11-22 02:41:07 [gpu_model_runner.py:3877] "
         ),
         (
             "(APIServer pid=800) INFO 11-22 08:49:26 [api_utils.py:286] non-default args: {'model_tag': '/m/tiny'}",
-            LogFact(Phase.LAUNCHING, "reading the configuration"),
+            LogFact(Phase.LAUNCHING, Message("engine.reading_configuration")),
         ),
         (
             CORE + "Initializing a V1 LLM engine (v0.32.0) with config: model='/models/tiny'",
-            LogFact(Phase.LAUNCHING, "taking the device"),
+            LogFact(Phase.LAUNCHING, Message("engine.taking_device")),
         ),
         (CORE + "Starting to load model /models/tiny...", LogFact(Phase.LOADING)),
         (CORE + "Model loading took 0.0302 GiB and 0.5 seconds", LogFact(Phase.PROFILING)),
@@ -59,12 +61,12 @@ async def test_a_watcher_sees_the_present_and_every_change_once() -> None:
     life.enter(State.PREPARING, Phase.DETECTING)
     watcher = life.watch()
     assert (await anext(watcher)).phase is Phase.DETECTING
-    life.progress(Phase.FETCHING, "weights", 1, 2)
-    life.progress(Phase.FETCHING, "weights", 1, 2)
-    life.progress(Phase.FETCHING, "weights", 2, 2)
+    life.progress(Phase.FETCHING, WEIGHTS, 1, 2)
+    life.progress(Phase.FETCHING, WEIGHTS, 1, 2)
+    life.progress(Phase.FETCHING, WEIGHTS, 2, 2)
     assert [(await anext(watcher)).done for _ in range(2)] == [1, 2]
     began = life.status.since
-    life.progress(Phase.FETCHING, "weights", 2, 2)
+    life.progress(Phase.FETCHING, WEIGHTS, 2, 2)
     assert life.status.since == began
     await watcher.aclose()
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from vedette.engine.state import Phase
+from vedette.language.message import Message
 from vedette.plan.calibration import Reported
 
 
@@ -15,16 +16,16 @@ class LogFact:
     """That the engine reached a phase, and how far it is within it."""
 
     phase: Phase
-    detail: str | None = None
+    detail: Message | None = None
     done: int | None = None
     total: int | None = None
 
 
 _SHARDS = re.compile(r"Loading safetensors checkpoint shards:\s+\d+% Completed \| (\d+)/(\d+)")
 _GRAPHS = re.compile(r"Capturing CUDA graphs.*?(\d+)/(\d+)")
-_MARKS: tuple[tuple[str, Phase, str | None], ...] = (
-    ("non-default args", Phase.LAUNCHING, "reading the configuration"),
-    ("Initializing a V1 LLM engine", Phase.LAUNCHING, "taking the device"),
+_MARKS: tuple[tuple[str, Phase, Message | None], ...] = (
+    ("non-default args", Phase.LAUNCHING, Message("engine.reading_configuration")),
+    ("Initializing a V1 LLM engine", Phase.LAUNCHING, Message("engine.taking_device")),
     ("Starting to load model", Phase.LOADING, None),
     ("Loading weights took", Phase.PROFILING, None),
     ("Model loading took", Phase.PROFILING, None),
