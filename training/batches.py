@@ -11,20 +11,18 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import conversations
-import language
 import numpy as np
-import phrases
 import torch
-from camera import Camera, Shot, is_clear, random_camera, seen_through
-from canvas import LENGTH, Canvas, Rows
-from language import TRAINING, Exchange
-from shape import CELLS, LARGE_GRIDS, LAYOUT_INDEX, PICTURE_GRIDS, SMALL_GRIDS
-from tokenizer import FastEncoder
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from training import conversations, language, phrases
+from training.camera import Camera, Shot, is_clear, random_camera, seen_through
+from training.canvas import LENGTH, Canvas, Rows
+from training.language import TRAINING, Exchange
+from training.shape import CELLS, LARGE_GRIDS, LAYOUT_INDEX, PICTURE_GRIDS, SMALL_GRIDS
+from training.tokenizer import FastEncoder
 from vedette.scene.layout import Bounds, random_scene, random_thing, visible_colours
 from vedette.scene.world import KINDS, Scene, Thing
 

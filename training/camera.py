@@ -7,8 +7,7 @@ import random
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from render import TEXTURES
-
+from training.render import TEXTURES
 from vedette.scene.world import Scene
 
 Matrix = tuple[float, ...]  # nine numbers, row by row

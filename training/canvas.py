@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from camera import Shot, extent, inverse
-from render import FRAME, MAX_THINGS, THING, sprite_numbers
-from shape import CELLS
 
+from training.camera import Shot, extent, inverse
+from training.render import FRAME, MAX_THINGS, THING, sprite_numbers
+from training.shape import CELLS
 from vedette.scene.world import COLOURS, KINDS, Scene, Thing
 
 LENGTH = 384  # tokens of a row

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from exam import Case, make_cases, score_table
-from export import export
 from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
+
+from training.exam import Case, make_cases, score_table
+from training.export import export
 
 EXAM_SEED = 7
 

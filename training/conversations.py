@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-import phrases
-import words
-from language import (
+from training import phrases, words
+from training.language import (
     ABOUT_ME,
     HELLO,
     NO_PICTURE,
@@ -31,7 +30,6 @@ from language import (
     things_beside,
     thoughts,
 )
-
 from vedette.scene.world import KINDS, Scene, Thing, with_article
 
 

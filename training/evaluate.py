@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "src")]
 
-from exam import Case, is_right, make_cases, score_table  # noqa: E402
+from training.exam import Case, is_right, make_cases, score_table  # noqa: E402
 
 #: Not the seed of the exam that follows training.
 SEED = 11

@@ -13,12 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import conversations
-import language
-import phrases
-from language import HELD_OUT, Exchange
 from PIL import Image, ImageEnhance, ImageFilter
 
+from training import conversations, language, phrases
+from training.language import HELD_OUT, Exchange
 from vedette.scene.draw import render
 from vedette.scene.layout import Bounds, random_scene, random_thing, visible_colours
 from vedette.scene.world import KINDS, Scene

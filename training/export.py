@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import shape
 import torch
 from safetensors.torch import save_file
-from tokenizer import SPECIAL
 from tokenizers import Tokenizer
 from torch import Tensor
+
+from training import shape
+from training.tokenizer import SPECIAL
 
 TEMPLATE = Path(__file__).parent / "chat_template.jinja"
 

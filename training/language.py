@@ -11,9 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import phrases
-import words
-
+from training import phrases, words
 from vedette.scene.world import COLOURS, KINDS, OBJECTS, SHAPES, Scene, Thing, listed, plural, with_article
 
 HELLO = "Hello! Show me a picture and I will tell you what I see."

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from shape import CELLS, LAYOUTS, MROPE_SECTION, PATCHES, TEXT, VISION
 from torch import Tensor, nn
+
+from training.shape import CELLS, LAYOUTS, MROPE_SECTION, PATCHES, TEXT, VISION
 
 
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 from PIL import Image
-from shape import PATCHES
 from torch import Tensor
 
+from training.shape import PATCHES
 from vedette.scene.world import KINDS, OBJECTS, SHAPES
 
 SPRITES = Path(__file__).parent.parent / "src" / "vedette" / "scene" / "sprites"

@@ -14,24 +14,24 @@ from typing import Any
 
 os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported: its kernels then run on a CPU
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "src")]
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from batches import BatchMaker  # noqa: E402
-from camera import Camera, Shot  # noqa: E402
-from canvas import Canvas, Rows  # noqa: E402
-from card import sit_exam, write_card  # noqa: E402
-from exam import Case, jpeg, score_table  # noqa: E402
-from export import export  # noqa: E402
-from network import Network, layout_tables, patch_places  # noqa: E402
 from PIL import Image, ImageChops, ImageStat  # noqa: E402
-from render import Renderer  # noqa: E402
-from shape import CELLS, LAYOUT_INDEX, PATCHES  # noqa: E402
-from tokenizer import FastEncoder, build_tokenizer  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
-from train import Settings, Trainer  # noqa: E402
 
+from training.batches import BatchMaker  # noqa: E402
+from training.camera import Camera, Shot  # noqa: E402
+from training.canvas import Canvas, Rows  # noqa: E402
+from training.card import sit_exam, write_card  # noqa: E402
+from training.exam import Case, jpeg, score_table  # noqa: E402
+from training.export import export  # noqa: E402
+from training.network import Network, layout_tables, patch_places  # noqa: E402
+from training.render import Renderer  # noqa: E402
+from training.shape import CELLS, LAYOUT_INDEX, PATCHES  # noqa: E402
+from training.tokenizer import FastEncoder, build_tokenizer  # noqa: E402
+from training.train import Settings, Trainer  # noqa: E402
 from vedette.scene import COLOURS, Background, Scene, Thing, render  # noqa: E402
 
 PLAIN = Background("plain", (90, 140, 160), (90, 140, 160), 0.0, 1)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import random
 import re
 
-import conversations
-import language
-import phrases
-import words
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from training import conversations, language, phrases, words
 from vedette.scene.layout import random_scene
 from vedette.scene.world import COLOURS, KINDS, plural
 

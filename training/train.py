@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "src")]
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from batches import Batches  # noqa: E402
-from canvas import ROWS, Rows  # noqa: E402
-from network import Network, layout_tables, linear  # noqa: E402
-from optimizer import Optimizer  # noqa: E402
-from render import Renderer  # noqa: E402
-from shape import PATCHES, TEXT  # noqa: E402
-from tokenizer import build_tokenizer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from training.batches import Batches  # noqa: E402
+from training.canvas import ROWS, Rows  # noqa: E402
+from training.network import Network, layout_tables, linear  # noqa: E402
+from training.optimizer import Optimizer  # noqa: E402
+from training.render import Renderer  # noqa: E402
+from training.shape import PATCHES, TEXT  # noqa: E402
+from training.tokenizer import build_tokenizer  # noqa: E402
 from vedette.scene.world import COLOURS, KINDS  # noqa: E402
 
 TRAINING_SEED = 1

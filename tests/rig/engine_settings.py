@@ -4,9 +4,10 @@ import dataclasses
 from pathlib import Path
 
 from tests.rig.plans import proposal_of
-from vedette.engine.vllm.flags import Target
+from vedette.engine.vllm.flags import Target, can_limit_clips
 from vedette.plan.plan import Backend, Context, EngineSettings, Graphs, Plan
 
+VLLM_VERSIONS = ("0.11.2", "0.12.0", "0.15.1", "0.19.1", "0.20.2", "0.26.0", "0.32.0", "0.33.0")
 GPU = Target(Path("/models/some"), "some", 8000, cpu=False)
 CPU = dataclasses.replace(GPU, cpu=True)
 
@@ -51,6 +52,14 @@ WITH_CLIPS = dataclasses.replace(
     video_frames=8,
     processor_arguments={"images_kwargs": {"max_pixels": 262_144}, "videos_kwargs": {"max_pixels": 2_097_152}},
 )
+
+
+def settings_for(kind: str, version: str) -> EngineSettings:
+    """The most that a version takes, with pictures ("seeing") or without ("text")."""
+    if kind == "text":
+        return TEXT
+    return WITH_CLIPS if can_limit_clips(version) else SEEING
+
 
 VLLM_HELP = Path(__file__).with_name("vllm_help.txt").read_text(encoding="utf-8")
 """What `vllm serve --help=all` prints."""

@@ -4,7 +4,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from bench.plan.shapes import make_shape
+from bench.lab.shapes import make_shape
 from vedette.models.checkpoint import read_model
 from vedette.models.families.qwen_vl import QwenVision
 from vedette.models.model import CacheKind, CacheLayers, Model, Rotary

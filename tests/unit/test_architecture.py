@@ -4,8 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
-SOURCE = TESTS.parent / "src" / "vedette"
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "vedette"
 
 # What each room may import from other rooms, besides those that are everyone's.
 FOR_ALL = {"errors", "files", "language", "tasks", "units"}
@@ -89,10 +89,11 @@ def test_only_the_plan_is_pure_and_stays_so() -> None:
 
 
 def test_tests_share_helpers_through_the_rig() -> None:
-    """A test module imports from tests.rig, never from another test module or a conftest."""
+    """Tests and benches import from tests.rig, never from a test module or a conftest."""
     wrong = [
-        f"{path.relative_to(TESTS)} imports {name}"
-        for path in TESTS.rglob("*.py")
+        f"{path.relative_to(ROOT)} imports {name}"
+        for directory in ("tests", "bench")
+        for path in (ROOT / directory).rglob("*.py")
         for name in imported_modules(path)
         if name.split(".")[0] == "tests" and name.split(".")[1:2] != ["rig"]
     ]

@@ -1,7 +1,7 @@
 """How much memory torch's caching allocator takes for a model's tensors on a GPU. Pure.
 
 Followed: c10/cuda/CUDACachingAllocator.cpp of torch 2.11. Held against what vLLM 0.26.0 measured for 20 models on one
-H100: 17 of them agree within 1 MiB (bench/plan/on_gpu.md).
+H100: 17 of them agree within 1 MiB (bench/product/plan/on_gpu.md).
 """
 
 import re

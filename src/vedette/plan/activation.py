@@ -1,7 +1,7 @@
 """What one step takes beside weights and cache: the widest moment of the network, logits, buffers. Pure.
 
 Counted in elements of the tensors that live together at that moment, and held against vLLM 0.26.0 on one H100 for
-20 models (bench/plan/probe.py, docs/notes/plan.md).
+20 models (bench/lab/probe.py, docs/notes/plan.md).
 """
 
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ STEPS_IN_FLIGHT = {Backend.CPU: 1, Backend.CUDA: 2}
 """Asynchronous scheduling, which a CPU engine does without, keeps a second step under way."""
 CUDA_BYTES = 760 * MIB
 """What the device has in use beyond torch's allocator: 757 to 771 MiB for 19 of 20 models on one H100 (785 with
-Gemma's vision tower), of which 619 are CUDA's context (bench/plan/probe.py)."""
+Gemma's vision tower), of which 619 are CUDA's context (bench/lab/probe.py)."""
 REPACKED_LEFTOVER_BYTES = {"nvfp4": 28 * MIB, "awq": 8 * MIB}
 """What is left over where quantized weights were put into another order, on the same H100; 2 MiB in other formats."""
 MOST_PROCESSOR_CACHE_BYTES = 64 * MIB

@@ -4,7 +4,7 @@ from vedette.plan.plan import Backend, Plan
 from vedette.units import GIB
 
 STANDBY_BYTES = {Backend.CPU: GIB // 2, Backend.CUDA: GIB}
-"""What one holds while it waits (bench/startup/results.md): on a CPU measured, with a GPU's libraries assumed."""
+"""What one holds while it waits, measured on a CPU, assumed with a GPU (bench/product/startup/results.md)."""
 TIMES = 3
 """Of that must be free beside the plan: what it holds, and twice as much for whatever else the machine is for."""
 

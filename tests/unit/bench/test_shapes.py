@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.plan.shapes import SHAPES, header, make_shape, plain_parts
+from bench.lab.shapes import SHAPES, header, make_shape, plain_parts
 from vedette.models.checkpoint import read_model
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.plan.shapes import SHAPES, read_config
+from bench.lab.shapes import SHAPES, read_config
 from vedette.errors import ModelCorruptError
 from vedette.models.config import Shape, parse_config
 from vedette.models.model import CacheKind, CacheLayers

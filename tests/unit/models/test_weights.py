@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.plan.shapes import make_shape
+from bench.lab.shapes import make_shape
 from vedette.errors import ModelCorruptError
 from vedette.models.checkpoint import read_model
 from vedette.models.config import parse_config
@@ -147,7 +147,7 @@ def test_what_switching_pictures_off_saves(name: str, vision: bool) -> None:
     [("Qwen3.5-2B", 4_460_562_744), ("llava-1.5-7b-hf", 14_102_711_304), ("gemma-3-4b-it", 9_204_172_034)],
 )
 def test_weights_and_tables_are_what_vllm_makes(name: str, resident: int, tmp_path: Path) -> None:
-    """bench/plan/oracle_kv.md has all of them."""
+    """bench/lab/oracle_kv.md has all of them."""
     model = read_model(make_shape(name, tmp_path))
     ours = model.weights_bytes + sum(table.table_bytes // table.spare for table in model.rotary)
     assert abs(ours - resident) < resident / 2_000

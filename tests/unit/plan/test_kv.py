@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.plan.oracle_configs import CONFIGS
-from bench.plan.shapes import SHAPES, make_shape
+from bench.lab.oracle_configs import CONFIGS
+from bench.lab.shapes import SHAPES, make_shape
 from vedette.models.checkpoint import read_model
 from vedette.models.model import CacheKind, CacheLayers, Model
 from vedette.plan.kv import (
@@ -24,7 +24,7 @@ from vedette.plan.kv import (
     pool_block_bytes,
 )
 
-TABLE = Path(__file__).parents[3] / "bench" / "plan" / "oracle_kv.md"
+TABLE = Path(__file__).parents[3] / "bench" / "lab" / "oracle_kv.md"
 ROW = re.compile(
     r"\| (?P<name>\S+) \| (?P<dtype>\w+) \| (?P<context>\d+) × (?P<concurrency>\d+), blocks of (?P<block>\d+), "
     r"(?P<batched>\d+) × (?P<steps>\d) batched(?P<without>, no prefixes)? \| [\d,]+ \| (?P<bytes>[\d,]+) \|"

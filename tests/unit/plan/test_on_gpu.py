@@ -1,4 +1,4 @@
-"""Today's plans beside what was measured on a GPU: bench/plan/on_gpu.jsonl is of them and not of earlier ones."""
+"""Today's plans beside measurements of these plans on a GPU (bench/product/plan/on_gpu.jsonl)."""
 
 from collections.abc import Callable
 from functools import cache
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.plan import table
-from bench.plan.shapes import make_shape
+from bench.lab.shapes import make_shape
+from bench.product.plan import gpu_table
 from vedette.device.device import Device, Family
 from vedette.models.checkpoint import read_model
 from vedette.models.model import Model
@@ -16,7 +16,7 @@ from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish, Workload
 
 GIB = 1024**3
-ROWS = table.lines(Path(__file__).parents[3] / "bench" / "plan" / "on_gpu.jsonl")
+ROWS = gpu_table.lines(Path(__file__).parents[3] / "bench" / "product" / "plan" / "on_gpu.jsonl")
 H100_BYTES = 85_017_755_648
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.plan.shapes import make_shape
+from bench.lab.shapes import make_shape
 from tests.rig.devices import GIB, jetson
 from tests.rig.models import published
 from vedette.device.device import Device, Family

@@ -6,24 +6,15 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from collections import Counter
-from pathlib import Path
 from random import Random
 
 import pytest
 from PIL import Image
 
+from training import conversations, exam, language, phrases, words
 from vedette.scene import COLOURS, KINDS, Background, Scene, Thing, random_scene
 from vedette.scene.world import plural
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "training"))
-
-import conversations
-import exam
-import language
-import phrases
-import words
 
 PLAIN = Background("plain", (200, 220, 240), (200, 220, 240), 0.0, 1)
 STAR = Thing("star", "red", 0.15, 0.3, 0.2)

@@ -1,8 +1,8 @@
 """Engines that import before they know what they are to run: a standby that waits for a crash, and faster starts.
 
 Imports are most of a start: 14 of 21 s on two cores without a GPU, half of them for the engine's core, which imports
-everything anew (bench/startup). What has been imported beforehand need not be when an engine has died; and a core that
-is forked need not import at all, nor hold the same libraries a second time.
+everything anew (bench/product/startup). What has been imported beforehand need not be when an engine has died; and a
+core that is forked need not import at all, nor hold the same libraries a second time.
 """
 
 import asyncio

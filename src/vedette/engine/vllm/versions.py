@@ -1,6 +1,6 @@
 """What one version of vLLM understands: its options, their values, its environment variables.
 
-versions.toml says it of every release since 0.11; bench/flags/read_flags.py writes it from vLLM's own sources.
+versions.toml says it of every release since 0.11; bench/lab/flags/read_flags.py writes it from vLLM's own sources.
 """
 
 import re

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig.devices import jetson
-from tests.rig.engine_settings import CPU, GPU, SEEING, TEXT, WITH_CLIPS
+from tests.rig.engine_settings import CPU, GPU, SEEING, TEXT, VLLM_VERSIONS, WITH_CLIPS, settings_for
 from tests.rig.models import published
 from vedette.engine.vllm.flags import (
     Target,
@@ -28,7 +28,6 @@ from vedette.plan.make import make_plan
 from vedette.plan.plan import Backend, EngineSettings, Graphs, Wish, Workload
 
 GOLDEN = Path(__file__).with_name("flags")
-VERSIONS = ("0.11.2", "0.12.0", "0.15.1", "0.19.1", "0.20.2", "0.26.0", "0.32.0", "0.33.0")
 
 
 def written(settings: EngineSettings, version: str) -> str:
@@ -42,26 +41,20 @@ def written(settings: EngineSettings, version: str) -> str:
 
 
 def golden_cases() -> list[tuple[str, str]]:
-    return [(kind, version) for kind in ("text", "seeing") for version in VERSIONS]
-
-
-def golden_settings(kind: str, version: str) -> EngineSettings:
-    if kind == "text":
-        return TEXT
-    return WITH_CLIPS if can_limit_clips(version) else SEEING
+    return [(kind, version) for kind in ("text", "seeing") for version in VLLM_VERSIONS]
 
 
 @pytest.mark.parametrize(("kind", "version"), golden_cases())
 def test_arguments_are_those_of_the_golden_files(kind: str, version: str) -> None:
     expected = (GOLDEN / f"{kind}-{version}.txt").read_text(encoding="utf-8")
-    assert written(golden_settings(kind, version), version) == expected
+    assert written(settings_for(kind, version), version) == expected
 
 
 @pytest.mark.parametrize("version", [f"0.{minor}.{patch}" for minor in range(11, 34) for patch in (1, 2)])
 @pytest.mark.parametrize("graphs", Graphs)
 def test_no_version_gets_what_it_does_not_know(version: str, graphs: Graphs) -> None:
     dialect = dialect_of(version)
-    for settings in (TEXT, golden_settings("seeing", version)):
+    for settings in (TEXT, settings_for("seeing", version)):
         chosen = dataclasses.replace(settings, graphs=graphs)
         arguments = serve_arguments(chosen, GPU, version)
         options = [word for word in arguments if word.startswith("--")]
@@ -75,7 +68,7 @@ def test_no_version_gets_what_it_does_not_know(version: str, graphs: Graphs) -> 
 
 
 def test_every_version_is_told_the_attention_backend_one_way_and_one_way_only() -> None:
-    for version in VERSIONS:
+    for version in VLLM_VERSIONS:
         told = "--attention-backend" in serve_arguments(SEEING, GPU, version)
         assert told != ("VLLM_ATTENTION_BACKEND" in serve_environment(Path("/cache"), SEEING, version))
 
@@ -180,9 +173,7 @@ def test_nothing_that_bends_the_plan_is_inherited() -> None:
 
 if __name__ == "__main__":
     for kind, version in golden_cases():
-        (GOLDEN / f"{kind}-{version}.txt").write_text(
-            written(golden_settings(kind, version), version), encoding="utf-8"
-        )
+        (GOLDEN / f"{kind}-{version}.txt").write_text(written(settings_for(kind, version), version), encoding="utf-8")
 
 
 def test_temporary_files_lie_where_they_are_removed_unless_the_name_is_too_long() -> None:

@@ -1,4 +1,4 @@
-"""Visual tokens of pictures and clips, against values that the real processors gave (bench/plan/oracle_tokens.md)."""
+"""Visual tokens of pictures and clips, against values that the real processors gave (bench/lab/oracle_tokens.md)."""
 
 from dataclasses import replace
 

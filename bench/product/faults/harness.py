@@ -1,0 +1,162 @@
+"""What the fault benches share: their options, a vedette under test, reports.
+
+Everything goes through the `vedette` command and its port, as a person or a client would; nothing is ended that was
+not started here. Run the benches from the repository's root, with `src` on PYTHONPATH or vedette installed:
+
+    python -m bench.product.faults.kills --help
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from tests.rig.cgroup import Cgroup
+from tests.rig.processes import Vedette, run_vedette, start_vedette, stop_process
+
+ROOT = Path(__file__).parents[3]
+_T = TypeVar("_T")
+MIB = 1024**2
+
+
+def make_home(directory: Path, borrowed: Path | None) -> Path:
+    """A fresh home that uses the engines and models of another one, if one is given."""
+    (directory / "tmp").mkdir(parents=True)
+    (directory / "models").mkdir()
+    if borrowed is not None:
+        (directory / "engines").symlink_to((borrowed / "engines").absolute())
+        for model in (borrowed / "models").iterdir():
+            (directory / "models" / model.name).symlink_to(model.absolute())
+    return directory
+
+
+def start(home: Path, *arguments: str, cgroup: Cgroup | None = None, **environment: str) -> Vedette:
+    """Start a vedette with temporary files and stderr in its home, in a cgroup if given."""
+    variables = {"TMPDIR": str(home / "tmp"), **environment}
+    return start_vedette(home, arguments, cgroup=cgroup, stderr=home / "stderr.txt", **variables)
+
+
+@contextlib.contextmanager
+def running(home: Path, *arguments: str, cgroup: Cgroup | None = None, **environment: str) -> Iterator[Vedette]:
+    """A vedette that is stopped at the end, and its engines with it."""
+    vedette = start(home, *arguments, cgroup=cgroup, **environment)
+    try:
+        yield vedette
+    finally:
+        stop(vedette)
+
+
+def stop(vedette: Vedette) -> None:
+    """Stop a vedette, by force if it does not stop by itself, and the engines that it may have left."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        stop_process(vedette.process)
+    run_vedette(vedette.home, "down")
+
+
+def in_parallel(count: int, tasks: Sequence[Callable[[], _T]]) -> Iterator[_T]:
+    """What the tasks return, as they end; at most `count` run at once."""
+    with ThreadPoolExecutor(count) as pool:
+        for done in as_completed([pool.submit(task) for task in tasks]):
+            yield done.result()
+
+
+# Reports
+
+
+def machine() -> str:
+    """What it ran on, in a line."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    with contextlib.suppress(OSError):
+        gpus = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
+        ).stdout.split("\n")
+        names = collections.Counter(filter(None, gpus))
+        cpu += "".join(f", {count} × {name}" for name, count in names.items())
+    memory = psutil.virtual_memory().total / 1024**3
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, {system}"
+
+
+def engine_version(vedette: Vedette) -> str | None:
+    """What its plan says of the engine; None if it came to none."""
+    plan = next((event["plan"] for event in vedette.events if event["event"] == "plan"), None)
+    return f"vLLM {plan['engine']['version']}" if plan else None
+
+
+def commit() -> str:
+    """Of the vedette that is tried."""
+    head, changes = (
+        subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+        for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", "src"))
+    )
+    return (head or "unknown") + (" with changes" if changes else "")
+
+
+def heading(title: str, engine: str) -> list[str]:
+    """A report's first lines: what, when, on what, with what command."""
+    words = list(sys.argv[1:])
+    for place in ("--home", "--scratch", "--out", "--engine"):
+        if place in words:  # which directories these were says nothing
+            words[words.index(place) + 1] = place.strip("-").upper()
+    line = shlex.join(["python", "-m", f"bench.product.faults.{Path(sys.argv[0]).stem}", *words])
+    date = time.strftime("%Y-%m-%d")
+    return [f"# {title}", "", f"{date}, {machine()}, {engine}, vedette at {commit()}.", "", f"    {line}", ""]
+
+
+def rows(head: Sequence[str], body: Sequence[Sequence[object]]) -> list[str]:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return lines + [f"| {' | '.join(map(str, line))} |" for line in body]
+
+
+def spread(values: Sequence[float], unit: str = "s") -> str:
+    """Median and worst of some figures."""
+    if not values:
+        return "–"
+    return f"median {statistics.median(values):.1f} {unit}, worst {max(values):.1f} {unit} of {len(values)}"
+
+
+def publish(options: argparse.Namespace, name: str, report: Sequence[str], records: Sequence[dict[str, Any]]) -> None:
+    """Prints the report, and writes it with its records, one JSON a line, into the directory that was asked for."""
+    text = "\n".join(report) + "\n"
+    print(text, flush=True)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / f"{name}.md").write_text(text)
+        (options.out / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """The options that all benches have."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--home", type=Path, help="a vedette home whose engines and models are used")
+    parser.add_argument("--engine", help="what VEDETTE_ENGINE is to be, if not what vedette chooses")
+    parser.add_argument("--scratch", type=Path, required=True, help="a directory that homes are made in")
+    parser.add_argument("--out", type=Path, help="directory for the report and its records")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser
+
+
+def environment(options: argparse.Namespace) -> dict[str, str]:
+    """What the options set in vedette's environment."""
+    return {"VEDETTE_ENGINE": options.engine} if options.engine else {}
