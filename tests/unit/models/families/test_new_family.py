@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.plan.shapes import make_shape
+from bench.lab.shapes import make_shape
 
 import vedette
 from vedette.device.boards import device_named
