@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.lab.shapes import make_shape
 
 import vedette
+from bench.lab.shapes import make_shape
 from vedette.device.boards import device_named
 from vedette.models.checkpoint import read_model
 from vedette.models.families import registry
