@@ -1,20 +1,27 @@
-"""Every bench can be imported, where only the libraries of an engine may be missing."""
+"""Every bench can be imported where nothing but an engine's libraries is missing."""
 
-import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[3]
-ENGINE_LIBRARIES = {"numpy", "tokenizers", "torch", "transformers", "vllm"}
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "bench").rglob("*.py")), ids=lambda path: path.stem)
-def test_it_can_be_imported(path: Path) -> None:
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    if path.stem == "__main__":
-        name = name.removesuffix(".__main__")
+IMPORT = """
+import importlib, sys
+for name in sys.argv[1:]:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        assert error.name in ENGINE_LIBRARIES  # noqa: PT017
+        if error.name not in {"numpy", "tokenizers", "torch", "transformers", "vllm"}:
+            print(name, error)
+"""
+
+
+def test_every_bench_can_be_imported() -> None:
+    """In an interpreter of its own, because some benches set environment variables for the libraries they import."""
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "bench").rglob("*.py")]
+    names = [name.removesuffix(".__init__") for name in names if not name.endswith(".__main__")]
+    assert len(names) > 30
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", IMPORT, *names], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
