@@ -14,7 +14,7 @@ from vedette.engine.hosts import environment
 from vedette.engine.vllm.flags import serve_arguments
 from vedette.engine.vllm.versions import parse_help
 from vedette.plan.plan import Graphs
-from vedette.settings.load import DEFAULT_TORCH_INDEX
+from vedette.settings.table import Settings
 
 PARSE = """
 import json, sys
@@ -37,7 +37,7 @@ CASES = {
 def answer(check_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What vLLM's parser makes of each case, and its help."""
     work = tmp_path_factory.mktemp("work")
-    workshop = environment.Workshop(check_home / "engines", DEFAULT_TORCH_INDEX, work, lambda _: None)
+    workshop = environment.Workshop(check_home / "engines", Settings().torch_index, work, lambda _: None)
     made = asyncio.run(environment.ensure(environment.CPU_RECIPE, workshop))
     asked = json.dumps([arguments[1:] for arguments in CASES.values()])
     program = [str(made.python), "-c", PARSE]

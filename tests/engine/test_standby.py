@@ -18,7 +18,7 @@ from vedette.models.checkpoint import read_model
 from vedette.models.store.find import packaged_path
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
-from vedette.settings.load import DEFAULT_TORCH_INDEX
+from vedette.settings.table import Settings
 
 
 async def ready_engine(
@@ -43,7 +43,7 @@ async def test_a_killed_engine_comes_back_as_its_standby(check_home: Path, tmp_p
     host = EnvironmentHost(
         environment.CPU_RECIPE,
         check_home / "engines",
-        DEFAULT_TORCH_INDEX,
+        Settings().torch_index,
         check_home / "cache",
         tmp_path / "run" / "1",
     )

@@ -11,7 +11,7 @@ from vedette.device.boards import device_named
 from vedette.device.device import Family
 from vedette.engine.vllm.flags import Target, serve_environment
 from vedette.settings.home import Home
-from vedette.settings.load import Settings
+from vedette.settings.table import Settings
 
 _PORT = 8000
 """vLLM's own default; `up` takes a free one."""

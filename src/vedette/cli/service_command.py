@@ -16,7 +16,8 @@ from vedette.cli.options import json_flag, named_models, serve_options, wish_opt
 from vedette.errors import ServiceError
 from vedette.instance import lock as instance
 from vedette.settings.home import home_paths
-from vedette.settings.load import Layer, read_settings
+from vedette.settings.load import read_settings
+from vedette.settings.table import SETTINGS, command_arguments
 from vedette.systemd.unit import (
     Account,
     Service,
@@ -29,7 +30,7 @@ from vedette.systemd.unit import (
     unit_text,
 )
 
-_SETTINGS = {f"VEDETTE_{name.upper()}": name for name in Layer.__struct_fields__}
+_SETTINGS = {setting.variable: name for name, setting in SETTINGS.items()}
 _PLACES = ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "PYTHONPATH")
 """What else decides which vedette runs and where it keeps its things."""
 _PEOPLE = range(1000, 60_000)
@@ -166,7 +167,7 @@ def _make_service(system: bool, run_as: str | None, flags: Mapping[str, Any]) ->
         system=system,
         account=account,
         program=(str(python), "-m", "vedette"),
-        arguments=_up_arguments(given),
+        arguments=("up", *command_arguments(given)),
         environment=environment,
         home=home,
         reads=(*code, *([directory] if directory else [])),
@@ -183,19 +184,6 @@ def _settled_model(wanted: str | None, models_dir: Path) -> tuple[str | None, Pa
     is_directory = source.hub_id is None and source.entry is None
     directory = source.path.resolve()
     return (str(directory), directory) if is_directory else (wanted, None)
-
-
-def _up_arguments(given: Mapping[str, Any]) -> tuple[str, ...]:
-    beside = given.get("beside", "").replace(",", " ").split()
-    words = ["up", *([given["model"]] if "model" in given else []), *beside]
-    names = {"workload": "for", "wait_s": "wait"}
-    for name, value in given.items():
-        option = names.get(name, name).replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        elif name not in ("model", "beside"):
-            words += [f"--{option}", str(value)]
-    return tuple(words)
 
 
 def _own_account() -> Account:

@@ -22,7 +22,7 @@ from vedette.errors import (
     cause_of,
 )
 from vedette.plan.plan import Context
-from vedette.settings.load import Settings
+from vedette.settings.table import Settings
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives each finding (`{"event": "note", "sentence": …}`) as it is made."""

@@ -42,7 +42,7 @@ from vedette.plan.plan import Context, Plan
 from vedette.plan.standby_room import worth_it
 from vedette.report.document import plan_json
 from vedette.settings.home import Home
-from vedette.settings.load import Settings
+from vedette.settings.table import Settings
 
 log = logging.getLogger(__name__)
 

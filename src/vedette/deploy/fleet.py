@@ -14,7 +14,7 @@ from vedette.errors import DoesNotFitError, ModelNotFoundError, VedetteError
 from vedette.models.store.find import installed_models
 from vedette.plan.side_by_side import Share, share_of
 from vedette.settings.home import Home
-from vedette.settings.load import Settings
+from vedette.settings.table import Settings
 from vedette.units import size
 
 

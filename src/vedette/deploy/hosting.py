@@ -12,7 +12,7 @@ from vedette.engine.hosts.host import EnvironmentHost, Host
 from vedette.engine.hosts.images import Image, image_for_gpu, image_for_jetson, image_named
 from vedette.errors import ConfigError, EngineInstallError
 from vedette.settings.home import Home
-from vedette.settings.load import Settings
+from vedette.settings.table import Settings
 
 
 async def host_for(device: Device, settings: Settings, home: Home, workplace: Path, only_looks: bool = False) -> Host:

@@ -27,7 +27,7 @@ from vedette.plan.plan import Plan
 from vedette.plan.side_by_side import Share
 from vedette.report.explain import concession_notes
 from vedette.settings.home import Home
-from vedette.settings.load import Settings
+from vedette.settings.table import Settings
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""

@@ -29,7 +29,7 @@ from vedette.plan.side_by_side import Wanted, pack
 from vedette.report.document import plan_device_json, plan_json
 from vedette.report.packing import Room
 from vedette.settings.home import Home
-from vedette.settings.load import Settings
+from vedette.settings.table import Settings
 from vedette.units import missing_size, size
 
 _USUAL = engine_traits(environment.CPU_RECIPE.version)

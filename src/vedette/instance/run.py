@@ -24,7 +24,7 @@ from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Plan
 from vedette.serve.app import create_app
 from vedette.settings.home import Home
-from vedette.settings.load import Settings
+from vedette.settings.table import Settings
 
 _T = TypeVar("_T")
 _TICK_S = 0.2

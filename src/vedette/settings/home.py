@@ -10,11 +10,14 @@ from vedette.errors import ConfigError
 
 @dataclass(frozen=True)
 class Home:
-    """Where vedette keeps its things: `data` is large and worth keeping, `state` is of this run, `cache` can go."""
+    """Where vedette keeps its files."""
 
     data: Path
+    """Engines and models: large, and slow to fetch again."""
     state: Path
+    """Logs, measured starts, and what is running now."""
     cache: Path
+    """What can be deleted at any time."""
 
     @property
     def engines(self) -> Path:
@@ -26,7 +29,7 @@ class Home:
 
     @property
     def workplace(self) -> Path:
-        """Directory that this home's engines, and the programs that prepare them, run in or below."""
+        """The directory that this home's engines, and the programs that prepare them, run in or below."""
         return self.state / "engine"
 
     @property
@@ -52,35 +55,26 @@ class Slot:
 
 
 def read_home(environment: Mapping[str, str] = os.environ) -> Home:
-    """`VEDETTE_HOME` holds everything when set; else the XDG base directories do.
+    """The home, its directories made: below `VEDETTE_HOME` if that is set, else in the XDG base directories.
 
-    Raises ConfigError when it cannot be made or written.
+    Raises ConfigError if a directory cannot be made or written to.
     """
     try:
         home = home_paths(environment)
     except RuntimeError as error:
-        raise ConfigError(
-            f"There is no home directory to keep vedette's files in ({error}).",
-            "Set VEDETTE_HOME to a directory that you may write to.",
-        ) from error
+        raise ConfigError("settings.no_home", error=str(error)) from error
     for directory in (home.data, home.state, home.cache):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(
-                f"The directory {directory} cannot be made ({error.strerror}).",
-                "Set VEDETTE_HOME to a directory that you may write to.",
-            ) from error
+            raise ConfigError("settings.home_not_made", path=str(directory), error=error.strerror) from error
         if not os.access(directory, os.W_OK | os.X_OK):
-            raise ConfigError(
-                f"The directory {directory} cannot be written to.",
-                "Set VEDETTE_HOME to a directory that you may write to.",
-            )
+            raise ConfigError("settings.home_not_writable", path=str(directory))
     return home
 
 
 def home_paths(environment: Mapping[str, str]) -> Home:
-    """Where `read_home` keeps things, looked up only: nothing is made. Raises RuntimeError without a home directory."""
+    """The home, nothing made. Raises RuntimeError if the account has no home directory."""
     root = environment.get("VEDETTE_HOME")
     if root:
         base = Path(root).expanduser().absolute()

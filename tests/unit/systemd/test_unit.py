@@ -260,9 +260,9 @@ def test_settings_of_the_environment_come_along_unless_overruled(systemd: System
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--port", "70000"), "out of range"),
+        (("--port", "70000"), "not a number from 1 to 65535"),
         (("vedette-tinny",), "Did you mean vedette-tiny"),
-        (("--picture", "640"), "no size of a picture"),
+        (("--picture", "640"), "not a picture size"),
         (("--system", "--run-as", "no-such-user", "--print"), "no user 'no-such-user'"),
     ],
 )
