@@ -167,9 +167,11 @@ def event_json(event: Event) -> dict[str, Any]:
     return {"event": type(event).__struct_config__.tag, **_fields_json(event)}
 
 
-def parse_event(document: Mapping[str, Any]) -> Event:
+def parse_event(document: object) -> Event:
     """The event that `event_json` made. Raises ValueError for anything else."""
     readable = _readable(document)
+    if not isinstance(readable, Mapping):
+        raise ValueError("no event: it is no object")
     # Facts of a device and of a status stand flat beside the rest on the wire.
     event: Event = msgspec.convert({"device": readable, "status": readable, **readable}, Event)
     return event

@@ -7,9 +7,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,6 +24,7 @@ from vedette.engine.hosts.images import image_for_jetson
 from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.flags import Target
 from vedette.errors import EngineDiedError, EngineInstallError
+from vedette.events import Event, PlanMade
 from vedette.settings.home import Home
 from vedette.settings.load import read_settings
 
@@ -158,14 +157,14 @@ async def test_a_board_serves_through_its_container(
     for directory in (home.data, home.state, home.cache):
         directory.mkdir()
     settings = read_settings({"model": "vedette-tiny"}, {"HOME": str(tmp_path)})
-    told: list[Mapping[str, Any]] = []
+    told: list[Event] = []
     deployment = deploy.Deployment(settings, home, "http://127.0.0.1:1", told.append)
     running = asyncio.create_task(deployment.run())
     async for status in deployment.life.watch():
         assert status.state is not State.FAILED, status
         if status.state is State.READY or running.done():
             break
-    (plan,) = (event["plan"] for event in told if event["event"] == "plan")
+    (plan,) = (event.plan for event in told if isinstance(event, PlanMade))
     assert plan["engine"]["kind"] == "container"
     assert plan["engine"]["version"] == "0.19.1"
     assert len(asked(docker)) > 1

@@ -5,7 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from vedette.deploy.fleet import Fleet
 from vedette.engine.process.process import find_processes
 from vedette.engine.state import State
 from vedette.errors import DoesNotFitError, EngineFailedError, ModelNotFoundError, SwapFailedError
+from vedette.events import Event, PlanMade
 from vedette.models.store.find import packaged_path
 from vedette.serve.app import create_app
 from vedette.settings.home import Home
@@ -48,7 +49,7 @@ class Rig:
     url: str
     http: aiohttp.ClientSession
     running: "asyncio.Task[None]"
-    told: list[Mapping[str, Any]]
+    told: list[Event]
     modes: Path
     home: Home
 
@@ -92,7 +93,7 @@ def start(tmp_path: Path) -> Start:
     async def start(*models: str, **flags: Any) -> AsyncIterator[Rig]:
         named = {"model": models[0], "beside": ", ".join(models[1:]) or None, "engine": str(engine)}
         settings = read_settings({"wait_s": 20, **named, **flags}, {"HOME": str(tmp_path)})
-        told: list[Mapping[str, Any]] = []
+        told: list[Event] = []
         fleet = Fleet(settings, home, "http://127.0.0.1:1", told.append)
         runner = web.AppRunner(create_app(fleet, wait_s=settings.wait_s), handler_cancellation=True)
         await runner.setup()
@@ -126,7 +127,7 @@ async def test_a_swap_changes_the_model_and_nobody_else(start: Start) -> None:
         assert rig.fleet.status_json()["model"] == "vedette/copy"
         assert not Path(f"/proc/{first}").exists()
         await rig.fleet.swap("vedette/copy")  # it is there already
-        assert [event["event"] for event in rig.told].count("plan") == 2
+        assert sum(isinstance(event, PlanMade) for event in rig.told) == 2
 
 
 async def test_answers_are_finished_and_requests_wait_while_models_change(start: Start) -> None:

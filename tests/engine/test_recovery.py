@@ -18,6 +18,8 @@ from vedette.deploy.calibration_store import parse_calibration
 from vedette.deploy.deployment import Deployment
 from vedette.device.device import Device, Family, OtherProcess
 from vedette.errors import DoesNotFitError
+from vedette.events import Event, Note, PlanMade, Recovered, event_json
+from vedette.language.message import say
 from vedette.settings.home import Home
 from vedette.settings.load import read_settings
 
@@ -56,11 +58,11 @@ class Rig:
     home: Home
     engine: Path
     device: Device
-    told: list[Mapping[str, Any]] = field(default_factory=list)
+    told: list[Event] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     running: "asyncio.Future[None]" = field(init=False)
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def tell(self, event: Event) -> None:
         self.told.append(event)
         self.heard.set()
 
@@ -105,10 +107,13 @@ class Rig:
             self.heard.set()
 
     def plans(self) -> list[Mapping[str, Any]]:
-        return [event["plan"] for event in self.told if event["event"] == "plan"]
+        return [event.plan for event in self.told if isinstance(event, PlanMade)]
 
-    def recovered(self) -> list[Mapping[str, Any]]:
-        return [event["recovery"] for event in self.told if "recovery" in event]
+    def notes(self) -> list[Note]:
+        return [event for event in self.told if isinstance(event, Note)]
+
+    def recovered(self) -> list[Recovered]:
+        return [note.recovery for note in self.notes() if note.recovery is not None]
 
 
 async def ready(deployment: Deployment, rig: Rig, recoveries: int) -> None:
@@ -181,11 +186,11 @@ async def test_an_engine_that_takes_too_much_serves_with_less_and_so_does_the_ne
     async with rig.up() as deployment:
         await ready(deployment, rig, 1)
         (told,) = rig.recovered()
-        assert deployment.status_json()["recovered"] == [told]
-    assert told["fault"] == "engine"
-    assert told["code"] == "out_of_memory"
-    assert told["sentence"].startswith("Out of memory while starting: the engine took more than the ")
-    assert "Serving with " in told["sentence"]
+        assert deployment.status.recovered == (told,)
+    assert told.fault == "engine"
+    assert told.code == "out_of_memory"
+    assert say(told.message).startswith("Out of memory while starting: the engine took more than the ")
+    assert "Serving with " in say(told.message)
     totals = [plan["memory"]["total_bytes"] for plan in rig.plans()]
     assert totals == sorted(totals, reverse=True)
     async with rig.up() as deployment:
@@ -219,14 +224,14 @@ async def test_memory_that_others_take_costs_only_as_long_as_they_have_it(rig: R
         rig.run_out_of_memory()
         await ready(deployment, rig, 1)
         (told,) = rig.recovered()
-        assert told["fault"] == "others"
-        assert "while serving" in told["sentence"]
-        assert "because python3 (process 123) took 3.00 GiB. Serving again with " in told["sentence"]
-        assert told["now"]["total_bytes"] <= left
+        assert told.fault == "others"
+        assert "while serving" in say(told.message)
+        assert "because python3 (process 123) took 3.00 GiB. Serving again with " in say(told.message)
+        assert told.now.total_bytes <= left
 
         rig.has(256 * MIB)
         rig.run_out_of_memory()
-        await rig.until(lambda: "as soon as that is free again" in rig.told[-1].get("sentence", ""))
+        await rig.until(lambda: "as soon as that is free again" in str(event_json(rig.told[-1]).get("sentence")))
         rig.has(6 * GIB)
         await ready(deployment, rig, 2)
     assert rig.plans()[-1]["memory"]["total_bytes"] == total
@@ -241,5 +246,5 @@ async def test_a_smaller_model_of_the_family_stands_in_where_that_is_allowed(rig
         await ready(deployment, rig, 1)
         assert deployment.name == SMALL
     (told,) = rig.recovered()
-    assert f"Serving again with {SMALL} instead of {LARGE}" in told["sentence"]
-    assert (told["before"]["model"], told["now"]["model"]) == (LARGE, SMALL)
+    assert f"Serving again with {SMALL} instead of {LARGE}" in say(told.message)
+    assert (told.before.model, told.now.model) == (LARGE, SMALL)

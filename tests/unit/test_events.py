@@ -110,6 +110,8 @@ def test_a_sentence_whose_code_is_not_known_here_is_read_as_it_is() -> None:
     )
     with pytest.raises(ValueError, match="event"):
         parse_event({"event": "of tomorrow"})
+    with pytest.raises(ValueError, match="no object"):
+        parse_event(["event"])
     with pytest.raises(ValueError, match="models"):
         parse_status({"state": "ready"})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from vedette import __version__
 from vedette.cli.options import json_flag, named_models, serve_options, wish_options
@@ -21,7 +22,9 @@ from vedette.cli.screen import Screen, describe_facts, make_screen
 from vedette.cli.service_command import service
 from vedette.cli.swap_command import swap
 from vedette.errors import BadInputError, NotRunningError, VedetteError
+from vedette.events import Event, Failed, Note, Ready, event_json, parse_event
 from vedette.instance import lock as instance
+from vedette.language.message import Message
 from vedette.settings.home import Home, read_home
 from vedette.settings.load import read_settings
 
@@ -56,7 +59,7 @@ def _command_path(error: click.ClickException) -> str:
 
 def _show_error(error: VedetteError) -> None:
     if "--json" in sys.argv:
-        click.echo(json.dumps({"event": "error", **error.as_json()}, ensure_ascii=False))
+        click.echo(json.dumps(event_json(Failed.of(error)), ensure_ascii=False))
     else:
         click.echo(f"{click.style('✗', fg='red')} {error.sentence}\n  → {error.hint}", err=True)
 
@@ -211,9 +214,9 @@ def device(as_json: bool) -> None:
     Example:
       vedette device --json
     """
-    from vedette.deploy.proposal import device_json, read_machine
+    from vedette.deploy.proposal import read_machine
 
-    facts = device_json(read_machine(read_home()))
+    facts = msgspec.to_builtins(read_machine(read_home()))
     click.echo(json.dumps(facts) if as_json else describe_facts(facts))
 
 
@@ -246,21 +249,22 @@ def _detach(home: Home, as_json: bool) -> None:
         process.terminate()
         process.wait()
         raise
-    if last != "ready":
+    if not isinstance(last, Ready):
         sys.exit(process.wait() or 1)
 
 
-def _follow(process: subprocess.Popen[bytes], log: Path, screen: Screen) -> str | None:
-    """Shows the events that a background vedette writes until it serves or ends; the name of the last one."""
-    last, line = None, ""
+def _follow(process: subprocess.Popen[bytes], log: Path, screen: Screen) -> Event | None:
+    """Shows the events that a background vedette writes until it serves or ends; the last one."""
+    last: Event | None = None
+    line = ""
     with log.open(encoding="utf-8") as events:
-        while last not in ("ready", "error"):
+        while not isinstance(last, (Ready, Failed)):
             ended = process.poll() is not None
             line += events.readline()
             if line.endswith("\n"):
                 event = _event(line)
                 screen.show(event)
-                last, line = event["event"], ""
+                last, line = event, ""
             elif ended:
                 break
             else:
@@ -269,9 +273,8 @@ def _follow(process: subprocess.Popen[bytes], log: Path, screen: Screen) -> str 
     return last
 
 
-def _event(line: str) -> Mapping[str, Any]:
+def _event(line: str) -> Event:
     try:
-        event: Mapping[str, Any] = json.loads(line)
-        return event
+        return parse_event(json.loads(line))
     except ValueError:  # a traceback of the background process: pass it on as it is
-        return {"event": "note", "sentence": line.rstrip()}
+        return Note(Message("errors.verbatim", sentence=line.rstrip(), hint=""))

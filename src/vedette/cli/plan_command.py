@@ -14,6 +14,7 @@ import click
 
 from vedette.cli.options import json_flag, wish_options
 from vedette.errors import BadInputError, DeviceError, EngineFailedError, ModelNotFoundError
+from vedette.events import Measured, event_json
 from vedette.report.bars import Paper
 from vedette.settings.home import Home, read_home
 from vedette.settings.load import read_settings
@@ -133,7 +134,7 @@ def _try(asked: Asked, as_json: bool) -> None:
     if calibration is None:
         raise EngineFailedError("The engine started, but what it took could not be measured.", "See `vedette logs`.")
     found = outcomes(made, calibration)
-    _print({"event": "outcome", "outcomes": outcomes_json(found)}, f"\n{explain_outcomes(found, _paper())}", as_json)
+    _print(event_json(Measured(outcomes_json(found))), f"\n{explain_outcomes(found, _paper())}", as_json)
 
 
 def _compare(asked: Asked, names: tuple[str, str], as_json: bool) -> None:

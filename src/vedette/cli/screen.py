@@ -12,9 +12,8 @@ from typing import Any, TextIO
 
 import click
 
+from vedette.events import Event, event_json
 from vedette.units import duration, size
-
-Event = Mapping[str, Any]
 
 _PLAIN_EVERY_S = 10.0
 """How often a phase that takes long says so where lines cannot be rewritten."""
@@ -28,7 +27,7 @@ class JsonScreen:
         self._out = out
 
     def show(self, event: Event) -> None:
-        _put(self._out, json.dumps(event, ensure_ascii=False) + "\n")
+        _put(self._out, json.dumps(event_json(event), ensure_ascii=False) + "\n")
 
     def tick(self) -> None:
         """Nothing moves between events."""
@@ -47,7 +46,8 @@ class PersonScreen:
         self._frame = 0
 
     def show(self, event: Event) -> None:
-        known: dict[str, Callable[[Event], None]] = {
+        told = event_json(event)
+        known: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "device": lambda e: self._say("device", describe_device(e)),
             "model": lambda e: self._say("model", f"{e['name']} · {size(e['weights_bytes'])} of weights · {e['why']}"),
             "plan": lambda e: self._say("plan", describe_plan(e["plan"])),
@@ -58,7 +58,7 @@ class PersonScreen:
             "error": self._show_error,
             "stopped": lambda _: self._write(click.style("Stopped.", dim=True)),
         }
-        known[event["event"]](event)
+        known[told["event"]](told)
 
     def tick(self) -> None:
         """Call about five times a second; redraws what moves."""
@@ -73,7 +73,7 @@ class PersonScreen:
         elif time.monotonic() - self._said > _PLAIN_EVERY_S:
             self._write(f"  … {self._line}  {duration(elapsed)}")
 
-    def _show_status(self, event: Event) -> None:
+    def _show_status(self, event: Mapping[str, Any]) -> None:
         phase = event.get("phase")
         if phase != self._phase:
             self._finish_phase(failed=event["state"] in ("failed", "draining"))
@@ -92,19 +92,19 @@ class PersonScreen:
             self._show_error(cause)
         self.tick()
 
-    def _show_note(self, event: Event) -> None:
+    def _show_note(self, event: Mapping[str, Any]) -> None:
         self._say("note", event["sentence"])
         if event.get("hint"):
             self._write(f"{'':<8}→ {event['hint']}")
 
-    def _show_ready(self, event: Event) -> None:
+    def _show_ready(self, event: Mapping[str, Any]) -> None:
         self._finish_phase()
         self._phase = None
         self._write(click.style(f"Ready in {duration(event['elapsed_ms'] / 1000)}.", fg="green", bold=True))
         self._write(f"  Page  {click.style(event['page_url'], bold=True)}")
         self._write(f"  API   {event['api_url']}")
 
-    def _show_error(self, event: Event) -> None:
+    def _show_error(self, event: Mapping[str, Any]) -> None:
         self._finish_phase(failed=True)
         self._phase = None
         self._write(click.style("✗ ", fg="red") + event["sentence"])

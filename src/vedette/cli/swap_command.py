@@ -14,6 +14,7 @@ import click
 from vedette.cli.options import json_flag
 from vedette.cli.screen import PersonScreen, Screen, make_screen
 from vedette.errors import NotRunningError, VedetteError
+from vedette.events import StatusChanged, parse_status
 from vedette.instance import lock as instance
 from vedette.instance.run import ask_status
 from vedette.settings.home import read_home
@@ -85,9 +86,9 @@ async def _watch(url: str, screen: Screen) -> None:
     began, last = time.monotonic(), None
     while True:
         found = await ask_status(url)
-        changing = next((each for each in (found or {}).get("models", ()) if each["next_model"]), None)
-        if changing is not None and (now := {**changing, "plan": None}) != last:
-            last = now
-            elapsed_ms = round((time.monotonic() - began) * 1000)
-            screen.show({"event": "status", **changing, "elapsed_ms": elapsed_ms})
+        models = parse_status(found).models if found else ()
+        changing = next((each for each in models if each.next_model), None)
+        if changing is not None and changing.status != last:
+            last = changing.status
+            screen.show(StatusChanged(changing.status, round((time.monotonic() - began) * 1000)))
         await asyncio.sleep(_LOOK_EVERY_S)

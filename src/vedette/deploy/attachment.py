@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,11 +21,10 @@ from vedette.errors import (
     VedetteError,
     cause_of,
 )
+from vedette.events import ModelStatus, Note, Notify, ServiceStatus, status_json
+from vedette.language.message import Message
 from vedette.plan.plan import Context
 from vedette.settings.table import Settings
-
-Tell = Callable[[Mapping[str, Any]], None]
-"""Receives each finding (`{"event": "note", "sentence": …}`) as it is made."""
 
 POLL_S = 3.0
 """How often the server is asked whether it still has the model."""
@@ -45,7 +44,7 @@ class _Model:
 class Attachment:
     """A model of somebody's server; what the app serves (serve/backend.py) in the place of a deployment."""
 
-    def __init__(self, settings: Settings, url: str, tell: Tell, poll_s: float = POLL_S) -> None:
+    def __init__(self, settings: Settings, url: str, notify: Notify, poll_s: float = POLL_S) -> None:
         self.life = Life()
         self.url = url
         self.allow_swap = settings.allow_swap
@@ -56,7 +55,7 @@ class Attachment:
         self._server = ExternalServer(settings.engine, os.environ.get(KEY_VARIABLE))
         self._wanted = settings.model
         self._wish = wish_of(settings)
-        self._tell = tell
+        self._notify = notify
         self._poll_s = poll_s
         self._offered: Mapping[str, Facts] = {}
         self._model: _Model | None = None
@@ -117,17 +116,13 @@ class Attachment:
             self._wanted = name
         return self
 
+    @property
+    def status(self) -> ServiceStatus:
+        urls = (f"{self.url}/", f"{self.url}/v1")
+        return ServiceStatus((ModelStatus(self.life.status, self.name, self.next_model, *urls),))
+
     def status_json(self) -> dict[str, Any]:
-        own = {
-            **self.life.status.as_json(),
-            "model": self.name,
-            "next_model": self.next_model,
-            "page_url": f"{self.url}/",
-            "api_url": f"{self.url}/v1",
-            "engine_pid": None,
-            "plan": None,
-        }
-        return {**own, "models": [own]}
+        return status_json(self.status)
 
     async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
         async with contextlib.aclosing(self.life.watch()) as statuses:
@@ -202,7 +197,7 @@ class Attachment:
 
     async def _use(self, model: _Model) -> None:
         before, self._model = self._model, model
-        self._tell({"event": "note", "sentence": self._describe(model)})
+        self._notify(Note(self._describe(model)))
         self.life.enter(State.READY)
         if before is not None:
             await before.client.close()
@@ -247,10 +242,16 @@ class Attachment:
         facts = replace(facts, thinks=thought or facts.thinks)
         return _Model(client, facts, context_of(facts, Asked(thought, visual_tokens), self._wish))
 
-    def _describe(self, model: _Model) -> str:
-        context, known = model.context, model.facts.max_model_len is not None
-        sees = f", pictures up to {context.image_max_pixels:,} pixels" if context.image_max_pixels else ", no pictures"
-        return (
-            f"{model.client.model_name} of the server at {self._server.name}: {context.max_model_len:,} tokens of "
-            f"context{'' if known else ' assumed, for it does not say'}{sees}."
+    def _describe(self, model: _Model) -> Message:
+        context, pixels = model.context, model.context.image_max_pixels
+        tokens = context.max_model_len
+        known = model.facts.max_model_len is not None
+        return Message(
+            "deploy.attached",
+            model=model.client.model_name,
+            server=self._server.name,
+            context=Message("deploy.context", tokens=tokens)
+            if known
+            else Message("deploy.context_assumed", tokens=tokens),
+            pictures=Message("deploy.pictures_up_to", pixels=pixels) if pixels else Message("deploy.no_pictures"),
         )

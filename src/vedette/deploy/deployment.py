@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vedette.deploy.hosting import host_for
-from vedette.deploy.planner import Planner, Tell, plan_events, with_host_memory, with_memory
-from vedette.deploy.proposal import choose, device_json, engine_json
+from vedette.deploy.planner import Planner, plan_events, with_host_memory, with_memory
+from vedette.deploy.proposal import choose, engine_json
 from vedette.deploy.recovery import Recovery
 from vedette.device.device import Family
 from vedette.engine.client import EngineClient
@@ -32,6 +32,7 @@ from vedette.errors import (
     VedetteError,
     cause_of,
 )
+from vedette.events import DeviceRead, ModelChosen, ModelStatus, Note, Notify, model_status_json
 from vedette.language.message import Message
 from vedette.measure.decode_speed import read_decode_tokens_per_s
 from vedette.models.model import Model
@@ -63,7 +64,7 @@ class _Order:
 class Deployment:
     """One model from a wish to an answering engine and back; what `serve` and `status` look at."""
 
-    def __init__(self, settings: Settings, home: Home, url: str, tell: Tell, number: int = 1) -> None:
+    def __init__(self, settings: Settings, home: Home, url: str, notify: Notify, number: int = 1) -> None:
         self.life = Life()
         self.url = url
         self.plan_json: dict[str, Any] | None = None
@@ -72,11 +73,11 @@ class Deployment:
         """It has given up for good."""
         self.used_at = 0.0
         """When a request last came, in seconds of the monotonic clock."""
-        self.planner = Planner(home, tell)
+        self.planner = Planner(home, notify)
         self._settings = settings
         self._home = home
         self._slot = home.slot(number)
-        self._tell = tell
+        self._notify = notify
         self._source: Source | None = None
         self._stands_in_for: tuple[str, ...] = ()
         """Larger models of the family that there was no room for any more."""
@@ -133,17 +134,21 @@ class Deployment:
             if not self._answering:
                 self._idle.set()
 
+    @property
+    def status(self) -> ModelStatus:
+        return ModelStatus(
+            self.life.status,
+            self.name,
+            self.next_model,
+            page_url=f"{self.url}/",
+            api_url=f"{self.url}/v1",
+            engine_pid=self._engine.pid if self._engine else None,
+            plan=self.plan_json,
+            recovered=tuple(self.planner.recovery.history),
+        )
+
     def status_json(self) -> dict[str, Any]:
-        return {
-            **self.life.status.as_json(),
-            "model": self.name,
-            "next_model": self.next_model,
-            "page_url": f"{self.url}/",
-            "api_url": f"{self.url}/v1",
-            "engine_pid": self._engine.pid if self._engine else None,
-            "plan": self.plan_json,
-            "recovered": list(self.planner.recovery.history),
-        }
+        return model_status_json(self.status)
 
     async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
         async with contextlib.aclosing(self.life.watch()) as statuses:
@@ -218,15 +223,15 @@ class Deployment:
 
     async def _prepare(self) -> None:
         device = await self.planner.look()
-        self._tell({"event": "device", **device_json(device)})
+        self._notify(DeviceRead(device))
         self.life.progress(Phase.CHOOSING)
         source, model = await asyncio.to_thread(choose, self._settings, self._home, device)
         self._source = source
         if model is None:  # an id that only a hub knows: its files have to be here before they can be planned for
             await self._fetch(source, None)
             model = await asyncio.to_thread(_read_fetched, source)
-        why = "as you asked" if self._settings.model else "the best of the catalogue that fits here"
-        self._tell({"event": "model", "name": source.name, "weights_bytes": model.weights_bytes, "why": why})
+        why = Message("deploy.as_asked") if self._settings.model else Message("deploy.best_that_fits")
+        self._notify(ModelChosen(source.name, model.weights_bytes, why))
         self._host = host = await host_for(device, self._settings, self._home, self._slot.workplace)
         # Before gigabytes are fetched and installed for nothing.
         self._context = self.planner.plan(self._settings, device, model, host.version).context
@@ -258,7 +263,7 @@ class Deployment:
         self._command = command = host.command(plan, target)
         self.plan_json = plan_json(plan, device, engine_json(host, plan, target, self._home.cache))
         for event in plan_events(plan, self.plan_json):
-            self._tell(event)
+            self._notify(event)
         self.life.enter(State.STARTING, Phase.LAUNCHING)
         client = EngineClient(f"http://127.0.0.1:{target.port}", source.name)
         self._engine = await Engine.launch(command, self._slot.log, client, self.life, self._standby)
@@ -356,7 +361,7 @@ class Deployment:
                 attempt = await self.planner.attempt_without_room(error)
                 if attempt.story != told:
                     told = attempt.story
-                    self._tell({"event": "note", "sentence": told})
+                    self._notify(Note(Message("errors.verbatim", sentence=told, hint="")))
                     self.life.enter(State.FAILED, cause=cause_of(error))
                     self.life.enter(State.PREPARING, Phase.PLANNING)
                 await asyncio.sleep(attempt.delay_s)
@@ -372,7 +377,7 @@ class Deployment:
         try:
             await self._fetch(smaller, self._host.python)
         except VedetteError as error:
-            self._tell({"event": "note", "sentence": f"{smaller.name} would fit: {error.sentence}"})
+            self._notify(Note(Message("deploy.smaller_not_fetched", model=smaller.name, error=error.message)))
             return False
         self._stands_in_for = tuple(self.names)
         self._source, self._settings = smaller, dataclasses.replace(self._settings, model=smaller.name)
@@ -393,10 +398,10 @@ class Deployment:
             order.done.set_result(None)
         except VedetteError as error:
             await self._stop_engine()
-            was = f"{order.source.name} did not come up: {error.sentence}"
+            failed = Message("deploy.did_not_start", model=order.source.name, error=error.message)
             self._settings, self._source, self._stands_in_for, self.planner.recovery = before
-            _refuse(order, SwapFailedError(f"{was} {self.name} is brought back.", error.hint))
-            self._tell({"event": "note", "sentence": was})
+            _refuse(order, SwapFailedError("deploy.swap_failed", failed=failed, model=self.name, hint=error.hint))
+            self._notify(Note(failed))
             self.life.enter(State.FAILED, cause=cause_of(error))
         finally:
             _refuse(order)

@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from vedette.deploy.deployment import Deployment
-from vedette.deploy.planner import Tell
 from vedette.deploy.proposal import propose_packed
 from vedette.engine.state import State, Status
 from vedette.errors import DoesNotFitError, ModelNotFoundError, VedetteError
+from vedette.events import Note, Notify, ServiceStatus, status_json
+from vedette.language.message import Message
 from vedette.models.store.find import installed_models
 from vedette.plan.side_by_side import Share, share_of
 from vedette.settings.home import Home
@@ -21,15 +22,15 @@ from vedette.units import size
 class Fleet:
     """The deployments of `model` and those `beside` it; what the app serves (serve/backend.py)."""
 
-    def __init__(self, settings: Settings, home: Home, url: str, tell: Tell) -> None:
+    def __init__(self, settings: Settings, home: Home, url: str, notify: Notify) -> None:
         self.url = url
         self.allow_swap = settings.allow_swap
         self._settings = settings
         self._home = home
-        self._tell = tell
+        self._notify = notify
         models = (settings.model, *settings.beside)
         self.served: Sequence[Deployment] = tuple(
-            Deployment(dataclasses.replace(settings, model=model), home, url, tell, number)
+            Deployment(dataclasses.replace(settings, model=model), home, url, notify, number)
             for number, model in enumerate(models, 1)
         )
 
@@ -63,9 +64,12 @@ class Fleet:
         await served.swap(argument)
         return served
 
+    @property
+    def status(self) -> ServiceStatus:
+        return ServiceStatus(tuple(deployment.status for deployment in self.served))
+
     def status_json(self) -> dict[str, Any]:
-        each = [deployment.status_json() for deployment in self.served]
-        return {**each[0], "models": each}
+        return status_json(self.status)
 
     async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
         queue: asyncio.Queue[Status] = asyncio.Queue()
@@ -109,7 +113,7 @@ class Fleet:
                 if not left or not isinstance(error, VedetteError):
                     task.result()
                 else:
-                    self._tell({"event": "note", "sentence": f"{error.sentence} The other models go on."})
+                    self._notify(Note(Message("deploy.others_go_on", error=error.message)))
 
 
 async def _until_ready(deployment: Deployment, running: Sequence["asyncio.Task[None]"]) -> None:

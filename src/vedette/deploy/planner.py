@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vedette.deploy.calibration_store import measured_start, record_lesson, record_service, record_start
@@ -17,6 +17,8 @@ from vedette.engine.hosts.host import Host
 from vedette.engine.state import Phase
 from vedette.engine.vllm.flags import engine_traits, substitutes
 from vedette.errors import Cause, DeviceError, DoesNotFitError
+from vedette.events import Event, Note, Notify, PlanMade
+from vedette.language.message import Message
 from vedette.models.model import Model
 from vedette.models.store.catalogue import smaller_of_family
 from vedette.models.store.find import Source, candidates
@@ -29,16 +31,13 @@ from vedette.report.explain import concession_notes
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
 
-Tell = Callable[[Mapping[str, Any]], None]
-"""Receives each finding (`{"event": "device" | "model" | "plan" | "note", …}`) as it is made."""
-
 log = logging.getLogger(__name__)
 
 
 class Planner:
     """Plans for one place on this machine, where one model runs at a time."""
 
-    def __init__(self, home: Home, tell: Tell) -> None:
+    def __init__(self, home: Home, notify: Notify) -> None:
         self.share: Share | None = None
         """What the engine may take of the device; None where it is alone there."""
         self.recovery = Recovery()
@@ -52,7 +51,7 @@ class Planner:
         self._key: Key | None = None
         """Under which what `started` teaches is kept."""
         self._home = home
-        self._tell = tell
+        self._notify = notify
         self._noted: set[str] = set()
 
     async def look(self) -> Device:
@@ -66,7 +65,7 @@ class Planner:
         for finding in found:
             if finding.code not in self._noted:
                 self._noted.add(finding.code)
-                self._tell(finding.as_event())
+                self._notify(Note(finding.message, finding.code, finding.size_bytes))
         return await self.look() if any(finding.code == "page_cache_dropped" for finding in found) else device
 
     def plan(self, settings: Settings, device: Device, model: Model, version: str) -> Plan:
@@ -138,7 +137,7 @@ class Planner:
     def tell_of_recovery(self) -> None:
         """Says with what it serves again, and why."""
         assert self.started is not None  # noqa: S101 - it was started
-        self._tell(self.recovery.recovered(self.started, time.time()))
+        self._notify(self.recovery.recovered(self.started, time.time()))
 
     async def smaller_model(self, source: Source, settings: Settings, version: str) -> Source | None:
         """A smaller model of the family that there is room for, one that is here before one to be fetched."""
@@ -178,7 +177,8 @@ def with_host_memory(device: Device, more_bytes: int) -> Device:
     return dataclasses.replace(device, host_memory_available_bytes=device.host_memory_available_bytes + more_bytes)
 
 
-def plan_events(plan: Plan, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def plan_events(plan: Plan, document: Mapping[str, Any]) -> list[Event]:
     """What is told of a plan that is about to run; document: its JSON."""
     notes = [*concession_notes(plan), *substitutes(plan.settings, document["engine"]["version"])]
-    return [{"event": "plan", "plan": document}, *({"event": "note", "sentence": note} for note in notes)]
+    verbatim = (Message("errors.verbatim", sentence=note, hint="") for note in notes)
+    return [PlanMade(document), *map(Note, verbatim)]

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
 
 from vedette.device.device import Device
 from vedette.engine.vllm.causes import KERNEL_KILL, SILENT_KILL, Outlook, outlook_of
 from vedette.errors import Cause, DoesNotFitError, EngineDiedError
+from vedette.events import Note, Recovered, ServedWith
 from vedette.language.message import Message
 from vedette.plan.calibration import Lesson, learned, smaller_budget_bytes, step_bytes
 from vedette.plan.plan import Plan
@@ -93,8 +93,8 @@ class Recovery:
     """Deaths by lack of memory, with no roomy service between them."""
     served: bool = False
     """It has been ready once. What has not is neither waited for nor started for ever."""
-    history: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_KEPT))
-    """What was recovered from, oldest first, as JSON objects."""
+    history: deque[Recovered] = field(default_factory=lambda: deque(maxlen=MOST_KEPT))
+    """What was recovered from, oldest first."""
     _unready: int = 0
     _last: Cause | None = None
     """Of the last start, if it ended before it was ready in a way that may be its way."""
@@ -158,23 +158,23 @@ class Recovery:
         """Heeds a lesson here that could not be kept."""
         self.budget_bytes = lesson.at_most_bytes
 
-    def recovered(self, plan: Plan, at: float) -> dict[str, Any]:
+    def recovered(self, plan: Plan, at: float) -> Note:
         """It serves again: the event that says with what, and why. at: Unix time in seconds."""
         assert self._before is not None and self._cause is not None  # noqa: S101, PT018 - it has died
         before, self._before = self._before, None
         self._last, self._unready, self.served = None, 0, True
         sentence = f"{self._story} {'Serving again' if self._again else 'Serving'} {change_in_words(before, plan)}."
-        recovery = {
-            "at": at,
-            "code": self._cause.code,
-            "fault": None if self._fault is None else self._fault.value,
-            "sentence": sentence,
-            "deaths": self.in_a_row,
-            "before": _served_with(before),
-            "now": _served_with(plan),
-        }
+        recovery = Recovered(
+            at=at,
+            code=self._cause.code,
+            fault=None if self._fault is None else self._fault.value,
+            message=Message("errors.verbatim", sentence=sentence, hint=""),
+            deaths=self.in_a_row,
+            before=_served_with(before),
+            now=_served_with(plan),
+        )
         self.history.append(recovery)
-        return {"event": "note", "sentence": sentence, "recovery": recovery}
+        return Note(recovery.message, recovery=recovery)
 
     def _refuse_repetition(self, fall: Fall, outlook: Outlook) -> None:
         """A start that ends twice in the same way will do so a third time; what dies while it serves has started."""
@@ -262,19 +262,19 @@ def _requests(count: int) -> str:
     return f"{count} requests" if count > 1 else "one request"
 
 
-def _served_with(plan: Plan) -> dict[str, Any]:
+def _served_with(plan: Plan) -> ServedWith:
     context, settings = plan.context, plan.settings
-    return {
-        "model": plan.model_name,
-        "total_bytes": plan.memory.total_bytes,
-        "max_model_len": context.max_model_len,
-        "concurrency": context.concurrency,
-        "images_per_request": context.images_per_request,
-        "image_max_pixels": context.image_max_pixels,
-        "videos_per_request": settings.videos_per_prompt,
-        "kv_cache_dtype": settings.kv_cache_dtype,
-        "graphs": settings.graphs.value,
-    }
+    return ServedWith(
+        model=plan.model_name,
+        total_bytes=plan.memory.total_bytes,
+        max_model_len=context.max_model_len,
+        concurrency=context.concurrency,
+        images_per_request=context.images_per_request,
+        image_max_pixels=context.image_max_pixels,
+        videos_per_request=settings.videos_per_prompt,
+        kv_cache_dtype=settings.kv_cache_dtype,
+        graphs=settings.graphs.value,
+    )
 
 
 def _shortage_in_words(fall: Fall, fault: Fault) -> str:

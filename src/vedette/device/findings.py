@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vedette.device.device import Device, Family, GpuProcess, OtherProcess, PowerMode, StorageKind
 from vedette.device.processes import belongs_to_desktop
-from vedette.language.message import Message, hint_of, message_json, say
+from vedette.language.message import Message, hint_of, say
 from vedette.units import GIB, MIB
 
 MIN_BYTES = 256 * MIB
@@ -61,17 +61,6 @@ class Finding:
     def hint(self) -> str | None:
         """The next step, in English; None where none is needed."""
         return hint_of(self.message)
-
-    def as_event(self) -> dict[str, object]:
-        """Return the note for the terminal, the page and programs."""
-        event: dict[str, object] = {
-            "event": "note",
-            "code": self.code,
-            "sentence": self.sentence,
-            "hint": self.hint,
-            "message": message_json(self.message),
-        }
-        return event if self.size_bytes is None else {**event, "size_bytes": self.size_bytes}
 
 
 async def check(

@@ -19,6 +19,7 @@ from vedette.deploy.fleet import Fleet
 from vedette.deploy.hosting import is_address
 from vedette.engine.state import State
 from vedette.errors import PortInUseError, VedetteError
+from vedette.events import Listening, Ready, StatusChanged, Stopped
 from vedette.instance import lock as instance
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Plan
@@ -47,9 +48,9 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
         else:
             models = Fleet(settings, home, url, screen.show)
         async with _serving(create_app(models, settings.host, settings.wait_s), listener):
-            screen.show({"event": "listening", "page_url": f"{url}/"})
+            screen.show(Listening(f"{url}/"))
             await _until_told(models.run(), _show(models.served, screen, began, serving=True), told)
-    screen.show({"event": "stopped"})
+    screen.show(Stopped())
 
 
 async def try_plan(settings: Settings, home: Home, screen: Screen) -> tuple[Plan, Calibration | None] | None:
@@ -109,11 +110,10 @@ async def _show(deployments: Sequence[Deployment | Attachment], screen: Screen, 
             if status.state is State.READY and serving:
                 down.discard(deployment)
                 if not down:
-                    urls = {"page_url": f"{deployment.url}/", "api_url": f"{deployment.url}/v1"}
-                    screen.show({"event": "ready", **urls, "elapsed_ms": elapsed_ms})
+                    screen.show(Ready(f"{deployment.url}/", f"{deployment.url}/v1", elapsed_ms))
             elif status.state is not State.STOPPED:
-                named = {"model": deployment.name} if len(deployments) > 1 else {}
-                screen.show({"event": "status", **named, **status.as_json(), "elapsed_ms": elapsed_ms})
+                name = deployment.name if len(deployments) > 1 else None
+                screen.show(StatusChanged(status, elapsed_ms, name))
 
     showing = [asyncio.create_task(follow(deployment)) for deployment in deployments]
     showing.append(asyncio.create_task(_tick(screen)))

@@ -211,6 +211,17 @@ CHINESE: Table = {
     "engine.ended_by_signal": ("引擎被信号 {signal} 结束。", "它最后的输出见 `vedette logs`。"),
     "engine.ended_with_status": ("引擎以退出状态 {status} 结束。", "它最后的输出见 `vedette logs`。"),
     # ---- deploy ----
+    "deploy.as_asked": "按您的要求",
+    "deploy.best_that_fits": "目录中适合本机的最佳模型",
+    "deploy.smaller_not_fetched": "{model} 放得下。{error}",
+    "deploy.did_not_start": "{model} 未能启动。{error}",
+    "deploy.swap_failed": ("{failed}vedette 会重新启动 {model}。", "{hint}"),
+    "deploy.others_go_on": "{error}其他模型继续运行。",
+    "deploy.attached": "{server} 服务器上的 {model}:{context},{pictures}。",
+    "deploy.context": "上下文 {tokens} 个词元",
+    "deploy.context_assumed": "上下文假定为 {tokens} 个词元,因为服务器没有说明",
+    "deploy.pictures_up_to": "图片最大 {pixels} 像素",
+    "deploy.no_pictures": "不支持图片",
     "deploy.same_end": ("{cause}连续 {starts} 次启动都这样结束。", "{hint}"),
     # ---- sources, serve ----
     # ---- instance, systemd ----

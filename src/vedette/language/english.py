@@ -241,6 +241,17 @@ ENGLISH: Table = {
         "See `vedette logs` for its last lines.",
     ),
     # ---- deploy ----
+    "deploy.as_asked": "as you asked",
+    "deploy.best_that_fits": "the best of the catalogue that fits here",
+    "deploy.smaller_not_fetched": "{model} would fit. {error}",
+    "deploy.did_not_start": "{model} did not start. {error}",
+    "deploy.swap_failed": ("{failed} vedette starts {model} again.", "{hint}"),
+    "deploy.others_go_on": "{error} The other models go on.",
+    "deploy.attached": "{model} of the server at {server}: {context}, {pictures}.",
+    "deploy.context": "{tokens} tokens of context",
+    "deploy.context_assumed": "{tokens} tokens of context assumed, because the server does not say",
+    "deploy.pictures_up_to": "pictures up to {pixels} pixels",
+    "deploy.no_pictures": "no pictures",
     "deploy.same_end": ("{cause} {starts} starts in a row ended like this.", "{hint}"),
     # ---- sources, serve ----
     # ---- instance, systemd ----

@@ -2,11 +2,15 @@
 
 import io
 import os
+from typing import Any
 
 import click
 import pytest
 
 from vedette.cli.screen import JsonScreen, PersonScreen, describe_facts, describe_processes
+from vedette.engine.state import Phase, State, Status
+from vedette.events import Event, Note, Ready, StatusChanged
+from vedette.language.message import Message
 
 
 class Terminal(io.StringIO):
@@ -14,14 +18,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def status(state: str, phase: str | None = None, **more: object) -> dict[str, object]:
-    return {"event": "status", "state": state, "phase": phase, "detail": None, "done": None, "total": None} | more
+def status(state: State, phase: Phase | None = None, **more: Any) -> StatusChanged:
+    return StatusChanged(Status(state, phase, **more), 0)
 
 
-START = [
-    status("preparing", "installing engine", detail="downloading torch (190 MB)"),
-    status("starting", "loading weights", done=1, total=2),
-    {"event": "ready", "page_url": "http://h:1/", "api_url": "http://h:1/v1", "elapsed_ms": 61_000},
+START: list[Event] = [
+    status(State.PREPARING, Phase.INSTALLING, detail=Message("detail.verbatim", text="downloading torch (190 MB)")),
+    status(State.STARTING, Phase.LOADING, done=1, total=2),
+    Ready("http://h:1/", "http://h:1/v1", 61_000),
 ]
 
 
@@ -32,8 +36,8 @@ def test_a_terminal_shows_the_present_phase_moving_and_ends_with_the_addresses()
         screen.show(event)
         screen.tick()
     text = out.getvalue()
-    assert "installing engine: downloading torch (190 MB)" in text
-    assert "loading weights 1/2" in text
+    assert "installing_engine: downloading torch (190 MB)" in text
+    assert "loading_weights 1/2" in text
     assert text.count("\r\x1b[K") > 3, "nothing was redrawn"
     assert "Ready in 1 min 1 s." in text
     assert text.index("http://h:1/") < text.index("http://h:1/v1")
@@ -46,7 +50,7 @@ def test_a_file_gets_plain_lines_without_escapes() -> None:
         screen.show(event)
     assert "\x1b" not in out.getvalue()
     assert "\r" not in out.getvalue()
-    assert "  … loading weights\n" in out.getvalue()
+    assert "  … loading_weights\n" in out.getvalue()
 
 
 def test_what_was_not_finished_gets_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,9 +58,9 @@ def test_what_was_not_finished_gets_no_tick(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("time.monotonic", lambda: float(next(moments)))
     out = io.StringIO()
     screen = PersonScreen(out)
-    screen.show(status("starting", "launching engine"))
-    screen.show(status("draining"))
-    assert "✗ launching engine" in out.getvalue()
+    screen.show(status(State.STARTING, Phase.LAUNCHING))
+    screen.show(status(State.DRAINING))
+    assert "✗ launching_engine" in out.getvalue()
     assert "✓" not in out.getvalue()
     assert out.getvalue().count("Stopping") == 1
 
@@ -82,14 +86,14 @@ def test_who_else_holds_memory_is_told_with_where_to_find_it() -> None:
 def test_a_note_has_its_next_step_below_it() -> None:
     out = io.StringIO()
     screen = PersonScreen(out)
-    screen.show({"event": "note", "code": "clocks", "sentence": "The clocks are low.", "hint": "`sudo jetson_clocks`"})
-    screen.show({"event": "note", "code": "page_cache_dropped", "sentence": "Let go of 1.00 GiB.", "hint": None})
-    screen.show({"event": "note", "sentence": "Just so."})
+    screen.show(Note(Message("errors.verbatim", sentence="The clocks are low.", hint="`sudo jetson_clocks`"), "clocks"))
+    screen.show(Note(Message("errors.verbatim", sentence="Let go of 1.00 GiB.", hint="")))
+    screen.show(Note(Message("phase.planning")))
     assert out.getvalue().splitlines() == [
         "note    The clocks are low.",
         "        → `sudo jetson_clocks`",
         "note    Let go of 1.00 GiB.",
-        "note    Just so.",
+        "note    planning",
     ]
 
 

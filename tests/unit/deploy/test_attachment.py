@@ -21,6 +21,8 @@ from tests.rig.server_documents import (
 from vedette.deploy.attachment import Attachment
 from vedette.engine.state import State
 from vedette.errors import ConfigError, EngineFailedError, EngineUnavailableError, ModelNotFoundError, VedetteError
+from vedette.events import Event, Note
+from vedette.language.message import say
 from vedette.settings.load import join_layers, parse_environment
 
 
@@ -126,11 +128,12 @@ async def attached(server: Server, **settings: str) -> AsyncIterator[Run]:
     environment = {"VEDETTE_ENGINE": server.address, **{f"VEDETTE_{key.upper()}": settings[key] for key in settings}}
     notes: list[str] = []
 
-    def tell(event: Mapping[str, Any]) -> None:
-        notes.append(event["sentence"])
+    def notify(event: Event) -> None:
+        assert isinstance(event, Note)
+        notes.append(say(event.message))
 
     joined = join_layers({"environment": parse_environment(environment)})
-    attachment = Attachment(joined, "http://127.0.0.1:1", tell, poll_s=0.05)
+    attachment = Attachment(joined, "http://127.0.0.1:1", notify, poll_s=0.05)
     task = asyncio.ensure_future(attachment.run())
     try:
         yield Run(attachment, task, notes)

@@ -5,6 +5,8 @@ import io
 from tests.rig.plans import NEWEST, proposal_of
 from vedette.cli.screen import PersonScreen
 from vedette.deploy.planner import plan_events
+from vedette.events import Note, PlanMade
+from vedette.language.message import say
 
 
 def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
@@ -24,9 +26,10 @@ def test_what_an_older_engine_does_otherwise_is_noted() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048, image=NEWEST)
     older = {**proposal.as_json(), "engine": {"version": "0.13.0"}}
     (_, note) = plan_events(proposal.plan, older)
-    assert "answered with reasoning first" in note["sentence"]
+    assert isinstance(note, Note)
+    assert "answered with reasoning first" in say(note.message)
 
 
 def test_a_granted_wish_is_not_noted() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048, image=NEWEST)
-    assert [event["event"] for event in plan_events(proposal.plan, proposal.as_json())] == ["plan"]
+    assert [type(event) for event in plan_events(proposal.plan, proposal.as_json())] == [PlanMade]

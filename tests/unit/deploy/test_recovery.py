@@ -23,7 +23,7 @@ from vedette.device.boards import device_named
 from vedette.device.device import Device, OtherProcess
 from vedette.engine.vllm.causes import KERNEL_KILL, SILENT, SILENT_KILL, STUCK
 from vedette.errors import Cause, DoesNotFitError, EngineDiedError
-from vedette.language.message import Message
+from vedette.language.message import Message, say
 from vedette.models.store.find import find_model, read_source
 from vedette.plan.calibration import Calibration, Lesson, calibration_key, conditions_of
 from vedette.plan.make import make_plan
@@ -106,11 +106,13 @@ def test_memory_that_others_took_is_no_lesson_and_the_taker_is_named() -> None:
     assert attempt.lesson is None
     assert recovery.within(after) == after
     now = plan_on(after)
-    told = recovery.recovered(now, at=1.0)
-    assert told["sentence"].startswith("Out of memory while serving: ")
-    assert "because python3 (process 123) took 1.00 GiB. Serving again with " in told["sentence"]
-    assert told["recovery"]["fault"] == "others"
-    assert told["recovery"]["now"]["total_bytes"] < told["recovery"]["before"]["total_bytes"]
+    recovered = recovery.recovered(now, at=1.0).recovery
+    assert recovered is not None
+    sentence = say(recovered.message)
+    assert sentence.startswith("Out of memory while serving: ")
+    assert "because python3 (process 123) took 1.00 GiB. Serving again with " in sentence
+    assert recovered.fault == "others"
+    assert recovered.now.total_bytes < recovered.before.total_bytes
 
 
 def test_whoever_goes_on_taking_memory_is_left_room() -> None:

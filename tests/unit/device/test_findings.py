@@ -14,7 +14,7 @@ from vedette.device.boards import device_named
 from vedette.device.device import Device, Family, GpuProcess, OtherProcess, PowerMode, SwapArea
 from vedette.device.findings import Finding, check, findings, page_cache_in_the_way
 from vedette.device.probe import read_device
-from vedette.language.message import Message, message_json, say
+from vedette.language.message import Message, say
 from vedette.units import GIB, MIB
 
 
@@ -254,19 +254,6 @@ async def test_nothing_is_let_go_where_it_does_not_count(tmp_path: Path) -> None
     assert await check(newer, root=tmp_path) == []
     assert await check(board(**CACHED), needed_bytes=GIB, root=tmp_path) == []
     assert drop.read_text() == ""
-
-
-def test_a_finding_as_it_is_told() -> None:
-    message = Message("device.models_disk_full", free_bytes=7 * MIB)
-    assert Finding("disk_space", message, 7 * MIB).as_event() == {
-        "event": "note",
-        "code": "disk_space",
-        "sentence": "Only 7 MiB are free on the disk with models and engines.",
-        "hint": "Free disk space, or set VEDETTE_HOME to a directory on a larger disk.",
-        "message": message_json(message),
-        "size_bytes": 7 * MIB,
-    }
-    assert "size_bytes" not in Finding("clocks", Message("device.clocks")).as_event()
 
 
 def test_every_finding_can_be_said_in_chinese() -> None:
