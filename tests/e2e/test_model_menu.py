@@ -14,7 +14,7 @@ from tests.rig.browser import OpenPage
 from tests.rig.processes import Vedette, vedette_running
 from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.errors import DoesNotFitError, SwapFailedError
-from vedette.models.store.find import packaged_path
+from vedette.models.store.model_lookup import packaged_path
 
 COPY = "vedette/copy"
 

@@ -15,7 +15,7 @@ from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
 from vedette.engine.process.process import Command, find_processes
 from vedette.engine.state import Life, Phase, State
-from vedette.models.store.find import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_source
 from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, calibration_key
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Wish

@@ -21,7 +21,7 @@ from vedette.engine.process.process import find_processes
 from vedette.engine.state import State
 from vedette.errors import DoesNotFitError, EngineFailedError, ModelNotFoundError, SwapFailedError
 from vedette.events import Event, PlanMade
-from vedette.models.store.find import packaged_path
+from vedette.models.store.model_lookup import packaged_path
 from vedette.serve.app import create_app
 from vedette.settings.home import Home
 from vedette.settings.load import read_settings

@@ -15,7 +15,7 @@ from vedette.engine.process.standby import Standby
 from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.flags import Target
 from vedette.models.checkpoint import read_model
-from vedette.models.store.find import packaged_path
+from vedette.models.store.model_lookup import packaged_path
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
 from vedette.settings.table import Settings

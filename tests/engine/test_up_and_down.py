@@ -12,7 +12,7 @@ import pytest
 
 from tests.rig.leftovers import engine_processes
 from tests.rig.processes import free_port, run_vedette, start_vedette, vedette_running
-from vedette.models.store.find import packaged_path
+from vedette.models.store.model_lookup import packaged_path
 
 SHARED_MEMORY = Path("/dev/shm")
 

@@ -8,7 +8,7 @@ from bench.lab.shapes import make_shape
 from vedette.models.checkpoint import read_model
 from vedette.models.families.qwen_vl import QwenVision
 from vedette.models.model import CacheKind, CacheLayers, Model, Rotary
-from vedette.models.store.find import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_source
 
 TINY = Model(
     name="tiny",

@@ -178,7 +178,7 @@ def _settled_model(wanted: str | None, models_dir: Path) -> tuple[str | None, Pa
     """The model as it is named from any directory, and the directory if it is one."""
     if wanted is None:
         return None, None
-    from vedette.models.store.find import find_model
+    from vedette.models.store.model_lookup import find_model
 
     source = find_model(wanted, models_dir)
     is_directory = source.hub_id is None and source.entry is None

@@ -36,8 +36,8 @@ from vedette.events import DeviceRead, ModelChosen, ModelStatus, Note, Notify, m
 from vedette.language.message import Message
 from vedette.measure.decode_speed import read_decode_tokens_per_s
 from vedette.models.model import Model
-from vedette.models.store.fetch import fetch_model
-from vedette.models.store.find import Source, read_source
+from vedette.models.store.model_fetching import fetch_model
+from vedette.models.store.model_lookup import Source, read_source
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Context, Plan
 from vedette.plan.standby_room import worth_it
@@ -246,7 +246,7 @@ class Deployment:
     async def _fetch(self, source: Source, python: Path | None) -> None:
         async with contextlib.aclosing(fetch_model(source, self._home.models, python)) as steps:
             async for step in steps:
-                self.life.progress(Phase.FETCHING, _verbatim(step.detail), step.done_bytes, step.total_bytes)
+                self.life.progress(Phase.FETCHING, step.detail, step.done_bytes, step.total_bytes)
 
     async def _start(self) -> None:
         """Plans with the memory of this moment and starts the engine. Raises VedetteError."""

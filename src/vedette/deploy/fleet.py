@@ -12,7 +12,7 @@ from vedette.engine.state import State, Status
 from vedette.errors import DoesNotFitError, ModelNotFoundError, VedetteError
 from vedette.events import Note, Notify, ServiceStatus, status_json
 from vedette.language.message import Message
-from vedette.models.store.find import installed_models
+from vedette.models.store.model_lookup import installed_models
 from vedette.plan.side_by_side import Share, share_of
 from vedette.settings.home import Home
 from vedette.settings.table import Settings

@@ -20,8 +20,8 @@ from vedette.errors import Cause, DeviceError, DoesNotFitError
 from vedette.events import Event, Note, Notify, PlanMade
 from vedette.language.message import Message
 from vedette.models.model import Model
-from vedette.models.store.catalogue import smaller_of_family
-from vedette.models.store.find import Source, candidates
+from vedette.models.store.model_catalogue import smaller_of_family
+from vedette.models.store.model_lookup import Source, candidates
 from vedette.plan.calibration import Calibration, Key, calibration_key, conditions_of
 from vedette.plan.choose import choose_smaller
 from vedette.plan.make import make_plan

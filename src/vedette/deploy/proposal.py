@@ -18,7 +18,7 @@ from vedette.engine.hosts.host import Host
 from vedette.engine.vllm.flags import Target, engine_traits, serve_arguments, serve_environment
 from vedette.errors import DoesNotFitError, ModelNotFoundError
 from vedette.models.model import Model
-from vedette.models.store.find import Source, candidates, find_model, read_source
+from vedette.models.store.model_lookup import Source, candidates, find_model, read_source
 from vedette.plan.calibration import Calibration, calibration_key
 from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan

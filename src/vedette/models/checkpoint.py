@@ -14,12 +14,11 @@ from vedette.models.model import Experts, Model
 from vedette.models.tensors import Tensor, read_tensors
 from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, weights_by_tensor
 
-MOST_JSON_BYTES = 32_000_000
+MAX_JSON_BYTES = 32_000_000
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
 """Any of these holds a tokenizer; without one the engine dies half a minute into its start."""
 _DENSE = re.compile(r"layers\.\d+\.mlp\.(?:gate|up|gate_up|down)_proj\.")
 """A feed-forward part that every token goes through. A mixture of experts may give its size and have none."""
-HINT = "Fetch the model again or name another one."
 
 
 def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, Tensor] | None = None) -> Model:
@@ -31,12 +30,10 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     """
     config_path = directory / "config.json"
     if not directory.is_dir():
-        raise ModelNotFoundError(f"{directory} is no directory.", "Name the directory that holds config.json.")
+        raise ModelNotFoundError("models.no_directory", path=str(directory))
     config = _read_object(config_path)
     if config is None:
-        raise ModelNotFoundError(
-            f"There is no config.json in {directory}.", "Name the directory of a Hugging Face model."
-        )
+        raise ModelNotFoundError("models.no_config", path=str(directory))
     shape = parse_config(config, str(config_path))
     image, video = _read_processors(directory)
     tokenizer = _read_tokenizer(directory) if shape.has_vision else b""
@@ -86,7 +83,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
 def _tokenizer_bytes(directory: Path) -> int | None:
     """Of tokenizer.json; None if the tokenizer is another file. Raises ModelCorruptError if there is none at all."""
     if not any((directory / name).is_file() for name in TOKENIZERS):
-        raise ModelCorruptError(f"There is no tokenizer in {directory} ({', '.join(TOKENIZERS)}).", HINT)
+        raise ModelCorruptError("models.no_tokenizer", path=str(directory), files=TOKENIZERS)
     path = directory / "tokenizer.json"
     return (path.stat().st_size or None) if path.is_file() else None
 
@@ -124,7 +121,7 @@ def _read_tokenizer(directory: Path) -> bytes:
     """The text of tokenizer.json; empty if there is none, or one too large to be looked through."""
     try:
         path = directory / "tokenizer.json"
-        return path.read_bytes() if path.stat().st_size <= 2 * MOST_JSON_BYTES else b""
+        return path.read_bytes() if path.stat().st_size <= 2 * MAX_JSON_BYTES else b""
     except OSError:
         return b""
 
@@ -137,7 +134,7 @@ def _section(values: dict[str, Any], name: str) -> dict[str, Any] | None:
 def _read_chat_template(directory: Path) -> str:
     """The chat template's text wherever this model keeps it; empty if it has none."""
     template = directory / "chat_template.jinja"
-    if template.is_file() and template.stat().st_size <= MOST_JSON_BYTES:
+    if template.is_file() and template.stat().st_size <= MAX_JSON_BYTES:
         return template.read_text(errors="replace")
     for name in ("chat_template.json", "tokenizer_config.json"):
         values = _read_object(directory / name) or {}
@@ -149,15 +146,15 @@ def _read_chat_template(directory: Path) -> str:
 def _read_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None if there is no such file."""
     try:
-        if path.stat().st_size > MOST_JSON_BYTES:
-            raise ModelCorruptError(f"{path} is too large to be what its name says.", HINT)
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ModelCorruptError("models.file_too_large", path=str(path))
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ModelCorruptError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+        raise ModelCorruptError("models.file_unreadable", path=str(path), reason=error.strerror) from error
     except (ValueError, RecursionError) as error:
-        raise ModelCorruptError(f"{path} is no valid JSON.", HINT) from error
+        raise ModelCorruptError("models.not_json", path=str(path)) from error
     if not isinstance(value, dict):
-        raise ModelCorruptError(f"{path} holds no JSON object.", HINT)
+        raise ModelCorruptError("models.no_json_object", path=str(path))
     return value

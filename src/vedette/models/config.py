@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vedette.errors import ModelCorruptError
-from vedette.models.defaults import HABITS, SIZES
+from vedette.language.message import Message
+from vedette.models.config_reader import ConfigReader
+from vedette.models.defaults import OTHER_DEFAULTS, SIZE_DEFAULTS
 from vedette.models.families.registry import text_model_type
-from vedette.models.json_values import HINT, ConfigReader
 from vedette.models.layers import parse_cache_layers
 from vedette.models.model import DTYPE_BYTES, CacheLayers, Rotary
 from vedette.models.quantization import parse_dropped_tensors, parse_quantization
@@ -20,7 +21,7 @@ EXPERTS_PER_TOKEN = ("num_experts_per_tok", "moe_k", "moe_topk")
 
 @dataclass(frozen=True)
 class Shape:
-    """The language model's sizes and habits."""
+    """The sizes of the language part, and how it works."""
 
     architecture: str
     layers: int
@@ -47,7 +48,7 @@ class Shape:
     """Layers of the vision tower that are built, where not all are."""
     deepstack_levels: int
     text_section: str | None
-    assumed_parts: tuple[str, ...]
+    assumed_parts: tuple[Message, ...]
 
 
 def parse_config(config: Mapping[str, Any], where: str) -> Shape:
@@ -58,7 +59,7 @@ def parse_config(config: Mapping[str, Any], where: str) -> Shape:
     whole = ConfigReader(config, where)
     architectures = config.get("architectures")
     if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
-        raise ModelCorruptError(f"{where} names no architecture.", HINT)
+        raise ModelCorruptError("models.no_architecture", where=where)
     text, model_type = _text_part(whole)
     heads = text.size("num_attention_heads")
     hidden_size = text.size("hidden_size")
@@ -104,8 +105,8 @@ def _text_part(whole: ConfigReader) -> tuple[ConfigReader, str]:
     named = text.text("model_type") or outer
     model_type = text_model_type(named)
     filled = {
-        **(SIZES.get(model_type, {}) if section is not None else {}),
-        **HABITS.get(model_type, {}),
+        **(SIZE_DEFAULTS.get(model_type, {}) if section is not None else {}),
+        **OTHER_DEFAULTS.get(model_type, {}),
         **text.values,
     }
     return ConfigReader(filled, text.where), model_type
@@ -119,7 +120,7 @@ def _vision_layers(whole: ConfigReader, vision: ConfigReader | None) -> int | No
     layers = vision.size("num_hidden_layers")
     wanted = feature_layer if isinstance(feature_layer, list) else [feature_layer]
     if not wanted or not all(isinstance(layer, int) and -layers - 1 <= layer <= layers for layer in wanted):
-        raise ModelCorruptError(f"vision_feature_layer in {whole.where} names no layer of the vision tower.", HINT)
+        raise ModelCorruptError("models.no_such_vision_layer", where=whole.where)
     # Layer -1 is the output of the last one, layer 0 the input of the first.
     return max(int(layer) if layer >= 0 else layers + int(layer) + 1 for layer in wanted)
 

@@ -24,7 +24,7 @@ def _sizes(  # noqa: PLR0913 - a row of a table
     }
 
 
-SIZES: Mapping[str, Mapping[str, int]] = MappingProxyType(
+SIZE_DEFAULTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
         "llama": _sizes(32_000, 4096, 11_008, 32, 32, 32, 2048),
         "mistral": _sizes(32_000, 4096, 14_336, 32, 32, 8, 131_072),
@@ -47,7 +47,7 @@ _DELTA_NET: dict[str, Any] = {
     "linear_conv_kernel_dim": 4,
 }
 _LATENT: dict[str, Any] = {"kv_lora_rank": 512, "qk_rope_head_dim": 64}
-HABITS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+OTHER_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "mistral": {"sliding_window": 4096},
         "gemma": {"tie_word_embeddings": True, "head_dim": 256},

@@ -7,8 +7,9 @@ As vLLM 0.26 to 0.32 build them: model_executor/models/*.py of each architecture
 from collections import Counter
 
 from vedette.errors import ModelCorruptError
+from vedette.language.message import Message
+from vedette.models.config_reader import ConfigReader
 from vedette.models.defaults import DELTA_NET, INTERLEAVED, LATENT, PLAIN
-from vedette.models.json_values import HINT, ConfigReader
 from vedette.models.model import DTYPE_BYTES, CacheKind, CacheLayers
 
 KINDS = {
@@ -21,8 +22,8 @@ KINDS = {
 
 def parse_cache_layers(
     text: ConfigReader, model_type: str, kv_heads: int, head_size: int, dtype: str
-) -> tuple[tuple[CacheLayers, ...], tuple[str, ...]]:
-    """The layers by kind, and a phrase for each thing that had to be assumed.
+) -> tuple[tuple[CacheLayers, ...], tuple[Message, ...]]:
+    """The layers by kind, and one phrase for each fact that had to be assumed.
 
     text: the language part's values, gaps filled. Raises ModelCorruptError for impossible values.
     """
@@ -48,7 +49,7 @@ def parse_cache_layers(
             CacheLayers(CacheKind.SLIDING, kinds[CacheKind.SLIDING], **attention, window_tokens=window),
         )
         return tuple(cache for cache in made if cache.count), ()
-    assumed = () if known else ("keys and values of every token in every layer", "layers as wide as Llama's")
+    assumed = () if known else (Message("models.assumed_cache"), Message("models.assumed_layers"))
     if window is not None and known:
         return (CacheLayers(CacheKind.SLIDING, layers, **attention, window_tokens=window),), ()
     return (CacheLayers(CacheKind.FULL, layers, **attention),), assumed
@@ -73,10 +74,10 @@ def _kinds(text: ConfigReader, layers: int, every: int, others: CacheKind) -> Co
         full = layers // every
         return Counter({CacheKind.FULL: full, others: layers - full})
     if not isinstance(listed, list) or len(listed) != layers:
-        raise ModelCorruptError(f"layer_types in {text.where} does not name {layers} layers.", HINT)
+        raise ModelCorruptError("models.wrong_layer_count", where=text.where, layers=layers)
     kinds = Counter(KINDS.get(name) if isinstance(name, str) else None for name in listed)
     if not set(kinds) <= {CacheKind.FULL, others}:
-        raise ModelCorruptError(f"layer_types in {text.where} names kinds that the model cannot have.", HINT)
+        raise ModelCorruptError("models.wrong_layer_kinds", where=text.where)
     return Counter({kind: count for kind, count in kinds.items() if kind is not None})
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from vedette.language.message import Message
 from vedette.models.families.family import Vision
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
@@ -126,7 +127,7 @@ class Model:
     text_section: str | None = None
     """Section of the engine's configuration that holds the language part's values (`text_config`); None if they
     stand at the top."""
-    assumed_parts: tuple[str, ...] = ()
-    """One phrase for each part that vedette does not know of this architecture, and what it takes instead."""
+    assumed_parts: tuple[Message, ...] = ()
+    """One phrase for each fact that vedette does not know of this architecture and assumes."""
     assumed: bool = False
     """From the catalogue, before its files are here; False once they have been read."""

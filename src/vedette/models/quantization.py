@@ -1,6 +1,6 @@
 """What a checkpoint's weights are stored as, by one name, from the ways in which configurations say it. Pure."""
 
-from vedette.models.json_values import ConfigReader
+from vedette.models.config_reader import ConfigReader
 
 
 def parse_quantization(whole: ConfigReader) -> str | None:

@@ -7,7 +7,7 @@ for what is here, and each model's call of it.
 
 import math
 
-from vedette.models.json_values import ConfigReader
+from vedette.models.config_reader import ConfigReader
 from vedette.models.model import Rotary
 
 MULTIMODAL_FACTOR = 4

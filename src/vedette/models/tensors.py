@@ -16,10 +16,10 @@ import msgspec
 from vedette.errors import ModelCorruptError
 
 INDEX = "model.safetensors.index.json"
-MOST_HEADER_BYTES = 100_000_000
+MAX_HEADER_BYTES = 100_000_000
 """The format's own limit (safetensors, `MAX_HEADER_SIZE`)."""
-MOST_INDEX_BYTES = 64_000_000
-MOST_SHARDS = 2_000
+MAX_INDEX_BYTES = 64_000_000
+MAX_SHARDS = 2_000
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
@@ -27,7 +27,6 @@ BITS = {
 }  # fmt: skip
 PLAIN_FLOATS = {"F16", "BF16", "F32", "F64"}
 Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
-HINT = "Fetch the model again or name another one."
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -60,7 +59,7 @@ def read_tensors(directory: Path) -> dict[str, Tensor]:
     for path in _shards(directory):
         tensors.update(_read_shard(path).tensors)
     if not tensors:
-        raise ModelCorruptError(f"The weights in {directory} hold no tensors.", HINT)
+        raise ModelCorruptError("models.no_tensors", path=str(directory))
     return tensors
 
 
@@ -71,16 +70,16 @@ def _shards(directory: Path) -> list[Path]:
         # Some repositories carry the same weights twice, the second time in their author's own format.
         paths = [path for path in paths if not path.name.startswith("consolidated")] or paths
         if not paths:
-            raise ModelCorruptError(
-                f"There are no weights (*.safetensors) in {directory}.",
-                "vedette serves models in the safetensors format; fetch or convert one.",
-            )
+            raise ModelCorruptError("models.no_weights", path=str(directory))
         return paths
-    names = parse_index(_read_bounded(index, MOST_INDEX_BYTES), index)
+    names = parse_index(_read_bounded(index, MAX_INDEX_BYTES), index)
     missing = [name for name in names if not (directory / name).is_file()]
     if missing:
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ModelCorruptError(f"{directory} lacks the weights file {missing[0]}{others} that its index names.", HINT)
+        if len(missing) > 1:
+            raise ModelCorruptError(
+                "models.weights_files_missing", path=str(directory), file=missing[0], others=len(missing) - 1
+            )
+        raise ModelCorruptError("models.weights_file_missing", path=str(directory), file=missing[0])
     return [directory / name for name in names]
 
 
@@ -91,9 +90,9 @@ def parse_index(data: bytes, path: Path) -> list[str]:
         names = sorted(set(weight_map.values()))
         plain = all(isinstance(name, str) and name == Path(name).name and name not in {"", ".."} for name in names)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelCorruptError(f"{path} is no index of safetensors files.", HINT) from error
-    if not names or not plain or len(names) > MOST_SHARDS:
-        raise ModelCorruptError(f"{path} names files that cannot be a model's weights.", HINT)
+        raise ModelCorruptError("models.not_an_index", path=str(path)) from error
+    if not names or not plain or len(names) > MAX_SHARDS:
+        raise ModelCorruptError("models.index_names_wrong", path=str(path))
     return names
 
 
@@ -103,14 +102,16 @@ def _read_shard(path: Path) -> Shard:
         with path.open("rb") as file:
             prefix = file.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-            if not 2 <= length <= min(MOST_HEADER_BYTES, size - 8):
-                raise ModelCorruptError(f"{path} is no safetensors file, or it is cut short.", HINT)
+            if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
+                raise ModelCorruptError("models.not_safetensors", path=str(path))
             header = file.read(length)
     except OSError as error:
-        raise ModelCorruptError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+        raise ModelCorruptError("models.file_unreadable", path=str(path), reason=error.strerror) from error
     shard = parse_header(header, path)
     if size < shard.file_bytes:
-        raise ModelCorruptError(f"{path} is cut short: {size:,} of {shard.file_bytes:,} bytes are here.", HINT)
+        raise ModelCorruptError(
+            "models.weights_cut_short", path=str(path), here_bytes=size, whole_bytes=shard.file_bytes
+        )
     return shard
 
 
@@ -121,12 +122,12 @@ def parse_header(header: bytes, path: Path) -> Shard:
         entries.pop("__metadata__", None)
         tensors = {name: msgspec.json.decode(entry, type=Tensor) for name, entry in entries.items()}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelCorruptError(f"The header of {path} is damaged.", HINT) from error
+        raise ModelCorruptError("models.header_damaged", path=str(path)) from error
     for name, tensor in tensors.items():
         begin, end = tensor.data_offsets
         bits = BITS.get(tensor.dtype)
         if begin > end or (bits is not None and (end - begin) * 8 != tensor.elements * bits):
-            raise ModelCorruptError(f"The header of {path} is damaged: {name!r} has an impossible size.", HINT)
+            raise ModelCorruptError("models.tensor_size_wrong", path=str(path), tensor=name[:80])
     data_bytes = max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
     return Shard(tensors=tensors, file_bytes=8 + len(header) + data_bytes)
 
@@ -142,7 +143,7 @@ def resident_bytes(tensor: Tensor, dtype_bytes: int) -> int:
 def _read_bounded(path: Path, most_bytes: int) -> bytes:
     try:
         if path.stat().st_size > most_bytes:
-            raise ModelCorruptError(f"{path} is too large to be what its name says.", HINT)
+            raise ModelCorruptError("models.file_too_large", path=str(path))
         return path.read_bytes()
     except OSError as error:
-        raise ModelCorruptError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+        raise ModelCorruptError("models.file_unreadable", path=str(path), reason=error.strerror) from error

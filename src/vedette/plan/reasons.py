@@ -88,7 +88,7 @@ def _memory_reasons(site: parts.Site, settings: EngineSettings, choice: Choice) 
 
     unknown = Basis.ASSUMED if model.assumed_parts else Basis.COMPUTED
     if model.assumed_parts:
-        why = f"vedette does not know it; assumed: {', '.join(model.assumed_parts)}"
+        why = f"vedette does not know it; assumed: {', '.join(map(str, model.assumed_parts))}"
         yield Reason("architecture", model.architecture, why, Basis.ASSUMED)
     yield reason("weights", _weights_story(site, settings), Basis.ASSUMED if model.assumed else Basis.COMPUTED)
     yield reason(

@@ -24,7 +24,7 @@ from vedette.device.device import Device, OtherProcess
 from vedette.engine.vllm.causes import KERNEL_KILL, SILENT, SILENT_KILL, STUCK
 from vedette.errors import Cause, DoesNotFitError, EngineDiedError
 from vedette.language.message import Message, say
-from vedette.models.store.find import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_source
 from vedette.plan.calibration import Calibration, Lesson, calibration_key, conditions_of
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish

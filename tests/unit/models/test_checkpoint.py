@@ -168,7 +168,9 @@ def test_shards_and_their_index(model: Path) -> None:
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
     assert read_model(model).weights_bytes == 20
     (model / "b.safetensors").unlink()
-    with pytest.raises(ModelCorruptError, match=r"lacks the weights file b\.safetensors that its index names"):
+    with pytest.raises(
+        ModelCorruptError, match=r"weights file b\.safetensors, which the model.s index names, is missing"
+    ):
         read_model(model)
 
 
@@ -231,16 +233,16 @@ def test_a_damaged_weights_file_is_one_clear_sentence(model: Path, data: bytes) 
     [
         ({"architectures": None}, "names no architecture"),
         ({"architectures": [7]}, "names no architecture"),
-        ({"text_config": []}, "text_config .* is no object"),
-        ({"text_config": {}}, "lacks num_attention_heads"),
+        ({"text_config": []}, "text_config .* is not a JSON object"),
+        ({"text_config": {}}, "num_attention_heads is missing"),
         ({"text_config": QWEN3_VL["text_config"] | {"num_hidden_layers": -4}}, "num_hidden_layers .* is -4"),
         ({"text_config": QWEN3_VL["text_config"] | {"num_hidden_layers": 1e9}}, "num_hidden_layers"),
         ({"text_config": QWEN3_VL["text_config"] | {"num_hidden_layers": 1 << 40}}, "num_hidden_layers"),
         ({"text_config": QWEN3_VL["text_config"] | {"hidden_size": True}}, "hidden_size .* is True"),
         ({"text_config": QWEN3_VL["text_config"] | {"vocab_size": "x" * 500}}, r"vocab_size .* is 'x+\.\.\."),
         ({"dtype": 16}, "dtype .* is 16"),
-        ({"vision_config": {"depth": 2}}, "lacks hidden_size"),
-        ({"quantization_config": "fp8"}, "quantization_config .* is no object"),
+        ({"vision_config": {"depth": 2}}, "hidden_size is missing"),
+        ({"quantization_config": "fp8"}, "quantization_config .* is not a JSON object"),
     ],
 )
 def test_a_damaged_configuration_is_one_clear_sentence(model: Path, changes: dict[str, Any], message: str) -> None:
@@ -259,7 +261,7 @@ def test_a_file_that_is_no_json_object(model: Path, name: str, text: str) -> Non
 
 
 def test_no_model_at_all(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFoundError, match="is no directory"):
+    with pytest.raises(ModelNotFoundError, match="is not a readable directory"):
         read_model(tmp_path / "nowhere")
     with pytest.raises(ModelNotFoundError, match=r"no config\.json"):
         read_model(tmp_path)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bench.lab.shapes import SHAPES, read_config
 from vedette.errors import ModelCorruptError
+from vedette.language.message import Message
 from vedette.models.config import Shape, parse_config
 from vedette.models.model import CacheKind, CacheLayers
 
@@ -124,7 +125,7 @@ def test_a_window_over_all_layers_or_none(changes: dict[str, Any], kind: CacheKi
 def test_what_is_assumed_of_an_unknown_architecture_is_said() -> None:
     shape = parse(architectures=["NovelForCausalLM"], model_type="novel", sliding_window=100)
     assert kinds(shape) == [(CacheKind.FULL, 16)]
-    assert shape.assumed_parts == ("keys and values of every token in every layer", "layers as wide as Llama's")
+    assert shape.assumed_parts == (Message("models.assumed_cache"), Message("models.assumed_layers"))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 from vedette.device.boards import device_named
 from vedette.device.device import Device
 from vedette.models.model import Model
-from vedette.models.store.catalogue import smaller_of_family
-from vedette.models.store.find import find_model, read_source
+from vedette.models.store.model_catalogue import smaller_of_family
+from vedette.models.store.model_lookup import find_model, read_source
 from vedette.plan.choose import choose_smaller
 from vedette.plan.plan import Wish
 

@@ -12,7 +12,7 @@ from tests.rig.models import TINY, catalogue_model
 from vedette.device.boards import device_named
 from vedette.errors import BadInputError, DoesNotFitError
 from vedette.models.model import Model
-from vedette.models.store.find import candidates
+from vedette.models.store.model_lookup import candidates
 from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Graphs, Wish, Workload

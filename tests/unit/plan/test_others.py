@@ -13,7 +13,7 @@ from vedette.deploy.proposal import does_not_fit
 from vedette.device.boards import boards, device_named
 from vedette.device.device import Device, OtherProcess
 from vedette.errors import DoesNotFitError
-from vedette.models.store.find import candidates
+from vedette.models.store.model_lookup import candidates
 from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish

@@ -14,7 +14,7 @@ from tests.rig.models import published
 from vedette.device.device import Device, Family
 from vedette.models.checkpoint import read_model
 from vedette.models.config import parse_config
-from vedette.models.store.find import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_source
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Basis, Wish, Workload
 from vedette.report.bars import Paper

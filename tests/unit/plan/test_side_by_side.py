@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vedette.device.boards import device_named
 from vedette.models.model import Model
-from vedette.models.store.find import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_source
 from vedette.plan.calibration import HOST_GROWTH_BYTES, Calibration, calibration_key, conditions_of
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Wish

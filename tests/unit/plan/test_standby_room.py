@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vedette.device.boards import device_named
-from vedette.models.store.find import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_source
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Memory, Plan, Wish
 from vedette.plan.standby_room import worth_it

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from vedette.device.boards import device_named
-from vedette.models.store.find import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_source
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Concession, Plan, Wish
 from vedette.report.document import plan_json

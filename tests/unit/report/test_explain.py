@@ -14,7 +14,7 @@ from tests.rig.plans import MODELS_ON_BOARDS, NEWEST, page, proposal_of
 from vedette.deploy.proposal import Proposal
 from vedette.device.boards import boards
 from vedette.errors import BadInputError
-from vedette.models.store.catalogue import catalogue
+from vedette.models.store.model_catalogue import catalogue
 from vedette.plan.plan import Basis, Concession, Speed
 from vedette.report.bars import Paper
 from vedette.report.explain import explain_plan

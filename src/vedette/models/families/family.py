@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vedette.models.json_values import ConfigReader
+from vedette.models.config_reader import ConfigReader
 
 PLANNED_ASPECT_RATIO = 4
 """Plans keep memory for pictures whose long side is at most this many times the short side."""

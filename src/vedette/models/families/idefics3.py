@@ -11,7 +11,6 @@ from typing import Any
 from vedette.errors import ModelCorruptError
 from vedette.models.families.family import PLANNED_ASPECT_RATIO, Family, Vision, VisionFiles
 from vedette.models.families.square_encoder import parse_layer_sizes, parse_square
-from vedette.models.json_values import HINT
 
 MAX_NUMBERED_MARKER = 6
 """Tokenizers that know `<row_1_col_1>` know rows and columns up to this one."""
@@ -121,7 +120,7 @@ def parse(files: VisionFiles) -> Idefics3Vision:
     longest_edge, tile_edge = _edges(files)
     merge_size = files.config.size("scale_factor", default=2)
     if merge_size > image_size // patch_size:
-        raise ModelCorruptError(f"scale_factor in {files.config.where} merges more patches than a picture has.", HINT)
+        raise ModelCorruptError("models.scale_factor_too_large", where=files.config.where)
     return Idefics3Vision(
         patch_size=patch_size,
         merge_size=merge_size,
@@ -144,7 +143,7 @@ def _edges(files: VisionFiles) -> tuple[int, int]:
         longest_edge = tile_edge
     if longest_edge > MAX_TILES_PER_SIDE * tile_edge:
         tiles = -(-longest_edge // tile_edge)
-        raise ModelCorruptError(f"{files.pictures.where} cut pictures into {tiles}x{tiles} tiles.", HINT)
+        raise ModelCorruptError("models.too_many_tiles", where=files.pictures.where, tiles=tiles)
     return longest_edge, tile_edge
 
 

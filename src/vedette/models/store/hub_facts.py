@@ -1,7 +1,7 @@
-"""Facts of a model that lies on a Hugging Face hub, without its weights: small files whole, tensor headers by range.
+"""Reads the facts of a model on a Hugging Face hub without its weights: small files, and the headers of tensors.
 
-A hub is an untrusted server: every answer is bounded in bytes and in time, and a redirect leads from HTTPS to HTTPS
-or stays on its host. A token goes to the hub's own origin only.
+A hub is an untrusted server: every response is limited in bytes and in time, and a redirect must lead from HTTPS to
+HTTPS or stay on its host. A token is only sent to the hub's own origin.
 """
 
 import http.client
@@ -19,61 +19,60 @@ from typing import IO, Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError, VedetteError
-from vedette.models.checkpoint import MOST_JSON_BYTES, TOKENIZERS, read_model
+from vedette.language.message import Message, Parameter
+from vedette.models.checkpoint import MAX_JSON_BYTES, TOKENIZERS, read_model
 from vedette.models.model import Model
-from vedette.models.tensors import INDEX, MOST_HEADER_BYTES, Shard, Tensor, parse_header, parse_index
+from vedette.models.tensors import INDEX, MAX_HEADER_BYTES, Shard, Tensor, parse_header, parse_index
 
 SMALL_FILES = (
     *("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
     *("chat_template.jinja", "chat_template.json", "tokenizer_config.json", INDEX),
 )
-MOST_TOKENIZER_BYTES = 16_000_000
-"""A larger tokenizer is only known to be there; what is counted by its tokens is then bounded, not exact."""
+MAX_TOKENIZER_BYTES = 16_000_000
+"""A larger tokenizer is not read; numbers that depend on its tokens are then upper bounds, not exact."""
 FIRST_READ_BYTES = 256 * 1024
-"""Holds most headers whole."""
+"""Most headers are not longer."""
 TIMEOUT_S = 15.0
 DEADLINE_S = 120.0
 CONNECTIONS = 8
 REDIRECTS = 5
-HINT = "Try again, or fetch the whole model with `vedette up`."
 
 
-def endpoint() -> str:
-    """The hub's address, as its own client finds it, without anything secret that it may carry."""
+def hub_address() -> str:
+    """The hub's address as its client finds it, without a user name and password."""
     address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     scheme, separator, rest = address.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
-def read_remote(model_id: str, path: Path) -> Model:
-    """The facts of the hub's model `model_id`, whose files will lie in `path`; its weights stay on the hub.
+def read_hub_model(model_id: str, path: Path, suggestion: Message | None = None) -> Model:
+    """The facts of the hub's model `model_id`, whose files will lie in `path`.
 
-    Raises ModelNotFoundError if no hub answers or it does not give the model, ModelCorruptError if its files cannot
-    be a model's.
+    suggestion: for the error if the hub does not have the model or does not answer. Raises ModelNotFoundError if no hub
+    answers or the hub refuses, ModelCorruptError if the files are not a model's.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise ModelNotFoundError(
-            f"HF_HUB_OFFLINE forbids asking a hub, so nothing is known of {model_id} before its files are here.",
-            "Unset it, or name a model that is here.",
-        )
-    hub = _Hub(endpoint(), os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"), model_id)
+        raise ModelNotFoundError("models.hub_forbidden", name=model_id)
+    token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+    hub = _Hub(hub_address(), token, model_id, suggestion)
     commit, sizes = hub.list_files()
     with tempfile.TemporaryDirectory(prefix="vedette-") as mirror:
         directory = Path(mirror)
         for name in SMALL_FILES:
             if name in sizes:
-                (directory / name).write_bytes(hub.read(commit, name, MOST_JSON_BYTES))
+                (directory / name).write_bytes(hub.read(commit, name, MAX_JSON_BYTES))
         for name in TOKENIZERS:
             if name in sizes:
-                wanted = name == "tokenizer.json" and (sizes[name] or 0) <= MOST_TOKENIZER_BYTES
+                wanted = name == "tokenizer.json" and (sizes[name] or 0) <= MAX_TOKENIZER_BYTES
                 wanted = wanted and "preprocessor_config.json" in sizes
-                (directory / name).write_bytes(hub.read(commit, name, MOST_TOKENIZER_BYTES) if wanted else b"")
+                (directory / name).write_bytes(hub.read(commit, name, MAX_TOKENIZER_BYTES) if wanted else b"")
         try:
             tensors = _read_tensors(hub, commit, directory, sizes) if "config.json" in sizes else {}
             model = read_model(directory, model_id, tensors)
         except VedetteError as error:
-            # A person knows the model's id, not where its files were read.
-            raise type(error)(error.sentence.replace(mirror, model_id), error.hint) from None
+            # A person knows the model's ID, not the temporary directory of its files.
+            message = _replaced(error.message, mirror, model_id)
+            raise type(error)(message.code, **message.params) from None
     return replace(model, path=path, tokenizer_bytes=sizes.get("tokenizer.json"))
 
 
@@ -88,7 +87,7 @@ def _read_tensors(hub: "_Hub", commit: str, directory: Path, sizes: dict[str, in
     missing = [name for name in names if name not in sizes]
     if missing or not names:
         raise ModelCorruptError(
-            f"{hub.model_id} has no weights named {missing[0] if missing else '*.safetensors'}.", "Name another model."
+            "models.hub_without_weights", name=hub.model_id, file=missing[0] if missing else "*.safetensors"
         )
     tensors: dict[str, Tensor] = {}
     with ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -101,16 +100,18 @@ def _read_shard(hub: "_Hub", commit: str, name: str, size: int | None) -> Shard:
     shown = Path(hub.model_id) / name
     start = hub.read(commit, name, FIRST_READ_BYTES, begin=0)
     length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
-    if not 2 <= length <= MOST_HEADER_BYTES or (size is not None and size < 8 + length):
-        raise ModelCorruptError(f"{shown} is no safetensors file, or it is cut short.", HINT)
+    if not 2 <= length <= MAX_HEADER_BYTES or (size is not None and size < 8 + length):
+        raise ModelCorruptError("models.not_safetensors", path=str(shown))
     header = start[8 : 8 + length]
     if len(header) < length:
         header += hub.read(commit, name, length - len(header), begin=len(start))
     if len(header) < length:
-        raise ModelCorruptError(f"{shown} is cut short: its header ends after {len(header):,} bytes.", HINT)
+        raise ModelCorruptError("models.header_cut_short", path=str(shown), header_bytes=len(header))
     shard = parse_header(header, shown)
     if size is not None and size < shard.file_bytes:
-        raise ModelCorruptError(f"{shown} is cut short: the hub has {size:,} of {shard.file_bytes:,} bytes.", HINT)
+        raise ModelCorruptError(
+            "models.weights_cut_short", path=str(shown), here_bytes=size, whole_bytes=shard.file_bytes
+        )
     return shard
 
 
@@ -121,23 +122,24 @@ class _Hub:
     address: str
     token: str | None
     model_id: str
+    suggestion: Message | None = None
 
     def list_files(self) -> tuple[str, dict[str, int | None]]:
-        """The commit of the main branch, and the size of each of its files where the hub says it."""
-        data = self._get(f"{self.address}/api/models/{quote(self.model_id)}?blobs=true", MOST_JSON_BYTES, None)
+        """The commit of the main branch, and the size of each of its files (None if the hub does not say it)."""
+        data = self._get(f"{self.address}/api/models/{quote(self.model_id)}?blobs=true", MAX_JSON_BYTES, None)
         try:
             info = json.loads(data)
             commit, siblings = info["sha"], info["siblings"]
             files = {entry["rfilename"]: entry.get("size") for entry in siblings}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise self._nonsense() from error
+            raise self._not_a_hub() from error
         if not isinstance(commit, str) or not commit.isalnum() or not all(isinstance(name, str) for name in files):
-            raise self._nonsense()
+            raise self._not_a_hub()
         plain = {name: _size(size) for name, size in files.items() if PurePosixPath(name).name == name}
         return commit, plain
 
     def read(self, commit: str, name: str, most_bytes: int, begin: int | None = None) -> bytes:
-        """One file whole, or, with `begin`, at most `most_bytes` of it from there.
+        """A whole file or, with `begin`, at most `most_bytes` of it from there on.
 
         Raises ModelCorruptError if a whole file is larger than `most_bytes`.
         """
@@ -150,25 +152,27 @@ class _Hub:
                 skipped = begin or 0
                 if begin is not None and response.status == http.client.PARTIAL_CONTENT:
                     if not (response.headers.get("Content-Range") or "").startswith(f"bytes {begin}-"):
-                        raise self._nonsense()
+                        raise self._not_a_hub()
                     skipped = 0
-                # A server that knows no ranges sends the file from its start, of which no more is taken than this.
+                # A server without ranges sends the file from its start: read no more than the wanted range.
                 data = _read_bounded(response, skipped + most_bytes + (begin is None), deadline_s)
         except urllib.error.HTTPError as error:
             raise self._refused(error) from None
         except (OSError, http.client.HTTPException) as error:
             raise ModelNotFoundError(
-                f"No model hub can be reached at {self.address} ({type(error).__name__}), "
-                f"so nothing is known of {self.model_id} before its files are here.",
-                "Check the network, or set HF_ENDPOINT to a hub that answers.",
+                "models.no_hub",
+                hub=self.address,
+                name=self.model_id,
+                error=type(error).__name__,
+                suggestion=self.suggestion,
             ) from None
         if begin is None and len(data) > most_bytes:
             name = urlsplit(url).path.rpartition("/")[2]
-            raise ModelCorruptError(f"{name} of {self.model_id} is too large to be what its name says.", HINT)
+            raise ModelCorruptError("models.file_too_large", path=f"{self.model_id}/{name}")
         return data[skipped:]
 
     def _open(self, url: str, span: tuple[int, int] | None) -> "http.client.HTTPResponse":
-        """The answer at the end of a chain of redirects."""
+        """The response at the end of a chain of redirects."""
         opener = urllib.request.build_opener(_NoRedirects)
         for _ in range(REDIRECTS):
             request = urllib.request.Request(url, headers={"User-Agent": "vedette"})  # noqa: S310 - checked below
@@ -177,7 +181,7 @@ class _Hub:
             if self.token and _origin(urlsplit(url)) == _origin(urlsplit(self.address)):
                 request.add_unredirected_header("Authorization", f"Bearer {self.token}")
             if urlsplit(url).scheme not in {"http", "https"}:
-                raise self._nonsense()
+                raise self._not_a_hub()
             response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT_S)
             if response.status not in {301, 302, 303, 307, 308}:
                 return response
@@ -186,39 +190,28 @@ class _Hub:
             here, there = urlsplit(url), urlsplit(target)
             secure = here.scheme == there.scheme == "https"
             if not secure and (here.scheme, here.hostname) != (there.scheme, there.hostname):
-                raise ModelNotFoundError(
-                    f"The hub at {self.address} sends to an address that is not trusted.", "Check HF_ENDPOINT."
-                )
+                raise ModelNotFoundError("models.untrusted_redirect", hub=self.address)
             url = target
-        raise self._nonsense()
+        raise self._not_a_hub()
 
     def _refused(self, error: urllib.error.HTTPError) -> ModelNotFoundError:
-        """The error for an answer that is no success."""
+        """The error for a response with an error status."""
         if error.code == 403 or error.headers.get("X-Error-Code") == "GatedRepo":
-            return ModelNotFoundError(
-                f"{self.model_id} is only given to those who accepted its terms.",
-                f"Accept them at {self.address}/{self.model_id} and set HF_TOKEN to a token of that account.",
-            )
+            return ModelNotFoundError("models.terms_not_accepted", hub=self.address, name=self.model_id)
         if error.headers.get("X-Error-Message") == "Invalid credentials in Authorization header":
-            return ModelNotFoundError(
-                f"The hub at {self.address} does not accept your token.", "Set HF_TOKEN to a valid one, or unset it."
-            )
+            return ModelNotFoundError("models.token_refused", hub=self.address)
         if error.code in {401, 404}:
             return ModelNotFoundError(
-                f"The hub at {self.address} has no model {self.model_id}, or it is private.",
-                "Check the name; for a private model set HF_TOKEN.",
+                "models.unknown_to_hub", hub=self.address, name=self.model_id, suggestion=self.suggestion
             )
-        return ModelNotFoundError(
-            f"The hub at {self.address} does not give {self.model_id}: it answered with status {error.code}.",
-            "Try again later.",
-        )
+        return ModelNotFoundError("models.hub_refused", hub=self.address, name=self.model_id, status=error.code)
 
-    def _nonsense(self) -> ModelNotFoundError:
-        return ModelNotFoundError(f"What answers at {self.address} is no model hub.", "Check HF_ENDPOINT, or unset it.")
+    def _not_a_hub(self) -> ModelNotFoundError:
+        return ModelNotFoundError("models.not_a_hub", hub=self.address)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Hands redirects to the caller, who checks where they lead."""
+    """Returns redirects to the caller, who checks where they lead."""
 
     def http_error_302(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
@@ -229,7 +222,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _read_bounded(response: http.client.HTTPResponse, most_bytes: int, deadline_s: float) -> bytes:
-    """At most `most_bytes` of an answer, however slowly or long it comes."""
+    """At most `most_bytes` of a response. Raises TimeoutError after `deadline_s` (of `time.monotonic`)."""
     data = bytearray()
     while len(data) < most_bytes:
         chunk = response.read1(min(1 << 16, most_bytes - len(data)))
@@ -239,6 +232,17 @@ def _read_bounded(response: http.client.HTTPResponse, most_bytes: int, deadline_
             raise TimeoutError
         data += chunk
     return bytes(data)
+
+
+def _replaced(message: Message, old: str, new: str) -> Message:
+    """The message with `new` for `old` in all of its texts."""
+
+    def value(parameter: Parameter) -> Parameter:
+        if isinstance(parameter, str):
+            return parameter.replace(old, new)
+        return _replaced(parameter, old, new) if isinstance(parameter, Message) else parameter
+
+    return Message(message.code, **{name: value(parameter) for name, parameter in message.params.items()})
 
 
 def _origin(address: SplitResult) -> tuple[str, str | None, int | None]:

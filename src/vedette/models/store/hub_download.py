@@ -1,9 +1,9 @@
-"""Downloads one model from a Hugging Face hub: `python -m vedette.models.store.hub ID DIRECTORY`.
+"""Downloads one model from a Hugging Face hub: `python -m vedette.models.store.hub_download ID DIRECTORY`.
 
-Runs as a process of its own, so that a resident vedette never holds the hub's client. Prints one JSON object a
-line: `{"done_bytes", "total_bytes", "detail"}` on the way, `{"error", "detail"}` at the end if it failed. Files go
-to DIRECTORY.partial, each checked against the hub's own hash; only when all are there is it renamed to DIRECTORY.
-Killed at any moment, it takes up where it stopped. HF_ENDPOINT and HF_TOKEN count as everywhere.
+A process of its own, so that vedette never loads the hub's client. It prints one JSON object a line:
+`{"done_bytes", "total_bytes", "detail"}` for progress, `{"error", "detail"}` as the last line if it failed. Files go
+to DIRECTORY.partial and are checked against the hub's hashes; when all are there, the directory is renamed. A download
+that was killed resumes. HF_ENDPOINT and HF_TOKEN work as in the hub's client.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 SERVED_SUFFIXES = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".safetensors"}
-"""What vLLM needs of a repository; weights in other formats and demonstrations are left there."""
+"""Files that vLLM needs; weights in other formats and examples are not downloaded."""
 DISK_MARGIN_BYTES = 256 * 1024**2
 PROGRESS_INTERVAL_S = 0.2
 CHUNK_BYTES = 1 << 20
-"""What a broken connection may cost, and how finely progress shows; the client's own chunks are 10 MB."""
+"""A broken connection loses at most one chunk, and progress is shown once a chunk; the client's are 10 MB."""
 NETWORK_MODULES = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "ssl", "socket"}
-"""Where the client's errors come from when no hub answers; which library it uses changes between releases."""
+"""Modules of the client's errors when no hub answers; the library differs between its releases."""
 
 
 class FetchError(Exception):
-    """Ends the download; `kind` is the `error` of the last line."""
+    """Stops the download; `kind` is the `error` of the last line."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
@@ -46,13 +46,13 @@ class RemoteFile:
     name: str
     size_bytes: int
     sha256: str | None
-    """Of a file in large-file storage; None for small ones."""
+    """For a file in large-file storage; None for small files."""
     git_blob: str | None
-    """Git's own hash of a small file."""
+    """Git's hash of a small file."""
 
 
 class Progress:
-    """Prints how far the whole download is, not too often."""
+    """Prints the progress of the whole download, at most every PROGRESS_INTERVAL_S."""
 
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
@@ -63,24 +63,24 @@ class Progress:
         now_s = time.monotonic()
         if at_once or now_s - self._last_s >= PROGRESS_INTERVAL_S:
             self._last_s = now_s
-            say({"done_bytes": self.done_bytes + file_bytes, "total_bytes": self.total_bytes, "detail": name})
+            print_json({"done_bytes": self.done_bytes + file_bytes, "total_bytes": self.total_bytes, "detail": name})
 
 
-class ShownFile(io.FileIO):
-    """A file that tells the progress whenever it grows."""
+class ProgressFile(io.FileIO):
+    """A file that reports progress whenever it grows."""
 
     def __init__(self, path: Path, progress: Progress, name: str) -> None:
         super().__init__(path, "a+")
         self._progress = progress
-        self._shown_name = name
+        self._progress_name = name
 
     def write(self, data: Any, /) -> int:
         written = super().write(data)
-        self._progress.show(self.tell(), self._shown_name)
+        self._progress.show(self.tell(), self._progress_name)
         return written
 
 
-def say(values: dict[str, object]) -> None:
+def print_json(values: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 
@@ -89,7 +89,7 @@ def main() -> None:
     os.environ |= {
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        # Plain HTTP is what can be taken up again byte by byte.
+        # Only plain HTTP can resume at any byte.
         "HF_HUB_DISABLE_XET": "1",
     }
     try:
@@ -99,21 +99,21 @@ def main() -> None:
     except OSError as error:
         fail("no_space" if error.errno == errno.ENOSPC else "disk", error.strerror or type(error).__name__)
     except Exception as error:
-        # Its text may hold addresses with signatures in them; its kind says enough.
+        # The text of the error may hold signed addresses: only its kind is passed on.
         fail("unexpected", type(error).__name__)
 
 
 def fail(kind: str, detail: str) -> None:
-    say({"error": kind, "detail": detail})
+    print_json({"error": kind, "detail": detail})
     sys.exit(1)
 
 
 def download(model_id: str, directory: Path) -> None:
-    """The whole way: list, check the disk, download and check every file, rename."""
+    """Lists the files, checks the disk, downloads and checks every file, and renames the directory."""
     commit, files = list_files(model_id)
     partial = directory.with_name(f"{directory.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    remove_strangers(partial, files)
+    remove_unexpected(partial, files)
     progress = Progress(sum(file.size_bytes for file in files))
     missing = []
     for file in files:
@@ -126,7 +126,7 @@ def download(model_id: str, directory: Path) -> None:
         download_file(model_id, commit, partial, file, progress)
         progress.done_bytes += file.size_bytes
     progress.show(0, directory.name, at_once=True)
-    # The renamed directory counts as installed, also after a power cut: its data has to be on the disk first.
+    # A renamed directory counts as installed, also after a power cut: its data must be on the disk first.
     os.sync()
     if directory.exists():
         shutil.rmtree(directory)
@@ -134,7 +134,7 @@ def download(model_id: str, directory: Path) -> None:
 
 
 def list_files(model_id: str) -> tuple[str, list[RemoteFile]]:
-    """The commit of the main branch, and its files that serving needs."""
+    """The commit of the main branch, and the files of it that serving needs."""
     from huggingface_hub import HfApi
 
     with hub_errors():
@@ -150,16 +150,16 @@ def list_files(model_id: str) -> tuple[str, list[RemoteFile]]:
         files.append(RemoteFile(path.name, sibling.size, lfs, None if lfs else sibling.blob_id))
     names = {file.name for file in files}
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
-        raise FetchError("no_model", "it has no config.json with weights in the safetensors format")
+        raise FetchError("no_model", "no config.json or no safetensors")
     if not info.sha:
-        raise FetchError("protocol", "the hub names no commit")
-    # Small files first: what is wrong with a model shows before its gigabytes are here.
+        raise FetchError("unexpected", "no commit")
+    # Small files first: they show a fault of the model before its gigabytes are downloaded.
     return info.sha, sorted(files, key=lambda file: (file.size_bytes, file.name))
 
 
 @contextlib.contextmanager
 def hub_errors() -> Iterator[None]:
-    """Turns the client's errors into the few that differ for a person. Says nothing of addresses or tokens."""
+    """Turns the client's errors into FetchError, without addresses and tokens."""
     from huggingface_hub import errors
 
     try:
@@ -167,10 +167,10 @@ def hub_errors() -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         gated = isinstance(error, errors.GatedRepoError) or status == 403
-        # The hub answers 401 for what is missing, too, unless it says that the token is what it minds.
+        # The hub also answers 401 for a missing model, unless it names the token as the reason.
         token = error.response.headers.get("X-Error-Message") == "Invalid credentials in Authorization header"
         kind = {401: "unauthorized" if token else "not_found", 404: "not_found"}.get(status, "refused")
-        raise FetchError("gated" if gated else kind, f"the hub answered with status {status}") from error
+        raise FetchError("gated" if gated else kind, str(status)) from error
     except Exception as error:
         if not isinstance(error, (ConnectionError, TimeoutError)) and not _is_network_error(error):
             raise
@@ -181,8 +181,8 @@ def _is_network_error(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in NETWORK_MODULES
 
 
-def remove_strangers(partial: Path, files: list[RemoteFile]) -> None:
-    """Whatever an earlier version of the model left in the half-made directory."""
+def remove_unexpected(partial: Path, files: list[RemoteFile]) -> None:
+    """Removes files that an earlier version of the model left in the partial directory."""
     expected = {file.name for file in files} | {unfinished(partial, file).name for file in files}
     for path in partial.iterdir():
         if path.name in expected:
@@ -194,7 +194,7 @@ def remove_strangers(partial: Path, files: list[RemoteFile]) -> None:
 
 
 def unfinished(partial: Path, file: RemoteFile) -> Path:
-    """Where a file grows; the hash in its name keeps versions apart."""
+    """The path of a file while it is downloaded; the hash in its name tells versions apart."""
     return partial / f"{file.name}.{(file.sha256 or file.git_blob or 'new')[:16]}.unfinished"
 
 
@@ -214,7 +214,7 @@ def is_whole(path: Path, file: RemoteFile) -> bool:
 
 
 def check_disk(partial: Path, missing: list[RemoteFile]) -> None:
-    """Raises FetchError before anything is written if the disk cannot hold it."""
+    """Raises FetchError if the disk is too small for the missing files."""
     here = sum(path.stat().st_size for path in partial.glob("*.unfinished"))
     needed = sum(file.size_bytes for file in missing) - here
     free = shutil.disk_usage(partial).free
@@ -223,7 +223,7 @@ def check_disk(partial: Path, missing: list[RemoteFile]) -> None:
 
 
 def download_file(model_id: str, commit: str, partial: Path, file: RemoteFile, progress: Progress) -> None:
-    """One file, from where it stopped last time; a second time from its start if the hash is wrong."""
+    """Downloads one file, resuming if a part of it is there; once more from its start if the hash is wrong."""
     target = unfinished(partial, file)
     for from_start in (False, True):
         if from_start or (target.exists() and target.stat().st_size > file.size_bytes):
@@ -243,13 +243,13 @@ def receive(model_id: str, commit: str, target: Path, file: RemoteFile, progress
 
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
     url = hf_hub_url(model_id, file.name, revision=commit)
-    with ShownFile(target, progress, file.name) as data, hub_errors():
+    with ProgressFile(target, progress, file.name) as data, hub_errors():
         here = data.seek(0, io.SEEK_END)
         progress.show(here, file.name, at_once=True)
         try:
             http_get(url, data, resume_size=here, headers=build_hf_headers(), expected_size=file.size_bytes)
         except OSError as error:
-            # A file of another length than announced: its hash tells, and it is fetched anew.
+            # The file has another length than announced: the check of its hash finds out and downloads it again.
             if type(error) is not OSError or error.errno is not None:
                 raise
 

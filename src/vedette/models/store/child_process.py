@@ -1,4 +1,4 @@
-"""Child processes of a download: their lines are read as they come, and they end with whoever reads them."""
+"""Runs the child processes of a download and reads their output line by line."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 STOP_TIMEOUT_S = 5.0
 KEPT_LINES = 20
 NEUTRAL_DIRECTORY = "/"
-"""Where children run: `python -m` looks for modules in its directory first, and the user's may hold a `json.py`."""
+"""Where children run: do not import modules from the current directory, which may hold a `json.py`."""
 _LAUNCHER = """
 import ctypes, os, signal, sys
 set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -19,11 +19,11 @@ if os.getppid() != int(sys.argv[1]):  # the parent died before the kernel was as
     sys.exit(1)
 os.execv(sys.argv[2], sys.argv[2:])
 """
-"""Runs in front of each child and becomes it: the kernel ends the child when its parent dies, even of SIGKILL."""
+"""Starts each child: the kernel stops the child when its parent dies, even by SIGKILL."""
 
 
 class ChildFailedError(Exception):
-    """The child ended with a status other than 0; `lines` are the last it printed."""
+    """The child ended with a status other than 0; `lines` are the last lines that it printed."""
 
     def __init__(self, status: int, lines: Sequence[str]) -> None:
         super().__init__(f"status {status}")
@@ -34,11 +34,11 @@ class ChildFailedError(Exception):
 async def child_lines(
     command: Sequence[str], environment: Mapping[str, str] | None = None, errors: bool = False
 ) -> AsyncGenerator[str, None]:
-    """The lines of a command's standard output, with `errors` also those of its standard error.
+    """The lines that a command prints.
 
-    command: absolute paths, since it runs in NEUTRAL_DIRECTORY. environment: None for this process's own.
-    Close the iterator (or cancel its reader) to end the child: politely first, by force after five seconds.
-    Raises ChildFailedError at the end if it failed.
+    command: absolute paths, since the child runs in NEUTRAL_DIRECTORY. environment: None for this process's own.
+    errors: standard error is read too. Close the iterator (or cancel its reader) to stop the child: with SIGTERM,
+    and with SIGKILL after STOP_TIMEOUT_S. Raises ChildFailedError at the end if the child failed.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())),

