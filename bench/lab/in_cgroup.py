@@ -35,7 +35,7 @@ from tests.rig.cgroup import Cgroup
 from tests.rig.processes import free_port
 from vedette.device.device import Device
 from vedette.device.probe import read_device
-from vedette.engine.hosts.environment import CPU_RECIPE
+from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.engine.process import standby
 from vedette.engine.vllm.flags import Target, preload, serve_arguments, serve_environment
 from vedette.models.checkpoint import read_model
@@ -43,7 +43,7 @@ from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish
 
 MIB = 1024**2
-STARTER = Path(standby.__file__).with_name("standby_main.py")
+STARTER = Path(standby.__file__).with_name("preloader.py")
 READY_S = 240.0
 """An engine that has all it wants is ready in 40 to 90 s on two cores."""
 ANSWER_S = 180.0
@@ -87,7 +87,7 @@ def run_plan(
     with tempfile.TemporaryDirectory() as scratch, Path(scratch, "log").open("wb") as log:
         variables = serve_environment(Path(scratch), plan.settings, version)
         variables |= {"PATH": os.environ["PATH"], "HOME": scratch, **more_environment}
-        # As engine/standby.py starts it: what the program needs is imported first, and the core is a fork.
+        # As engine/process/standby.py starts it: what the program needs is imported first, and the core is a fork.
         ours, its_end = socket.socketpair()
         process = subprocess.Popen(
             [str(engine_python), str(STARTER), "go", "fork", *preload(plan.settings).modules],

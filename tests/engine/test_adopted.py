@@ -6,7 +6,8 @@ from pathlib import Path
 from tests.rig.chat import ask, question
 from tests.rig.leftovers import engine_processes
 from tests.rig.processes import Vedette, vedette_running
-from vedette.engine.hosts.environment import CPU_RECIPE, Environment, find_damage
+from vedette.engine.hosts.environment import Environment, find_damage
+from vedette.engine.hosts.recipes import CPU_RECIPE
 
 
 async def test_somebodys_vllm_serves_and_stays_as_it_was(

@@ -19,7 +19,8 @@ from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
 from vedette.engine.hosts.container import ContainerHost
-from vedette.engine.hosts.container_cli import end_container, find_container_engine
+from vedette.engine.hosts.container_record import end_container
+from vedette.engine.hosts.docker import find_container_engine
 from vedette.engine.hosts.images import image_for_jetson
 from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.flags import Target

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.rig.engine_settings import CPU, GPU, TEXT, WITH_CLIPS
-from vedette.engine.hosts import environment
+from vedette.engine.hosts.installer import Workshop, ensure
+from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.engine.vllm.flags import serve_arguments
 from vedette.engine.vllm.versions import parse_help
 from vedette.plan.plan import Graphs
@@ -27,9 +28,9 @@ parsed = [vars(parser.parse_args(arguments)) for arguments in json.load(sys.stdi
 json.dump({"help": parser.format_help(), "parsed": parsed}, sys.stdout, default=str)
 """
 CASES = {
-    "text": serve_arguments(dataclasses.replace(TEXT, graphs=Graphs.EAGER), CPU, environment.CPU_RECIPE.version),
-    "graphs": serve_arguments(TEXT, GPU, environment.CPU_RECIPE.version),
-    "clips": serve_arguments(WITH_CLIPS, GPU, environment.CPU_RECIPE.version),
+    "text": serve_arguments(dataclasses.replace(TEXT, graphs=Graphs.EAGER), CPU, CPU_RECIPE.version),
+    "graphs": serve_arguments(TEXT, GPU, CPU_RECIPE.version),
+    "clips": serve_arguments(WITH_CLIPS, GPU, CPU_RECIPE.version),
 }
 
 
@@ -37,8 +38,8 @@ CASES = {
 def answer(check_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What vLLM's parser makes of each case, and its help."""
     work = tmp_path_factory.mktemp("work")
-    workshop = environment.Workshop(check_home / "engines", Settings().torch_index, work, lambda _: None)
-    made = asyncio.run(environment.ensure(environment.CPU_RECIPE, workshop))
+    workshop = Workshop(check_home / "engines", Settings().torch_index, work, lambda _: None)
+    made = asyncio.run(ensure(CPU_RECIPE, workshop))
     asked = json.dumps([arguments[1:] for arguments in CASES.values()])
     program = [str(made.python), "-c", PARSE]
     result = subprocess.run(program, input=asked, capture_output=True, text=True, timeout=300, cwd=work)

@@ -17,7 +17,7 @@ from aiohttp import web
 from tests.rig.engine_environment import ENGINE_STAND_IN, make_environment
 from tests.rig.engine_settings import VLLM_HELP
 from vedette.deploy.fleet import Fleet
-from vedette.engine.process.process import find_processes
+from vedette.engine.process.workplace import find_processes
 from vedette.engine.state import State
 from vedette.errors import DoesNotFitError, EngineFailedError, ModelNotFoundError, SwapFailedError
 from vedette.events import Event, PlanMade

@@ -28,9 +28,11 @@ from tests.rig.engine_settings import TEXT, VLLM_HELP, plan_with
 from tests.rig.processes import READY_WITHIN_S, free_port, run_vedette, start_vedette, vedette_running
 from vedette.deploy.calibration_store import host_bytes
 from vedette.engine.hosts.container import ContainerHost
-from vedette.engine.hosts.container_cli import container_processes, find_container_engine
-from vedette.engine.hosts.environment import CPU_RECIPE, Workshop, ensure
+from vedette.engine.hosts.container_record import container_processes
+from vedette.engine.hosts.docker import find_container_engine
 from vedette.engine.hosts.images import image_named
+from vedette.engine.hosts.installer import Workshop, ensure
+from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.engine.process.process import EngineProcess
 from vedette.engine.vllm.causes import find_cause
 from vedette.engine.vllm.flags import Target

@@ -8,10 +8,11 @@ from vedette.device.device import Family
 from vedette.device.probe import read_device
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
-from vedette.engine.hosts import environment
-from vedette.engine.hosts.host import EnvironmentHost
-from vedette.engine.process.process import Command, find_processes
+from vedette.engine.hosts.managed import ManagedHost
+from vedette.engine.hosts.recipes import CPU_RECIPE
+from vedette.engine.process.process import Command
 from vedette.engine.process.standby import Standby
+from vedette.engine.process.workplace import find_processes
 from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.flags import Target
 from vedette.models.checkpoint import read_model
@@ -40,8 +41,8 @@ async def test_a_killed_engine_comes_back_as_its_standby(check_home: Path, tmp_p
     device, model = read_device(), packaged_path("vedette-tiny")
     assert device.family is Family.CPU
     plan = make_plan(device, read_model(model), Wish())
-    host = EnvironmentHost(
-        environment.CPU_RECIPE,
+    host = ManagedHost(
+        CPU_RECIPE,
         check_home / "engines",
         Settings().torch_index,
         check_home / "cache",

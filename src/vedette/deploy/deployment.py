@@ -18,8 +18,9 @@ from vedette.device.device import Family
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
 from vedette.engine.hosts.host import Host
-from vedette.engine.process.process import Command, end_processes
+from vedette.engine.process.process import Command
 from vedette.engine.process.standby import Standby
+from vedette.engine.process.workplace import end_processes
 from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.causes import Outlook, outlook_of
 from vedette.engine.vllm.flags import Target

@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 from vedette.device.device import Device, Family
-from vedette.engine.hosts import environment
 from vedette.engine.hosts.adopted import adopt
 from vedette.engine.hosts.container import ContainerHost
-from vedette.engine.hosts.container_cli import ContainerEngine, find_container_engine, is_container_engine_installed
-from vedette.engine.hosts.host import EnvironmentHost, Host
+from vedette.engine.hosts.docker import ContainerEngine, find_container_engine, is_container_engine_installed
+from vedette.engine.hosts.host import Host
 from vedette.engine.hosts.images import Image, image_for_gpu, image_for_jetson, image_named
+from vedette.engine.hosts.managed import ManagedHost
+from vedette.engine.hosts.recipes import CPU_RECIPE, GPU_DRIVER, GPU_JETSON_LINUX, GPU_RECIPE, Recipe
 from vedette.errors import ConfigError, EngineInstallError
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
@@ -34,7 +35,7 @@ async def host_for(device: Device, settings: Settings, home: Home, workplace: Pa
         _check_build(adopted.version, device, adopted.python)
         return adopted
     if engine == "environment" or (engine == "auto" and _belongs_in_environment(device)):
-        return EnvironmentHost(_recipe_for(device), home.engines, settings.torch_index, home.cache, workplace)
+        return ManagedHost(_recipe_for(device), home.engines, settings.torch_index, home.cache, workplace)
     image = _image_for(device, settings)
     needs_gpu = device.family is not Family.CPU
     assumed = only_looks or device.assumed
@@ -54,22 +55,22 @@ def _belongs_in_environment(device: Device) -> bool:
     return device.family is Family.CPU
 
 
-def _recipe_for(device: Device) -> environment.Recipe:
+def _recipe_for(device: Device) -> Recipe:
     """Raises EngineInstallError where no recipe's engine would run."""
     if device.family is Family.CPU:
-        return environment.CPU_RECIPE
+        return CPU_RECIPE
     has = None
-    if _is_older(device.l4t_version, environment.GPU_JETSON_LINUX):
+    if _is_older(device.l4t_version, GPU_JETSON_LINUX):
         has = f"Jetson Linux {device.l4t_version}"
-    elif _is_older(device.driver_version, environment.GPU_DRIVER):
+    elif _is_older(device.driver_version, GPU_DRIVER):
         has = f"NVIDIA's driver {device.driver_version}"
     if has is not None:
         raise EngineInstallError(
             f"vLLM's own wheels are built for CUDA 13, for which {has} is too old.",
-            f"Update it (driver {environment.GPU_DRIVER} or newer), run the engine in a container "
+            f"Update it (driver {GPU_DRIVER} or newer), run the engine in a container "
             "(VEDETTE_ENGINE=container), or name a directory with an older vLLM of yours.",
         )
-    return environment.GPU_RECIPE
+    return GPU_RECIPE
 
 
 def _is_older(version: str | None, first: int) -> bool:

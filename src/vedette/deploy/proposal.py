@@ -13,8 +13,8 @@ from vedette.deploy.hosting import host_for
 from vedette.device.boards import device_named
 from vedette.device.device import Device, Family
 from vedette.device.probe import read_device
-from vedette.engine.hosts import environment
 from vedette.engine.hosts.host import Host
+from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.engine.vllm.flags import Target, engine_traits, serve_arguments, serve_environment
 from vedette.errors import DoesNotFitError, ModelNotFoundError
 from vedette.models.model import Model
@@ -32,7 +32,7 @@ from vedette.settings.home import Home
 from vedette.settings.table import Settings
 from vedette.units import missing_size, size
 
-_USUAL = engine_traits(environment.CPU_RECIPE.version)
+_USUAL = engine_traits(CPU_RECIPE.version)
 """Of the vLLM that there is a recipe for."""
 
 

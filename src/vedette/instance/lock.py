@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from vedette.engine.hosts.container_cli import end_container
-from vedette.engine.process.process import end_processes
+from vedette.engine.hosts.container_record import end_container
+from vedette.engine.process.workplace import end_processes
 from vedette.errors import AlreadyRunningError, NotRunningError
 from vedette.settings.home import Home
 

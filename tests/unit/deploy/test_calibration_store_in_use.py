@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vedette.deploy.calibration_store import record_lesson, record_start
 from vedette.deploy.proposal import propose
-from vedette.engine.hosts import environment
+from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, calibration_key, conditions_of, learned
 from vedette.settings.home import Home
 from vedette.settings.load import read_settings
@@ -19,7 +19,7 @@ def test_the_next_plan_rests_on_what_was_measured(tmp_path: Path) -> None:
     settings = read_settings({"model": "vedette-tiny"}, {"HOME": str(tmp_path)})
     first = propose(settings, home)
     assert first.calibration is None
-    key = calibration_key(first.device, first.model, first.plan.settings, environment.CPU_RECIPE.version)
+    key = calibration_key(first.device, first.model, first.plan.settings, CPU_RECIPE.version)
     memory = first.plan.memory
     kept = 0 if first.plan.settings.returns_memory else memory.weights_bytes
     measured = memory.host_bytes + memory.weights_bytes + kept + 300 * MIB + SPARE_LIBRARIES_BYTES
@@ -40,7 +40,7 @@ def test_the_next_plan_is_smaller_than_one_that_was_not_enough(tmp_path: Path) -
     home.data.mkdir()
     settings = read_settings({"model": "SmolLM2-135M-Instruct"}, {"HOME": str(tmp_path)})
     first = propose(settings, home)
-    key = calibration_key(first.device, first.model, first.plan.settings, environment.CPU_RECIPE.version)
+    key = calibration_key(first.device, first.model, first.plan.settings, CPU_RECIPE.version)
     lesson = learned(first.plan, first.device.memory_total_bytes, deaths=1)
     record_lesson(home.state / "calibrations", key, conditions_of(first.plan.settings), lesson)
     second = propose(settings, home)

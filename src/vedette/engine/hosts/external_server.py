@@ -16,12 +16,13 @@ from vedette.engine.client import Delta, EngineClient
 from vedette.engine.engine import sample_picture
 from vedette.engine.hosts.server_facts import Facts, parse_base, parse_models, parse_props, parse_running, parse_show
 from vedette.errors import ConfigError, EngineFailedError, EngineUnavailableError
+from vedette.units import MIB
 
 KEY_VARIABLE = "VEDETTE_ENGINE_KEY"
 """The environment variable with the server's API key: a secret, and so no setting."""
 _PATIENCE_S = 30.0
 """How long a server may take to tell of itself."""
-_MOST_DOCUMENT_BYTES = 4 * 1024**2
+_MOST_DOCUMENT_BYTES = 4 * MIB
 _QUESTION = "What do you see?"
 _QUESTION_TOKENS = 8
 """Of its answer."""

@@ -1,22 +1,13 @@
 """Where engines run: the one interface that an environment of its own and a container share."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import psutil
 
-from vedette.engine.hosts import environment
-from vedette.engine.process.process import Command, find_processes
-from vedette.engine.vllm.flags import (
-    Target,
-    inherited_environment,
-    preload,
-    serve_arguments,
-    serve_environment,
-    temporary_environment,
-)
+from vedette.engine.process.process import Command
+from vedette.engine.vllm.flags import Target
 from vedette.plan.plan import Plan
 
 Report = Callable[[str], None]
@@ -58,45 +49,3 @@ class Host(Protocol):
 
     def processes(self) -> list[psutil.Process]:
         """Those of the running engine, wherever they run; [] where there are none, or none that can be seen."""
-
-
-class EnvironmentHost:
-    """The engine in an environment of its own, as processes of this machine."""
-
-    kind = "environment"
-    image = None
-
-    def __init__(
-        self, recipe: environment.Recipe, engines: Path, torch_index: str, cache: Path, workplace: Path
-    ) -> None:
-        self.version = recipe.version
-        self._made = environment.Environment(engines / recipe.name, recipe)
-        self._torch_index = torch_index
-        self._cache = cache
-        self._workplace = workplace
-
-    @property
-    def python(self) -> Path:
-        return self._made.python
-
-    async def make_ready(self, report: Report) -> None:
-        recipe, engines = self._made.recipe, self._made.root.parent
-        workshop = environment.Workshop(engines, self._torch_index, self._workplace, report)
-        self._made = await environment.ensure(recipe, workshop)
-
-    def arguments(self, plan: Plan, target: Target) -> tuple[str, ...]:
-        return (*self._made.program, *serve_arguments(plan.settings, target, self.version))
-
-    def command(self, plan: Plan, target: Target) -> Command:
-        own = serve_environment(self._cache, plan.settings, self.version) | temporary_environment(self._workplace)
-        variables = inherited_environment(os.environ) | own
-        return Command(self.arguments(plan, target), variables, self._workplace, preload=preload(plan.settings))
-
-    def mark_broken(self) -> None:
-        environment.mark_broken(self._made)
-
-    async def end(self) -> None:
-        """Its processes end with the command's."""
-
-    def processes(self) -> list[psutil.Process]:
-        return find_processes(self._workplace)

@@ -6,38 +6,33 @@ import logging
 import logging.handlers
 import os
 import re
-import shutil
 import signal
 import sys
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from vedette.engine.process.kernel import KillWatch, read_out_of_memory_kills
+from vedette.engine.process.oom_kills import KillWatch, read_out_of_memory_kills
+from vedette.engine.process.workplace import end_processes, make_workplace
 from vedette.engine.vllm.causes import Death
+from vedette.units import MIB
 
-_LOG_BYTES = 8 * 1024**2
+_LOG_BYTES = 8 * MIB
 _TAIL_LINES = 200
 _TIDYING_S = 1.5
-_KILL_WAIT_S = 2.0
 _POLL_S = 0.25
 _FAREWELL_S = 1.0
 """How long a server may take to tell its callers that its core has died."""
 _LAST_WORDS_S = 1.0
 """How long a dead engine's output is still read while something it started holds it open."""
 _LINE_END = re.compile(rb"[\r\n]+")  # progress bars end their lines with a carriage return
-TEMPORARY = "tmp"
-"""Directory in a workplace for what an engine leaves there when it is killed (flags.temporary_environment)."""
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(frozen=True)
 class Preload:
-    """What a Python can do before it knows what it is to run (standby_main.py)."""
+    """What a Python can do before it knows what it is to run (preloader.py)."""
 
     modules: tuple[str, ...]
     """To be imported."""
@@ -160,50 +155,3 @@ async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> as
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )
-
-
-def make_workplace(workplace: Path) -> None:
-    (workplace / TEMPORARY).mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def find_processes(workplace: Path) -> list[psutil.Process]:
-    """All processes that run in a workplace or below it, dead parents or not; a person's shell there has a terminal
-    and is none.
-
-    Their environment would not tell: vLLM's workers overwrite theirs with their title.
-    """
-    found, real = [], os.path.realpath(workplace)
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            at = process.cwd()
-            if (at == real or at.startswith(f"{real}/")) and process.terminal() is None:
-                found.append(process)
-    return found
-
-
-def end_processes(workplace: Path, tidying_s: float = 0.0) -> None:
-    """Ends whatever still runs in a workplace, with the shared memory that only it uses.
-
-    tidying_s: how long they may still tidy up by themselves (multiprocessing's trackers do, once their parent is gone).
-    """
-    began = time.monotonic()
-    # Again and again: one may have started another in the meantime. A process stuck in the kernel cannot be waited for.
-    while (left := find_processes(workplace)) and time.monotonic() < began + tidying_s + _KILL_WAIT_S:
-        if time.monotonic() < began + tidying_s:
-            time.sleep(0.05)
-            continue
-        shared = {path for process in left for path in _shared_memory(process)}
-        for process in left:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(left, timeout=1)
-        for path in shared:
-            path.unlink(missing_ok=True)
-    shutil.rmtree(workplace / TEMPORARY, ignore_errors=True)
-
-
-def _shared_memory(process: psutil.Process) -> list[Path]:
-    try:
-        return [Path(area.path) for area in process.memory_maps() if area.path.startswith("/dev/shm/")]  # noqa: S108
-    except (psutil.Error, OSError):
-        return []

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import psutil
 
-from vedette.engine.process.kernel import KillWatch
-from vedette.engine.process.process import Command, Preload, end_processes, make_workplace, spawn
+from vedette.engine.process.oom_kills import KillWatch
+from vedette.engine.process.process import Command, Preload, spawn
+from vedette.engine.process.workplace import end_processes, make_workplace
 
-_MAIN = Path(__file__).with_name("standby_main.py")
+_MAIN = Path(__file__).with_name("preloader.py")
 _POLL_S = 0.25
 _ANSWER_S = 5.0
 """How long one that waits may take to hear what it is to be: its memory may have to come back from a disk."""

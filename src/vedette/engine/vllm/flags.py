@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vedette.engine.process.process import TEMPORARY, Preload
+from vedette.engine.process.process import Preload
+from vedette.engine.process.workplace import TEMPORARY
 from vedette.engine.vllm.versions import Dialect, dialect_of
 from vedette.errors import EngineVersionError
 from vedette.plan.plan import Backend, EngineSettings, EngineTraits, Graphs
+from vedette.units import GIB
 
-_GIB = 1024**3
 _RETURNING_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "65536",
@@ -218,7 +219,7 @@ def _media_pairs(settings: EngineSettings, dialect: Dialect) -> Iterator[tuple[s
         yield "--mm-processor-kwargs", json.dumps(_processor_arguments(settings.processor_arguments, dialect))
     if settings.videos_per_prompt:
         yield "--media-io-kwargs", json.dumps({"video": {"num_frames": settings.video_frames}})
-    yield "--mm-processor-cache-gb", f"{settings.processor_cache_bytes / _GIB:.3f}"
+    yield "--mm-processor-cache-gb", f"{settings.processor_cache_bytes / GIB:.3f}"
 
 
 def _processor_arguments(arguments: Mapping[str, object], dialect: Dialect) -> dict[str, object]:

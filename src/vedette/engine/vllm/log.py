@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from vedette.engine.state import Phase
 from vedette.language.message import Message
 from vedette.plan.calibration import Reported
+from vedette.units import GIB
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,6 @@ def tells_of_cores_death(line: str) -> bool:
     return _CORE_DIED in line
 
 
-_GIB = 1024**3
 _LONGEST_LINE = 2000
 """Characters looked at: what is meant is shorter, and a search for numbers in endless ones would take long."""
 _NUMBER = r"(-?[\d.,]+)"
@@ -98,7 +98,7 @@ def with_line(reported: Reported, line: str) -> Reported:
         if match:
             value = _number(match[1])
             if value is not None:
-                found[name] = value if name.endswith("_s") else int(value * (_GIB if name.endswith("_bytes") else 1))
+                found[name] = value if name.endswith("_s") else int(value * (GIB if name.endswith("_bytes") else 1))
     return replace(reported, **found) if found else reported  # type: ignore[arg-type]
 
 

@@ -15,8 +15,9 @@ from tests.rig.plans import proposal_of
 from tests.rig.processes import run_vedette
 from vedette.cli.print_command import shell_lines
 from vedette.device.boards import boards, device_named
-from vedette.engine.hosts.container import ContainerHost, explain_pull, parse_layer
-from vedette.engine.hosts.container_cli import ContainerEngine, parse_gpu_access, parse_info
+from vedette.engine.hosts.container import ContainerHost
+from vedette.engine.hosts.docker import ContainerEngine, parse_gpu_access, parse_info
+from vedette.engine.hosts.image_pull import explain_pull, parse_layer
 from vedette.engine.hosts.images import (
     Fetched,
     fetched_path,

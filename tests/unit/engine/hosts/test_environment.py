@@ -8,17 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from vedette.engine.hosts.environment import (
-    CPU_RECIPE,
-    GPU_RECIPE,
-    Environment,
-    Workshop,
-    ensure,
-    explain_failure,
-    find_damage,
-    parse_step,
-    write_manifest,
-)
+from vedette.engine.hosts.environment import Environment, find_damage, write_manifest
+from vedette.engine.hosts.installer import Workshop, ensure
+from vedette.engine.hosts.pip_output import explain_failure, parse_step
+from vedette.engine.hosts.recipes import CPU_RECIPE, GPU_RECIPE
 from vedette.errors import DiskFullError, EngineInstallError
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import psutil
 
-from vedette.engine.process.kernel import KillWatch
-from vedette.engine.process.process import Command, EngineProcess, Preload, end_processes, find_processes
+from vedette.engine.process.oom_kills import KillWatch
+from vedette.engine.process.process import Command, EngineProcess, Preload
 from vedette.engine.process.standby import Standby, start
+from vedette.engine.process.workplace import end_processes, find_processes
 
 HEAVY = """
 import os, pathlib, time

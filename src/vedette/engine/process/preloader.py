@@ -1,4 +1,4 @@
-"""Run by the engine's own Python: `standby_main.py wait|go fork|spawn MODULE…`, told on its standard input what to be.
+"""Run by the engine's own Python: `preloader.py wait|go fork|spawn MODULE…`, told on its standard input what to be.
 
 Imports the modules and then is the program that it is told, with little left to import. `wait` means that the order
 may come much later: it takes nothing from others meanwhile. With `fork`, the first process that the program starts by
@@ -36,7 +36,7 @@ _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IDLE = 3 << 13
 """The class of those who read from a disk when nobody else does (linux/ioprio.h)."""
 _ASK_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
-_CORE = Path(__file__).with_name("standby_core.py")
+_CORE = Path(__file__).with_name("fork_proxy.py")
 _SOCKET = "core.sock"
 _HIGH = 900
 """Descriptors from here on are not in the way of those that another process has numbered."""
@@ -159,7 +159,7 @@ def _load_libraries_first() -> None:
 
 
 def _fork_ahead() -> None:
-    """Forks a process that waits to be the first one spawned: `standby_core.py`, started in its place, tells it so."""
+    """Forks a process that waits to be the first one spawned: `fork_proxy.py`, started in its place, tells it so."""
     Path(_SOCKET).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(_SOCKET)

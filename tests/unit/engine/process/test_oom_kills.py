@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vedette.engine.process.kernel import KillWatch, parse_kills, read_machine_kills, read_out_of_memory_kills
+from vedette.engine.process.oom_kills import KillWatch, parse_kills, read_machine_kills, read_out_of_memory_kills
 
 VMSTAT = "nr_free_pages 512\noom_kill 7\ndrop_pagecache 0\n"
 

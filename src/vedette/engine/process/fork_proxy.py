@@ -1,4 +1,4 @@
-"""Stands for a process that multiprocessing has spawned and that is in truth a fork (standby_main.py).
+"""Stands for a process that multiprocessing has spawned and that is in truth a fork (preloader.py).
 
 Started as the interpreter would be: `… -c CODE --multiprocessing-fork`. Hands what it was given to the fork: code,
 environment and open files; then passes signals on, and ends as the fork ends. Where no fork waits, and for anything
