@@ -19,7 +19,7 @@ def test_page_shows_the_death_of_the_engine_and_goes_on_by_itself(
     pid = running_vedette.status()["engine_pid"]
     os.kill(pid, signal.SIGKILL)
     expect(page.locator("#pill")).not_to_have_attribute("data-state", "ready")
-    page.get_by_text("The engine is coming up").wait_for()
+    page.get_by_text("The engine is starting").wait_for()
     page.get_by_text("Loading weights").wait_for()
     page.get_by_role("button", name="Clear", exact=True).click()
     page.locator("#pill[data-state=ready]").wait_for(timeout=300_000)

@@ -90,7 +90,7 @@ def test_words_name_what_the_scene_holds(page: Page) -> None:
     finished(page, 5)
     page.get_by_role("button", name="Stop").click()
     answers = page.locator(".answer[data-state=done]")
-    expect(answers.locator(".truth").first).to_contain_text("Really there:")
+    expect(answers.locator(".truth").first).to_contain_text("In the scene:")
     # The drawing moves, so a thing may be half hidden for a moment: all answers but one are right to the letter.
     assert page.locator(".answer[data-state=done] .truth.same").count() >= answers.count() - 1
 
@@ -173,7 +173,7 @@ def test_two_pages_are_both_answered(open_page: OpenPage) -> None:
 
 def test_file_that_is_neither_picture_nor_video(page: Page) -> None:
     drop(page, "notes.txt", "text/plain", b"hello")
-    expect(page.get_by_role("alert").filter(has_text="notes.txt")).to_contain_text("neither a picture nor a video")
+    expect(page.get_by_role("alert").filter(has_text="notes.txt")).to_contain_text("cannot read")
 
 
 def test_camera_that_may_not_be_used(open_page: OpenPage) -> None:

@@ -13,7 +13,8 @@ from tests.rig.app_on_a_thread import AppOnAThread
 from tests.rig.browser import OpenPage
 from tests.rig.processes import Vedette, vedette_running
 from vedette.engine.vllm.causes import KERNEL_KILL
-from vedette.errors import DoesNotFitError, SwapFailedError
+from vedette.errors import DoesNotFitError, SwapFailedError, cause_json
+from vedette.language.message import say
 from vedette.models.store.model_lookup import packaged_path
 
 COPY = "vedette/copy"
@@ -109,15 +110,15 @@ def test_a_change_is_shown_step_by_step_and_the_session_goes_on(stand_in: AppOnA
     menu(page).click()
     option(page, "org/other").click()
     page.get_by_role("heading", name="Changing to org/other").wait_for()
-    expect(page.locator(".steps [aria-current]")).to_contain_text("Finishing the answers")
+    expect(page.locator(".steps [aria-current]")).to_contain_text("Finishing running answers")
     expect(page.locator("#pill-text")).to_contain_text("Changing")
     menu(page).click()
     expect(option(page, "rather-long-name")).to_have_attribute("aria-disabled", "true")
-    expect(page.locator("#models-hint")).to_contain_text("org/other is on its way")
+    expect(page.locator("#models-hint")).to_contain_text("Changing to org/other")
     option(page, "rather-long-name").click(force=True)
     page.keyboard.press("Escape")
     stand_in.run(lambda: stand_in.become(first, "org/other"))
-    stand_in.run(lambda: stand_in.enter(first, "starting", "loading weights", done=1, total=3))
+    stand_in.run(lambda: stand_in.enter(first, "starting", "loading_weights", done=1, total=3))
     expect(page.locator(".steps [aria-current]")).to_contain_text("Loading weights1/3")
     page.reload()
     page.get_by_role("heading", name="Changing to org/other").wait_for()  # who asked need not stay
@@ -177,11 +178,11 @@ def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: AppOnAThread,
     def change(name: str, sees: bool) -> None:
         stand_in.enter(first, "draining", next_model=name)
         stand_in.become(first, name, sees)
-        stand_in.enter(first, "starting", "loading weights", next_model=name)
+        stand_in.enter(first, "starting", "loading_weights", next_model=name)
         stand_in.enter(first, "ready")
 
     stand_in.run(lambda: change("org/text", sees=False))
-    expect(page.locator("#notice-text")).to_contain_text("org/text reads but does not see")
+    expect(page.locator("#notice-text")).to_contain_text("org/text reads text but cannot see")
     expect(page.locator("#view video")).to_have_count(0)
     expect(page.get_by_role("radio", name="Camera")).to_be_disabled()
     expect(page.get_by_role("alert").filter(has_text="cannot see")).to_have_count(0)
@@ -195,35 +196,26 @@ def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: AppOnAThread,
 
 def test_causes_and_errors_are_chinese_on_the_chinese_page(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port, locale="zh-CN")
-    cause = {"code": KERNEL_KILL.code, "sentence": KERNEL_KILL.sentence, "hint": KERNEL_KILL.hint}
+    stand_in.run(lambda: stand_in.enter(stand_in.first, "failed", cause=cause_json(KERNEL_KILL)))
+    expect(page.locator("#engine")).to_contain_text(say(KERNEL_KILL.message, "zh"))
+    stand_in.run(lambda: stand_in.enter(stand_in.first, "starting", "loading_weights"))
+    expect(page.locator(".steps [aria-current]")).to_contain_text("加载权重")
+    unknown = {"code": "new", "message": {"code": "engine.new", "params": {}}}
+    cause = {**unknown, "sentence": "A cause of a newer vedette.", "hint": "See its notes."}
     stand_in.run(lambda: stand_in.enter(stand_in.first, "failed", cause=cause))
-    expect(page.locator("#engine")).to_contain_text("内存不足,内核终止了引擎。")
-    expect(page.locator("#engine")).to_contain_text("请释放内存(vedette device 显示现有内存)")
-    told = "import('/static/chinese.js').then(({ inChinese }) => inChinese(%r))"
-    story = (
-        "Out of memory while serving: 1.20 GiB were left of the 3.40 GiB planned, because python3 (process 12) took "
-        "2.20 GiB. org/x does not fit: it needs 0.30 GiB more than the 1.20 GiB available."
-    )
-    assert page.evaluate(told % story) == (
-        "服务时内存不足:计划的 3.40 GiB 只剩 1.20 GiB,因为 python3(进程 12)占用了 2.20 GiB。"
-        "org/x 放不下:比可用的 1.20 GiB 还多需要 0.30 GiB。"
-    )
-    assert page.evaluate(told % "Nobody knows. See `vedette logs`.") == "Nobody knows.请查看 `vedette logs`。"
-    assert page.evaluate(told % "Nobody knows.") is None
-    unknown = {"code": "out_of_memory", "sentence": "It took 3.1 GiB.", "hint": "Buy more."}
-    stand_in.run(lambda: stand_in.enter(stand_in.first, "failed", cause=unknown))
-    expect(page.locator("#engine")).to_contain_text("引擎内存不足:It took 3.1 GiB.")
+    expect(page.locator("#engine")).to_contain_text("A cause of a newer vedette.See its notes.")
     stand_in.run(lambda: stand_in.enter(stand_in.first, "ready"))
 
-    async def fail(name: str) -> None:
-        was = f"{name} did not come up: {KERNEL_KILL.sentence}"
-        raise SwapFailedError(f"{was} vedette-tiny is brought back.", KERNEL_KILL.hint)
+    async def fail(_: str) -> None:
+        raise SwapFailedError(KERNEL_KILL.message.code)
 
     stand_in.fleet.on_swap = fail
     page.get_by_role("button", name="模型:").click()
     option(page, "org/other").click()
-    alert = page.get_by_role("alert").filter(has_text="org/other")
-    expect(alert).to_contain_text("org/other 未能启动:内存不足,内核终止了引擎。正在恢复 vedette-tiny。")
+    alert = page.get_by_role("alert").filter(has_text="内核终止了引擎")
+    expect(alert).to_contain_text(say(KERNEL_KILL.message, "zh"))
+    page.get_by_role("button", name="EN", exact=True).click()
+    expect(page.locator("#pill-text")).to_contain_text("Ready")
 
 
 @pytest.mark.parametrize("width", [360, 1280])
@@ -237,7 +229,7 @@ def test_the_menu_has_room_at_any_width(stand_in: AppOnAThread, open_page_of: Op
         assert box["x"] + box["width"] <= width
     page.keyboard.press("End")
     stand_in.run(lambda: stand_in.become(stand_in.first, stand_in.fleet.names[2]))
-    stand_in.run(lambda: stand_in.enter(stand_in.first, "starting", "loading weights"))
+    stand_in.run(lambda: stand_in.enter(stand_in.first, "starting", "loading_weights"))
     expect(menu(page)).to_have_text(re.compile("rather-long-name"))
     assert page.evaluate("document.scrollingElement.scrollWidth") <= width
 

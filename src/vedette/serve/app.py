@@ -37,7 +37,8 @@ def create_app(backend: Backend, host: str = "127.0.0.1", wait_s: float = 60.0) 
     app.add_routes(
         [
             web.get("/", assets.page),
-            web.get("/static/{name}", assets.file),
+            web.get("/favicon.ico", assets.icon),
+            web.get("/static/{name:.+}", assets.file),
             web.get("/healthz", site.healthz),
             web.get("/metrics", site.metrics),
             web.get("/api/status", site.status),
