@@ -19,7 +19,7 @@ from training import conversations, language, phrases
 from training.language import HELD_OUT, Exchange
 from vedette.scene.draw import render
 from vedette.scene.layout import Bounds, random_scene, random_thing, visible_colours
-from vedette.scene.world import KINDS, Scene
+from vedette.scene.world import KINDS, Scene, with_article
 
 #: Width and height of the pictures sent.
 SIZES = ((320, 240), (640, 480), (1280, 720), (800, 600), (480, 640), (512, 512), (960, 540), (640, 360))
@@ -130,7 +130,7 @@ def _unrelated(scene: Scene, rng: random.Random, lexicon: language.Lexicon) -> E
 
 def _strange(scene: Scene, rng: random.Random, lexicon: language.Lexicon) -> Exchange:
     noun = language.strange_noun(rng, lexicon)
-    question = rng.choice(phrases.EXISTS).format(a=language.with_article(noun))
+    question = rng.choice(phrases.EXISTS).format(a=with_article(noun))
     return Exchange("exists", ((question, f"No, there is no {noun}."),))
 
 
@@ -181,7 +181,7 @@ def _clip(rng: random.Random) -> Case:
     frames = []
     for step in range(count):
         at = low if still else low + (high - low) * step / (count - 1)
-        things[number] = replace(things[number], **{axis: at})
+        things[number] = replace(things[number], x=at) if axis == "x" else replace(things[number], y=at)
         frames.append(replace(scene, things=tuple(things)))
     xs = sorted(thing.x for thing in frames[0].things)
     if any(b - a < 0.06 for a, b in pairwise(xs)):

@@ -245,7 +245,7 @@ def extreme(scene: Scene, rng: random.Random, lexicon: Lexicon) -> Exchange | No
     if not scene.things:
         return Exchange("extreme", ((question, EMPTY),))
     thing = extreme_thing(scene, side)
-    return thing and Exchange("extreme", ((question, capital(with_article(thing.name)) + "."),))
+    return Exchange("extreme", ((question, capital(with_article(thing.name)) + "."),)) if thing else None
 
 
 def exists_name(scene: Scene, rng: random.Random, lexicon: Lexicon) -> tuple[str, bool]:

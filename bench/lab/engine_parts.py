@@ -9,6 +9,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ class Parts:
             with self.part("profile"):
                 self._profile()
             with self.part("activation"):
-                self.found["activation"] = {n: peak(lambda n=n: self._step(n)) for n in TOKENS if n <= self.tokens}
+                self.found["activation"] = {n: peak(partial(self._step, n)) for n in TOKENS if n <= self.tokens}
             with self.part("sampler"):
                 self._sampler()
             for what, items in self.items:
@@ -123,7 +124,7 @@ class Parts:
                 self.executor.collective_rpc("compile_or_warm_up_model")
                 self.found["warm"] = state()
             with self.part("attention"):
-                self.found["attention"] = {n: peak(lambda n=n: self.runner._dummy_run(n)) for n in (1, 512, 2048)}
+                self.found["attention"] = {n: peak(partial(self.runner._dummy_run, n)) for n in (1, 512, 2048)}
                 self.found["end"] = state()
 
     @property
@@ -180,7 +181,7 @@ class Parts:
     def _sampler(self) -> None:
         _, last = self._step(self.tokens)
         rows = [n for n in ROWS if n <= last.shape[0]]
-        self.found["sampler"] = {n: peak(lambda n=n: self.runner._dummy_sampler_run(last[:n])) for n in rows}
+        self.found["sampler"] = {n: peak(partial(self.runner._dummy_sampler_run, last[:n])) for n in rows}
 
     def _encode(self, what: dict[str, Any], items: list[tuple[str, Any]]) -> None:
         from vllm.multimodal.utils import group_and_batch_mm_kwargs

@@ -92,7 +92,7 @@ def run_plan(
         process = subprocess.Popen(
             [str(engine_python), str(STARTER), "go", "fork", *preload(plan.settings).modules],
             env=variables,
-            stdin=its_end,
+            stdin=its_end.fileno(),
             stdout=log,
             stderr=log,
             preexec_fn=cgroup.join,

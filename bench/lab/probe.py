@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def run_all(cases: list[str], directories: dict[str, Path], out: Path, until: fl
             ]
             log = scratch / f"{case.replace(':', '-')}.log"
             pid = zygote.fork(
-                lambda case=case, directory=directory, go=go: one(case, directory, go, out),
+                partial(one, case, directory, go, out),
                 log,
                 environment() | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
                 again,

@@ -29,7 +29,10 @@ LIMITS = {"installed": 150.0, "listening": 1.0, "idle": 60.0}
 
 def install(directory: Path) -> Path:
     """A fresh environment with the pinned requirements and vedette; its `bin`."""
-    run = lambda *command: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: E731
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     run(sys.executable, "-m", "venv", "--without-pip", str(directory))
     pip = (sys.executable, "-m", "pip", "--python", str(directory / "bin/python"), "install", "-q")
     run(*pip, "--require-hashes", "-r", str(ROOT / "requirements/vedette.txt"))
@@ -68,7 +71,7 @@ def seconds_to_listening(program: Path, environment: dict[str, str]) -> float:
 
 def megabytes_idle(program: Path, environment: dict[str, str]) -> float:
     """Resident memory of vedette's process while it serves and nobody asks, 20 s after it was ready."""
-    command = [program, "up", "vedette-tiny", "--json", "--port", str(free_port())]
+    command = [str(program), "up", "vedette-tiny", "--json", "--port", str(free_port())]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     for line in process.stdout:

@@ -20,7 +20,7 @@ async def test_somebodys_vllm_serves_and_stays_as_it_was(
     wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(str(made.python))} "$@"\n')
     wrapper.chmod(0o755)
     home = tmp_path / "home"
-    with vedette_running(home, VEDETTE_ENGINE=str(tmp_path / "theirs")) as vedette:
+    with vedette_running(home, environment={"VEDETTE_ENGINE": str(tmp_path / "theirs")}) as vedette:
         vedette.wait_until_ready()
         engine = vedette.status()["plan"]["engine"]
         assert (engine["kind"], engine["version"]) == ("environment", "0.32.0+cpu")

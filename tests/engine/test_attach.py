@@ -9,7 +9,7 @@ from tests.rig.processes import Vedette, run_vedette, vedette_running
 
 async def test_what_another_server_serves_is_served_on(running_vedette: Vedette, tmp_path: Path) -> None:
     direct = running_vedette.status()
-    with vedette_running(tmp_path, VEDETTE_ENGINE=f"{running_vedette.url}/v1") as attached:
+    with vedette_running(tmp_path, environment={"VEDETTE_ENGINE": f"{running_vedette.url}/v1"}) as attached:
         attached.wait_until_ready()
         (note,) = (event["sentence"] for event in attached.events if event["event"] == "note")
         assert f"{direct['plan']['context']['max_model_len']:,} tokens of context, pictures up to" in note

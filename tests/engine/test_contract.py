@@ -38,7 +38,7 @@ async def test_a_stream_comes_in_pieces_and_says_the_same(running_vedette: Vedet
 
 
 async def test_reasoning_comes_apart_from_the_answer(running_vedette: Vedette) -> None:
-    thinking = {"chat_template_kwargs": {"enable_thinking": True}}
+    thinking: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
     _, answer = await ask(running_vedette, question(image_part(15), **thinking))
     message = answer["choices"][0]["message"]
     assert message["reasoning"].strip()

@@ -129,7 +129,7 @@ def podman(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 async def test_real_vllm_serves_from_a_container_that_is_watched_and_leaves_nothing(podman: Podman) -> None:
     by_hand = run_the_printed_command(podman)
-    running = start_vedette(podman.home, ["vedette-tiny"], **SETTINGS)
+    running = start_vedette(podman.home, ["vedette-tiny"], environment=SETTINGS)
     try:
         first = running.wait_until_ready()
         by_hand.wait(10)  # one container has the name: what was started by hand has made way
@@ -161,7 +161,7 @@ async def test_real_vllm_serves_from_a_container_that_is_watched_and_leaves_noth
 
 def run_the_printed_command(podman: Podman) -> "subprocess.Popen[bytes]":
     """Started as a person would, and answering."""
-    printed = run_vedette(podman.home, "up", "vedette-tiny", "--print", "--json", **SETTINGS)
+    printed = run_vedette(podman.home, "up", "vedette-tiny", "--print", "--json", environment=SETTINGS)
     assert printed.returncode == 0, printed.stderr
     argv, port = json.loads(printed.stdout)["argv"], str(free_port())
     by_hand = subprocess.Popen([port if word == "8000" else word for word in argv])
@@ -192,14 +192,14 @@ def limit_bytes(podman: Podman, name: str) -> int:
 
 
 def test_what_a_killed_vedette_and_a_killed_podman_left_goes_with_the_next_start(podman: Podman) -> None:
-    running = start_vedette(podman.home, ["vedette-tiny"], **SETTINGS)
+    running = start_vedette(podman.home, ["vedette-tiny"], environment=SETTINGS)
     running.wait_for(lambda event: event.get("phase") == "loading weights")
     os.kill(running.status()["engine_pid"], signal.SIGKILL)
     running.process.kill()
     running.process.wait()
     (left,) = container_processes(podman.home / "run/engine/1")[:1]
     assert left.is_running()
-    with vedette_running(podman.home, "vedette-tiny", **SETTINGS) as again:
+    with vedette_running(podman.home, "vedette-tiny", environment=SETTINGS) as again:
         again.wait_for(lambda event: event["event"] == "listening")
         assert not left.is_running()
 

@@ -71,7 +71,8 @@ class Rig:
         while not wanted():
             self.heard.clear()
             hearing = asyncio.ensure_future(self.heard.wait())
-            await asyncio.wait({hearing, self.running}, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {hearing, self.running}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             hearing.cancel()
             if self.running.done():
                 self.running.result()

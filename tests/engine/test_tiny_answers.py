@@ -5,18 +5,13 @@ Pictures of 320 x 240 to 1280 x 720 and clips go as JPEG data URLs; an answer co
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
+from training.evaluate import ask, request_of
+from training.exam import Case, is_right, jpeg, make_cases
 from vedette.scene import moving_scene, render
-
-sys.path.append(str(Path(__file__).parents[2] / "training"))
-
-from evaluate import ask, request_of
-from exam import Case, is_right, jpeg, make_cases
 
 #: Neither the exam that follows training nor the model card's was drawn with it.
 SEED = 2024

@@ -39,7 +39,7 @@ class AppOnAThread:
     def become(self, deployment: Deployment, name: str, sees: bool = True) -> None:
         """Another model is in the place of the one before, and not ready yet. On the app's thread."""
         self._clients.append(EngineClient(self.upstream.url, name))
-        deployment.name, deployment.sees, deployment._client = name, sees, self._clients[-1]
+        deployment.name, deployment.sees, deployment.own_client = name, sees, self._clients[-1]
 
     def enter(self, deployment: Deployment, state: str, phase: str | None = None, **more: object) -> None:
         """The next status, as a deployment gives it. On the app's thread."""

@@ -61,7 +61,7 @@ class Upstream:
     fails: str | None = None
     """Answers with a 500 that says this."""
     models: list[dict[str, object]] = field(default_factory=lambda: [{"id": "vedette-tiny"}])
-    bodies: list[dict[str, object]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -111,7 +111,7 @@ class Deployment:
     """A deployment whose state the test sets."""
 
     def __init__(self, client: EngineClient) -> None:
-        self._client = client
+        self.own_client = client
         self._watchers: list[asyncio.Queue[dict[str, object]]] = []
         self.client: EngineClient | None = client
         self.context: Context | None = CONTEXT
@@ -153,7 +153,7 @@ class Deployment:
     def enter(self, **status: object) -> None:
         """A new state; the engine can be reached in `ready` only."""
         self._status = {**self._status, **status}
-        self.client = self._client if status.get("state") == "ready" else None
+        self.client = self.own_client if status.get("state") == "ready" else None
         for queue in self._watchers:
             queue.put_nowait(self._status)
 
@@ -193,7 +193,7 @@ class Fleet:
 class Page:
     """A browser's side of the live socket."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: "aiohttp.ClientWebSocketResponse[bool]") -> None:
         self.socket = socket
 
     async def send(self, **message: object) -> None:
@@ -220,3 +220,6 @@ class Page:
         await self.send_frame(ask["id"], jpeg_of_size())
         number: int = ask["id"]
         return number
+
+
+OpenPage = Callable[[], Awaitable[Page]]

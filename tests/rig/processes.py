@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.rig.cgroup import Cgroup
@@ -73,11 +74,11 @@ class Vedette:
 
 
 def run_vedette(
-    home: Path, *arguments: str, within_s: float = 120, **environment: str
+    home: Path, *arguments: str, within_s: float = 120, environment: Mapping[str, str] = MappingProxyType({})
 ) -> "subprocess.CompletedProcess[str]":
     """Run one vedette command to its end."""
     return subprocess.run(
-        command(*arguments), env=clean_environment(home) | environment, capture_output=True, text=True, timeout=within_s
+        command(*arguments), env=clean_environment(home, environment), capture_output=True, text=True, timeout=within_s
     )
 
 
@@ -85,10 +86,10 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "vedette", *arguments]
 
 
-def clean_environment(home: Path) -> dict[str, str]:
-    """This process's environment without vedette's variables, and with `home`."""
+def clean_environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without vedette's variables, with `home` and `more`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("VEDETTE_")}
-    return kept | {"VEDETTE_HOME": str(home), "VEDETTE_CONFIG": str(home / "config.toml")}
+    return kept | {"VEDETTE_HOME": str(home), "VEDETTE_CONFIG": str(home / "config.toml"), **more}
 
 
 def start_vedette(
@@ -97,14 +98,14 @@ def start_vedette(
     *,
     cgroup: Cgroup | None = None,
     stderr: Path | None = None,
-    **environment: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Vedette:
     """Start `vedette up --json` in the foreground on a free port, in a cgroup and with stderr in a file if given."""
     port = free_port()
     with contextlib.ExitStack() as files:
         process = subprocess.Popen(
             command("up", *arguments, "--json", "--port", str(port)),
-            env=clean_environment(home) | environment,
+            env=clean_environment(home, environment),
             stdout=subprocess.PIPE,
             stderr=files.enter_context(stderr.open("a")) if stderr else None,
             text=True,
@@ -129,9 +130,11 @@ def _collect(vedette: Vedette) -> None:
 
 
 @contextlib.contextmanager
-def vedette_running(home: Path, *arguments: str, **environment: str) -> Iterator[Vedette]:
+def vedette_running(
+    home: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Vedette]:
     """A vedette that is stopped at the end; one that does not stop by itself is an error."""
-    vedette = start_vedette(home, arguments, **environment)
+    vedette = start_vedette(home, arguments, environment=environment)
     try:
         yield vedette
     finally:

@@ -183,16 +183,16 @@ def _fields(tree: ast.Module, owner: str) -> dict[str, str]:
 def _environment(tree: ast.Module) -> set[str]:
     """The keys of `environment_variables`, the table that vLLM reads its environment by."""
     for node in ast.walk(tree):
-        named = isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "environment_variables"
-        if named and isinstance(node.value, ast.Dict):
-            return {key.value for key in node.value.keys if isinstance(key, ast.Constant)}
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "environment_variables":
+            assert isinstance(node.value, ast.Dict)
+            return {str(key.value) for key in node.value.keys if isinstance(key, ast.Constant)}
     raise ValueError("envs.py has no table of environment variables any more")
 
 
 def _literal(tree: ast.Module, name: str) -> set[str]:
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
-            return {word.value for word in ast.walk(node.value) if isinstance(word, ast.Constant)}
+            return {str(word.value) for word in ast.walk(node.value) if isinstance(word, ast.Constant)}
     raise ValueError(f"{name} is not a literal type any more")
 
 

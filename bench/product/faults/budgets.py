@@ -85,7 +85,10 @@ def try_budget(options: Any, model: str, budget_mib: int) -> tuple[dict[str, Any
         "missing_mib": None,
     }
     try:
-        with harness.running(home, model, cgroup=cgroup, **harness.environment(options)) as vedette, Looking(cgroup):
+        with (
+            harness.running(home, model, cgroup=cgroup, environment=harness.environment(options)) as vedette,
+            Looking(cgroup),
+        ):
             end = vedette.first(lambda event: event["event"] in ("ready", "error"), READY_S)
             record["took_s"] = round(time.monotonic() - began, 1)
             record |= _refused(end) if end and end["event"] == "error" else _served(vedette, end)

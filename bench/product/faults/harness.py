@@ -17,9 +17,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import psutil
@@ -43,16 +44,20 @@ def make_home(directory: Path, borrowed: Path | None) -> Path:
     return directory
 
 
-def start(home: Path, *arguments: str, cgroup: Cgroup | None = None, **environment: str) -> Vedette:
+def start(
+    home: Path, *arguments: str, cgroup: Cgroup | None = None, environment: Mapping[str, str] = MappingProxyType({})
+) -> Vedette:
     """Start a vedette with temporary files and stderr in its home, in a cgroup if given."""
     variables = {"TMPDIR": str(home / "tmp"), **environment}
-    return start_vedette(home, arguments, cgroup=cgroup, stderr=home / "stderr.txt", **variables)
+    return start_vedette(home, arguments, cgroup=cgroup, stderr=home / "stderr.txt", environment=variables)
 
 
 @contextlib.contextmanager
-def running(home: Path, *arguments: str, cgroup: Cgroup | None = None, **environment: str) -> Iterator[Vedette]:
+def running(
+    home: Path, *arguments: str, cgroup: Cgroup | None = None, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Vedette]:
     """A vedette that is stopped at the end, and its engines with it."""
-    vedette = start(home, *arguments, cgroup=cgroup, **environment)
+    vedette = start(home, *arguments, cgroup=cgroup, environment=environment)
     try:
         yield vedette
     finally:

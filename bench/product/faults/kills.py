@@ -84,7 +84,7 @@ def keep_killing(run: Run, number: int) -> None:
     questions = clients.tiny_questions("vedette-tiny", run.options.seed * 1000 + number, 28)
     while run.goes_on():
         home = harness.make_home(run.options.scratch / f"kills-{number}-{time.time_ns()}", run.options.home)
-        with harness.running(home, "vedette-tiny", **harness.environment(run.options)) as vedette:
+        with harness.running(home, "vedette-tiny", environment=harness.environment(run.options)) as vedette:
             if vedette.ready(READY_S) is None:
                 raise SystemExit(f"vedette-tiny does not serve: {vedette.events[-1:]} {vedette.stderr_text}")
             run.engine = harness.engine_version(vedette)

@@ -62,7 +62,10 @@ def shrink(options: Any, model: str, budget_mib: int, left_mib: int) -> tuple[di
     cgroup = Cgroup(budget_mib * MIB)
     record: dict[str, Any] = {"model": model, "budget_mib": budget_mib, "left_mib": left_mib}
     try:
-        with harness.running(home, model, cgroup=cgroup, **harness.environment(options)) as vedette, Looking(cgroup):
+        with (
+            harness.running(home, model, cgroup=cgroup, environment=harness.environment(options)) as vedette,
+            Looking(cgroup),
+        ):
             if vedette.ready(READY_S) is None:
                 raise SystemExit(
                     f"{model} does not serve in {budget_mib} MiB: {vedette.events[-1:]} {vedette.stderr_text}"

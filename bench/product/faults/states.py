@@ -77,7 +77,7 @@ def try_phase(options: Any, phase: str, seed: int) -> tuple[dict[str, Any], str 
         path.unlink()
     model = "HuggingFaceTB/SmolLM2-135M-Instruct" if phase == "fetching model" else "vedette-tiny"
     record: dict[str, Any] = {"phase": phase}
-    first = harness.start(home, model, **harness.environment(options))
+    first = harness.start(home, model, environment=harness.environment(options))
     try:
         record["reached"] = _reach(first, phase)
         time.sleep(rng.uniform(0, _MOMENT_S[phase]))
@@ -87,7 +87,7 @@ def try_phase(options: Any, phase: str, seed: int) -> tuple[dict[str, Any], str 
         record |= {"at": _last(first), "engine_processes": len(before)}
         record["outlived_s"] = _outlived(home)
         record["status"] = run_vedette(home, "status").returncode
-        second = harness.start(home, model, **harness.environment(options))
+        second = harness.start(home, model, environment=harness.environment(options))
         record |= _next(second, model)
         engine = harness.engine_version(second)
         harness.stop(second)

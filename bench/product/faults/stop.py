@@ -52,7 +52,7 @@ def try_case(options: Any, case: str, seed: int) -> tuple[dict[str, Any], str | 
     """One start, brought into a state and stopped there."""
     rng = random.Random(seed)
     home = harness.make_home(options.scratch / f"stop-{time.time_ns()}", options.home)
-    vedette = harness.start(home, options.model, **harness.environment(options))
+    vedette = harness.start(home, options.model, environment=harness.environment(options))
     try:
         CASES[case](vedette, rng)
         states = [f"{event['state']} {event['phase'] or ''}" for event in vedette.events if event["event"] == "status"]
@@ -64,7 +64,8 @@ def try_case(options: Any, case: str, seed: int) -> tuple[dict[str, Any], str | 
         record["traceback"] = "Traceback" in vedette.stderr_text
         engine = harness.engine_version(vedette)
     finally:
-        for process in (vedette.process, *engine_processes(home)):
+        vedette.process.kill()
+        for process in engine_processes(home):
             with contextlib.suppress(psutil.Error, OSError):
                 process.kill()
         vedette.process.wait()

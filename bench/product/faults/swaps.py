@@ -24,6 +24,7 @@ from bench.product.faults import clients, harness
 from tests.rig.leftovers import engine_processes, files_left, held_bytes, orphans
 from tests.rig.processes import Vedette, run_vedette
 from vedette.models.store.model_lookup import packaged_path
+from training.exam import make_cases
 
 READY_S = 300.0
 TINY = "vedette-tiny"
@@ -80,7 +81,7 @@ def swap_often(run: Run, how: str, seat: int, count: int) -> None:
     if run.options.other == RECOLOURED:
         make_recoloured(home / "models")
     allow = ["--allow-swap"] if how == "request" else []
-    with harness.running(home, TINY, *allow, **harness.environment(run.options)) as vedette:
+    with harness.running(home, TINY, *allow, environment=harness.environment(run.options)) as vedette:
         assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.stderr_text}"
         run.engine = harness.engine_version(vedette) or run.engine
         questions = _questions(run, vedette)
@@ -124,7 +125,7 @@ def _recoloured_questions(seed: int) -> list[clients.Question]:
     """What vedette-tiny describes, with the colours that its changed copy sees; scenes with such a colour alone."""
     other = {word: pair[1 - at] for pair in _COLOURS for at, word in enumerate(pair)}
     found = []
-    for case in clients.make_cases(seed, 12):
+    for case in make_cases(seed, 12):
         said = " ".join(other.get(word, word) for word in case.answer.split(" "))
         if case.skill == "describe" and said != case.answer:
             changed = dataclasses.replace(case, turns=((case.turns[0][0], said),))

@@ -17,7 +17,6 @@ import dataclasses
 import os
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -193,12 +192,12 @@ def table(head: str, seen: dict[str, Seen]) -> str:
         launching = [phases.get(Phase.LAUNCHING.value, 0.0) for phases in found.phases]
         rest = [sum(phases.values()) - first for phases, first in zip(found.phases, launching, strict=True)]
         values = (found.again_s, found.noticed_s, launching, rest, found.processor_s)
-        cells = map(spread, values)
+        cells = [spread(value) for value in values]
         lines.append(f"| {way} | {len(found.again_s)} | {' | '.join(cells)} |")
     lines += ["", "| way | a running engine, PSS | a standby beside it, PSS | imported after |", "|---|---|---|---|"]
     for way, found in seen.items():
         if found.engine_bytes:
-            cells = (in_mib(found.engine_bytes), in_mib(found.standby_bytes), spread(found.import_s))
+            cells = [in_mib(found.engine_bytes), in_mib(found.standby_bytes), spread(found.import_s)]
             lines.append(f"| {way} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -237,4 +236,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

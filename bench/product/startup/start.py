@@ -27,6 +27,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,10 @@ def starts(site: Site, rounds: int, until: float, cold: bool) -> Iterator[Start]
             yield start
 
 
+def _phase_s(name: str, start: Start) -> float:
+    return start.phase_s[name]
+
+
 def table(found: list[Start]) -> str:
     """Medians of each way, and of the difference of each pair."""
     ways = {way: [start for start in found if start.way == way] for way in ("bare", "vedette")}
@@ -233,7 +238,7 @@ def table(found: list[Start]) -> str:
     rows: dict[str, Callable[[Start], float]] = {
         "answered after": lambda start: start.total_s,
         "processor time until then": lambda start: start.processor_s,
-        **{name: lambda start, name=name: start.phase_s[name] for name in PHASES},
+        **{name: partial(_phase_s, name) for name in PHASES},
     }
     for name, value_of in rows.items():
         values = {way: [value_of(start) for start in chosen] for way, chosen in ways.items()}

@@ -167,7 +167,11 @@ def test_wishes_of_a_plan_are_planned_for(tmp_path: Path) -> None:
     assert context["image_max_pixels"] == 320 * 240
     assert (context["images_per_request"], context["prompt_tokens"], context["answer_tokens"]) == (1, 90, 70)
     by_environment = run_vedette(
-        tmp_path, "plan", "vedette-tiny", "--json", VEDETTE_PICTURE="320x240", VEDETTE_WORKLOAD="live"
+        tmp_path,
+        "plan",
+        "vedette-tiny",
+        "--json",
+        environment={"VEDETTE_PICTURE": "320x240", "VEDETTE_WORKLOAD": "live"},
     )
     assert json.loads(by_environment.stdout)["context"]["image_max_pixels"] == 320 * 240
 

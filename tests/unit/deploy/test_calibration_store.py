@@ -54,7 +54,7 @@ def test_another_key_finds_nothing(tmp_path: Path) -> None:
     assert read_calibration(tmp_path / "nowhere", KEY) is None
     record_start(tmp_path, RECORD)
     for change in ({"engine_version": "0.32.0"}, {"graphs": Graphs.EAGER}, {"clips": False}, {"weights_bytes": 1}):
-        assert read_calibration(tmp_path, dataclasses.replace(KEY, **change)) is None  # type: ignore[arg-type]
+        assert read_calibration(tmp_path, dataclasses.replace(KEY, **change)) is None
 
 
 LESSON = Lesson(planned_bytes=7 * GIB, at_most_bytes=6 * GIB, available_bytes=7 * GIB)
@@ -72,10 +72,10 @@ def test_a_lesson_stands_beside_what_was_measured_and_survives_the_next_start(tm
 def test_a_lesson_before_anything_was_measured_holds_for_every_start_that_it_could_recur_in(tmp_path: Path) -> None:
     record_lesson(tmp_path, KEY, CONDITIONS, LESSON)
     for change in ({}, {"graphs": Graphs.EAGER}, {"clips": False}, {"kv_cache_dtype": "fp8"}):
-        key = dataclasses.replace(KEY, **change)  # type: ignore[arg-type]
+        key = dataclasses.replace(KEY, **change)
         assert read_calibration(tmp_path, key) == Calibration(key, CONDITIONS, lesson=LESSON)
-    for change in ({"engine_version": "0.32.0"}, {"memory_total_bytes": GIB}, {"pictures": False}):
-        assert read_calibration(tmp_path, dataclasses.replace(KEY, **change)) is None  # type: ignore[arg-type]
+    for other in ({"engine_version": "0.32.0"}, {"memory_total_bytes": GIB}, {"pictures": False}):
+        assert read_calibration(tmp_path, dataclasses.replace(KEY, **other)) is None
 
 
 def test_hours_of_service_let_go_of_a_lesson_until_it_is_learned_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,13 +19,19 @@ from vedette.language.message import Message, say
 from vedette.units import GIB, MIB
 
 
-def board(name: str = "orin-nano-8gb", **facts: object) -> Device:
+def board(name: str = "orin-nano-8gb", /, **facts: Any) -> Device:
     """A board that was read and has nothing wrong."""
-    quiet = {"assumed": False, "desktop_bytes": 0, "storage": "nvme", "disk_free_bytes": 90 * GIB, "gpu_stale_bytes": 0}
+    quiet: dict[str, Any] = {
+        "assumed": False,
+        "desktop_bytes": 0,
+        "storage": "nvme",
+        "disk_free_bytes": 90 * GIB,
+        "gpu_stale_bytes": 0,
+    }
     return dataclasses.replace(device_named(name), **(quiet | facts))
 
 
-def gpu(**facts: object) -> Device:
+def gpu(**facts: Any) -> Device:
     """A machine with a GPU that has 24 GiB of its own."""
     device = Device(
         name="NVIDIA L4",

@@ -9,6 +9,7 @@ import pytest
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.checkpoint import read_model
+from vedette.models.families.qwen_vl import QwenVision
 
 QWEN3_VL: dict[str, Any] = {
     "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -99,7 +100,7 @@ def test_a_vision_language_model(model: Path) -> None:
     assert found.weights_bytes == 2 * (1280 * 4 + 100 + 21)
     assert found.vision_weights_bytes == 42
     assert found.decode_weights_bytes == 2 * (1280 * 4 + 100)
-    assert found.vision is not None
+    assert isinstance(found.vision, QwenVision)
     assert (found.vision.min_pixels, found.vision.max_pixels) == (50_176, 81_920)
     assert found.vision.video_max_pixels == 327_680
     assert found.thinks
@@ -146,7 +147,7 @@ def test_processor_settings_in_one_file(model: Path) -> None:
         json.dumps({"image_processor": {"min_pixels": 3136, "max_pixels": 100_352}, "processor_class": "X"})
     )
     found = read_model(model)
-    assert found.vision is not None
+    assert isinstance(found.vision, QwenVision)
     assert (found.vision.min_pixels, found.vision.max_pixels) == (3136, 100_352)
     assert found.vision.video_max_pixels is None
     assert found.videos_per_prompt == 0

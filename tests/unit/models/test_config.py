@@ -206,7 +206,7 @@ def test_whatever_a_configuration_says_it_is_read_or_refused_in_a_sentence(data:
     config = copy.deepcopy(read_config(data.draw(st.sampled_from(sorted(SHAPES)))))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.sampled_from(places(config)))
-        inner = config
+        inner: Any = config
         for key in place[:-1]:
             inner = inner[key] if isinstance(inner, dict) and key in inner else {}
         if isinstance(inner, dict):

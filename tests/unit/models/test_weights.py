@@ -63,7 +63,7 @@ def test_what_is_not_loaded_does_not_count() -> None:
 
 
 def test_a_tower_ends_where_its_pictures_are_taken_from() -> None:
-    tensors = {
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {
         f"vision_tower.vision_model.encoder.layers.{layer}.mlp.fc1.weight": ("BF16", (4, 4)) for layer in range(24)
     }
     tensors |= {"vision_tower.vision_model.post_layernorm.weight": ("BF16", (4,))}

@@ -1,12 +1,12 @@
 """A real upstream that misbehaves on command, a deployment whose state the test sets, and the app between them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.rig.app_stand_in import Deployment, Fleet, Page, Serve, Upstream, jpeg_of_size
+from tests.rig.app_stand_in import Deployment, Fleet, OpenPage, Page, Serve, Upstream, jpeg_of_size
 from vedette.engine.client import EngineClient
 from vedette.serve.app import create_app
 
@@ -76,7 +76,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def open_page(http: aiohttp.ClientSession, url: str) -> AsyncIterator[Callable[[], Awaitable[Page]]]:
+async def open_page(http: aiohttp.ClientSession, url: str) -> AsyncIterator[OpenPage]:
     """Opens pages; they close with the test."""
     pages: list[Page] = []
 
@@ -91,5 +91,5 @@ async def open_page(http: aiohttp.ClientSession, url: str) -> AsyncIterator[Call
 
 
 @pytest.fixture
-async def page(open_page: Callable[[], Awaitable[Page]]) -> Page:
+async def page(open_page: OpenPage) -> Page:
     return await open_page()

@@ -174,7 +174,7 @@ class Systemd:
             self.home,
             "service",
             *arguments,
-            **{
+            environment={
                 "PATH": f"{self._directory / 'bin'}:{os.environ['PATH']}",
                 "XDG_CONFIG_HOME": str(self._directory / "config"),
                 "SUDO_USER": "",
@@ -356,7 +356,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
     state = "ready"
 
     def do_GET(self) -> None:
-        page = f"http://127.0.0.1:{self.server.server_address[1]}/"
+        assert isinstance(self.server, http.server.HTTPServer)
+        page = f"http://127.0.0.1:{self.server.server_port}/"
         body = json.dumps({"state": self.state, "model": "vedette-tiny", "page_url": page}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

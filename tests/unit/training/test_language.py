@@ -87,7 +87,7 @@ def test_what_it_refers_to_in_a_follow_up() -> None:
 def test_two_pictures_say_what_is_new_or_gone() -> None:
     rng = Random(3)
     fewer = Scene((RING, STAR), PLAIN)
-    answers = {}
+    answers: dict[tuple[str, Thing | None, Thing | None], set[str]] = {}
     for pair in (
         conversations.Pair(fewer, SCENE, new=DOG),
         conversations.Pair(SCENE, fewer, gone=DOG),

@@ -6,9 +6,9 @@ python gguf_to_safetensors.py MODEL.gguf DIRECTORY
 import sys
 from pathlib import Path
 
-import torch  # type: ignore[import-not-found]
-from gguf import GGUFReader  # type: ignore[import-not-found]
-from transformers import (  # type: ignore[import-not-found]
+import torch
+from gguf import GGUFReader
+from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,

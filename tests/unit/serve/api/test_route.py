@@ -1,8 +1,10 @@
 import asyncio
+from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
-from tests.rig.app_stand_in import Deployment
+from tests.rig.app_stand_in import Deployment, Fleet, Upstream
 from vedette.engine.client import EngineClient
 from vedette.errors import DoesNotFitError
 from vedette.serve.api.served_models import is_here
@@ -13,13 +15,13 @@ def chat(model: str | None) -> dict[str, object]:
     return body if model is None else body | {"model": model}
 
 
-async def ask(http, url, model):
+async def ask(http: aiohttp.ClientSession, url: str, model: str | None) -> tuple[int, dict[str, str], str]:
     async with http.post(f"{url}/v1/chat/completions", json=chat(model)) as answer:
         return answer.status, dict(answer.headers), await answer.text()
 
 
 @pytest.fixture
-async def second(fleet, upstream):
+async def second(fleet: Fleet, upstream: Upstream) -> AsyncIterator[Deployment]:
     """Another model beside the first."""
     client = EngineClient(upstream.url, "other")
     deployment = Deployment(client)
@@ -29,8 +31,10 @@ async def second(fleet, upstream):
     await client.close()
 
 
-async def test_a_request_goes_to_the_model_that_it_names(http, url, upstream, fleet, second):
-    second.client.base_url = "http://127.0.0.1:9"
+async def test_a_request_goes_to_the_model_that_it_names(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, fleet: Fleet, second: Deployment
+) -> None:
+    second.own_client.base_url = "http://127.0.0.1:9"
     assert (await ask(http, url, "vedette-tiny"))[0] == 200
     assert (await ask(http, url, None))[0] == 200
     assert len(upstream.bodies) == 2
@@ -38,19 +42,25 @@ async def test_a_request_goes_to_the_model_that_it_names(http, url, upstream, fl
     assert len(upstream.bodies) == 2
 
 
-async def test_a_model_that_is_not_served_is_404_and_named(http, url, upstream):
+async def test_a_model_that_is_not_served_is_404_and_named(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream
+) -> None:
     status, _, text = await ask(http, url, "nobody")
     assert status == 404
     assert "vedette-tiny" in text
     assert not upstream.bodies
 
 
-async def test_a_smaller_model_answers_to_the_name_of_the_one_that_it_stands_in_for(http, url, deployment):
+async def test_a_smaller_model_answers_to_the_name_of_the_one_that_it_stands_in_for(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment
+) -> None:
     deployment.stands_in_for = ("vedette-large",)
     assert (await ask(http, url, "vedette-large"))[0] == 200
 
 
-async def test_a_request_waits_for_an_engine_that_comes_back(http, url, deployment):
+async def test_a_request_waits_for_an_engine_that_comes_back(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment
+) -> None:
     deployment.enter(state="failed")
     asking = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
     await asyncio.sleep(0.05)
@@ -58,7 +68,9 @@ async def test_a_request_waits_for_an_engine_that_comes_back(http, url, deployme
     assert (await asking)[0] == 200
 
 
-async def test_a_request_waits_no_longer_than_it_is_let(http, url, deployment):
+async def test_a_request_waits_no_longer_than_it_is_let(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment
+) -> None:
     deployment.enter(state="starting", phase="loading weights", done=3, total=7)
     status, headers, text = await ask(http, url, "vedette-tiny")
     assert status == 503
@@ -66,41 +78,49 @@ async def test_a_request_waits_no_longer_than_it_is_let(http, url, deployment):
     assert "loading weights 3/7" in text
 
 
-async def test_an_engine_that_died_unnoticed_is_waited_for(http, url, deployment):
-    where = deployment.client.base_url
-    deployment.client.base_url = "http://127.0.0.1:9"
+async def test_an_engine_that_died_unnoticed_is_waited_for(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment
+) -> None:
+    where = deployment.own_client.base_url
+    deployment.own_client.base_url = "http://127.0.0.1:9"
     asking = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
     await asyncio.sleep(0.1)
-    deployment.client.base_url = where
+    deployment.own_client.base_url = where
     assert (await asking)[0] == 200
 
 
-async def test_the_last_words_of_a_dying_engine_are_a_503(http, url, upstream):
+async def test_the_last_words_of_a_dying_engine_are_a_503(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream
+) -> None:
     upstream.fails = "EngineCore encountered an issue. See stack trace (above) for the root cause."
     status, headers, _ = await ask(http, url, "vedette-tiny")
     assert status == 503
     assert "Retry-After" in headers
 
 
-async def test_an_answer_ends_with_its_engine_even_where_that_is_stopped_by_vedette(http, url, upstream, deployment):
+async def test_an_answer_ends_with_its_engine_even_where_that_is_stopped_by_vedette(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, deployment: Deployment
+) -> None:
     upstream.held = asyncio.Event()
     async with http.post(f"{url}/v1/chat/completions", json=chat("vedette-tiny")) as answer:
         await answer.content.readline()
-        await deployment.client.close()
+        await deployment.own_client.close()
         rest = await asyncio.wait_for(answer.text(), 5)
     upstream.held.set()
     assert "engine_unavailable" in rest
     assert deployment.answering == 0
 
 
-async def test_an_engine_s_own_500_stays_one(http, url, upstream):
+async def test_an_engine_s_own_500_stays_one(http: aiohttp.ClientSession, url: str, upstream: Upstream) -> None:
     upstream.fails = "a fault of the engine's own"
     status, _, text = await ask(http, url, "vedette-tiny")
     assert status == 500
     assert "a fault of the engine's own" in text
 
 
-async def test_an_answer_keeps_the_engine_busy_until_its_end(http, url, upstream, deployment):
+async def test_an_answer_keeps_the_engine_busy_until_its_end(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, deployment: Deployment
+) -> None:
     upstream.held = asyncio.Event()
     async with http.post(f"{url}/v1/chat/completions", json=chat("vedette-tiny")) as answer:
         await answer.content.readline()
@@ -110,12 +130,14 @@ async def test_an_answer_keeps_the_engine_busy_until_its_end(http, url, upstream
     assert deployment.answering == 0
 
 
-async def test_naming_an_installed_model_swaps_once_for_all_where_allowed(http, url, fleet, deployment):
+async def test_naming_an_installed_model_swaps_once_for_all_where_allowed(
+    http: aiohttp.ClientSession, url: str, fleet: Fleet, deployment: Deployment
+) -> None:
     fleet.names = ["vedette-tiny", "other"]
     assert (await ask(http, url, "other"))[0] == 404
     fleet.allow_swap = True
 
-    async def swap(argument):
+    async def swap(argument: str) -> None:
         deployment.enter(state="draining")
         await asyncio.sleep(0.05)
         deployment.name = argument
@@ -128,10 +150,12 @@ async def test_naming_an_installed_model_swaps_once_for_all_where_allowed(http, 
     assert (await ask(http, url, "nobody"))[0] == 404
 
 
-async def test_a_swap_that_is_refused_is_told_to_the_request(http, url, fleet):
+async def test_a_swap_that_is_refused_is_told_to_the_request(
+    http: aiohttp.ClientSession, url: str, fleet: Fleet
+) -> None:
     fleet.names, fleet.allow_swap = ["other"], True
 
-    async def refuse(argument):
+    async def refuse(argument: str) -> None:
         raise DoesNotFitError("other does not fit: it needs 3.0 GiB more.", "Choose a smaller one.")
 
     fleet.on_swap = refuse
@@ -140,7 +164,9 @@ async def test_a_swap_that_is_refused_is_told_to_the_request(http, url, fleet):
     assert "needs 3.0 GiB more" in text
 
 
-async def test_a_request_for_the_coming_model_waits_for_it(http, url, deployment):
+async def test_a_request_for_the_coming_model_waits_for_it(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment
+) -> None:
     deployment.next_model = "other"
     asking = asyncio.ensure_future(ask(http, url, "other"))
     await asyncio.sleep(0.05)
@@ -149,7 +175,9 @@ async def test_a_request_for_the_coming_model_waits_for_it(http, url, deployment
     assert (await asking)[0] == 200
 
 
-async def test_models_are_those_that_answer_and_those_that_may_be_named(http, url, fleet, upstream):
+async def test_models_are_those_that_answer_and_those_that_may_be_named(
+    http: aiohttp.ClientSession, url: str, fleet: Fleet, upstream: Upstream
+) -> None:
     fleet.names = ["vedette-tiny", "other"]
     upstream.models = [{"id": "vedette-tiny", "max_model_len": 2048}]
     async with http.get(f"{url}/v1/models") as answer:
@@ -162,7 +190,7 @@ async def test_models_are_those_that_answer_and_those_that_may_be_named(http, ur
     assert found == {"vedette-tiny": "ready", "other": "installed"}
 
 
-async def test_swap_is_ordered_and_answers_when_done(http, url, fleet):
+async def test_swap_is_ordered_and_answers_when_done(http: aiohttp.ClientSession, url: str, fleet: Fleet) -> None:
     async with http.post(f"{url}/api/swap", json={"model": "other", "replace": "vedette-tiny"}) as answer:
         assert answer.status == 200
         assert (await answer.json())["model"] == "vedette-tiny"
@@ -170,11 +198,14 @@ async def test_swap_is_ordered_and_answers_when_done(http, url, fleet):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-async def test_a_swap_goes_on_without_the_page_that_asked_but_no_download_does(http, url, fleet, installed):
+async def test_a_swap_goes_on_without_the_page_that_asked_but_no_download_does(
+    http: aiohttp.ClientSession, url: str, fleet: Fleet, installed: bool
+) -> None:
     fleet.names = ["other"] if installed else []
-    begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Queue()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    ended: asyncio.Queue[str] = asyncio.Queue()
 
-    async def swap(_):
+    async def swap(_: str) -> None:
         begun.set()
         try:
             await go_on.wait()
@@ -195,18 +226,22 @@ async def test_a_swap_goes_on_without_the_page_that_asked_but_no_download_does(h
 @pytest.mark.parametrize(
     "body", ["", "{", "[]", '{"model": 7}', '{"model": "a", "more": 1}', '{"model": "' + "a" * 9000]
 )
-async def test_a_swap_that_makes_no_sense_is_refused(http, url, fleet, body):
+async def test_a_swap_that_makes_no_sense_is_refused(
+    http: aiohttp.ClientSession, url: str, fleet: Fleet, body: str
+) -> None:
     async with http.post(f"{url}/api/swap", data=body) as answer:
         assert answer.status == 400
     assert not fleet.swaps
 
 
-async def test_large_requests_that_wait_are_bounded(http, url, deployment, monkeypatch):
+async def test_large_requests_that_wait_are_bounded(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vedette.serve.api.passthrough.MOST_HELD_BYTES", 3000)
     deployment.enter(state="starting")
     body = chat("vedette-tiny") | {"padding": "x" * 2000}
 
-    async def ask_large():
+    async def ask_large() -> str:
         async with http.post(f"{url}/v1/chat/completions", json=body) as answer:
             return await answer.text()
 
@@ -214,14 +249,14 @@ async def test_large_requests_that_wait_are_bounded(http, url, deployment, monke
     assert sum("Too many large requests" in text for text in texts) == 1
 
 
-async def test_metrics_of_two_engines_are_one_page(http, url, second):
+async def test_metrics_of_two_engines_are_one_page(http: aiohttp.ClientSession, url: str, second: Deployment) -> None:
     async with http.get(f"{url}/metrics") as answer:
         text = await answer.text()
     assert text.count('vllm:num_requests_running{engine="0"}') == 2
     assert text.count("# TYPE vllm:num_requests_running") == 1
 
 
-async def test_a_page_may_look_at_the_second_model(http, second, url):
+async def test_a_page_may_look_at_the_second_model(http: aiohttp.ClientSession, second: Deployment, url: str) -> None:
     second.enter(state="ready", model="other")
     async with http.ws_connect(f"{url}/api/live?model=other") as socket:
         assert (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"] == "other"
@@ -229,10 +264,13 @@ async def test_a_page_may_look_at_the_second_model(http, second, url):
         assert (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"] == "vedette-tiny"
 
 
-async def test_a_page_finds_its_model_before_that_is_up(http, deployment, second, url):
-    async def looked_at(name):
+async def test_a_page_finds_its_model_before_that_is_up(
+    http: aiohttp.ClientSession, deployment: Deployment, second: Deployment, url: str
+) -> None:
+    async def looked_at(name: str) -> str:
         async with http.ws_connect(f"{url}/api/live?model={name}") as socket:
-            return (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"]
+            model: str = (await asyncio.wait_for(socket.receive_json(), 5))["engine"]["model"]
+            return model
 
     second.enter(state="ready", model="the second")
     assert await looked_at("nobody") == "vedette-tiny"
@@ -254,7 +292,7 @@ async def test_a_page_finds_its_model_before_that_is_up(http, deployment, second
         (None, False),
     ],
 )
-def test_only_programs_of_this_machine_are_here(remote, here):
+def test_only_programs_of_this_machine_are_here(remote: str, here: bool) -> None:
     assert is_here(remote) is here
     assert is_here(remote, "192.168.7.3") is here
     assert is_here("192.168.7.3", "192.168.7.3")

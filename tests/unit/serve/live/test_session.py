@@ -1,16 +1,18 @@
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import json
 
 import aiohttp
 import pytest
 
+from tests.rig.app_stand_in import CONTEXT, Deployment, Fleet, OpenPage, Page, Serve, Upstream
 from vedette.serve.app import create_app
 from vedette.serve.live.session import PATIENCE_S
 
 
-async def test_page_learns_the_state_and_its_limits(page, deployment):
+async def test_page_learns_the_state_and_its_limits(page: Page, deployment: Deployment) -> None:
     status = await page.next("status")
     assert status["engine"] == deployment.status_json()
     assert status["limits"] == {"answer_tokens": 128, "image_max_pixels": 320 * 240}
@@ -18,7 +20,7 @@ async def test_page_learns_the_state_and_its_limits(page, deployment):
     assert (await page.next("status"))["engine"]["cause"]["hint"] == "Mend it."
 
 
-async def test_frame_is_asked_for_and_its_answer_streams(page, upstream, jpeg):
+async def test_frame_is_asked_for_and_its_answer_streams(page: Page, upstream: Upstream, jpeg: bytes) -> None:
     await page.start(prompt="What do you see?")
     ask = await page.next("ask")
     assert ask["max_pixels"] == 320 * 240
@@ -42,7 +44,7 @@ async def test_frame_is_asked_for_and_its_answer_streams(page, upstream, jpeg):
     assert text["text"] == "What do you see?"
 
 
-async def test_request_keeps_to_the_plan(page, upstream):
+async def test_request_keeps_to_the_plan(page: Page, upstream: Upstream) -> None:
     await page.start(max_tokens=10_000, thinking=True, system="Be brief.")
     await page.answer_ask()
     await page.next("done")
@@ -53,7 +55,7 @@ async def test_request_keeps_to_the_plan(page, upstream):
     assert body["model"] == "vedette-tiny"
 
 
-async def test_model_that_does_not_think_is_not_told_to(page, upstream, deployment):
+async def test_model_that_does_not_think_is_not_told_to(page: Page, upstream: Upstream, deployment: Deployment) -> None:
     deployment.thinks = False
     await page.start(thinking=True)
     await page.answer_ask()
@@ -62,7 +64,7 @@ async def test_model_that_does_not_think_is_not_told_to(page, upstream, deployme
     assert upstream.bodies[0]["temperature"] == 0
 
 
-async def test_next_frame_is_asked_for_when_the_answer_is_done(page, upstream):
+async def test_next_frame_is_asked_for_when_the_answer_is_done(page: Page, upstream: Upstream) -> None:
     upstream.held = asyncio.Event()
     await page.start()
     first = await page.answer_ask()
@@ -73,7 +75,7 @@ async def test_next_frame_is_asked_for_when_the_answer_is_done(page, upstream):
     assert first == 1
 
 
-async def test_new_prompt_counts_from_the_next_frame(page, upstream):
+async def test_new_prompt_counts_from_the_next_frame(page: Page, upstream: Upstream) -> None:
     await page.start(prompt="one")
     ask = await page.next("ask")
     await page.start(prompt="two")
@@ -85,7 +87,7 @@ async def test_new_prompt_counts_from_the_next_frame(page, upstream):
     assert upstream.bodies[0]["messages"][0]["content"][1]["text"] == "two"
 
 
-async def test_stop_reaches_the_engine_at_once(page, upstream):
+async def test_stop_reaches_the_engine_at_once(page: Page, upstream: Upstream) -> None:
     upstream.held = asyncio.Event()
     await page.start()
     await page.answer_ask()
@@ -95,7 +97,7 @@ async def test_stop_reaches_the_engine_at_once(page, upstream):
     await page.next("stopped")
 
 
-async def test_closing_the_page_frees_its_slot(open_page, upstream):
+async def test_closing_the_page_frees_its_slot(open_page: OpenPage, upstream: Upstream) -> None:
     upstream.held = asyncio.Event()
     leaving, staying = await open_page(), await open_page()
     await leaving.start()
@@ -109,12 +111,12 @@ async def test_closing_the_page_frees_its_slot(open_page, upstream):
     await staying.next("done")
 
 
-async def test_pages_take_turns(open_page, upstream):
+async def test_pages_take_turns(open_page: OpenPage, upstream: Upstream) -> None:
     pages = [await open_page(), await open_page()]
     for number, page in enumerate(pages):
         await page.start(prompt=f"page {number}")
 
-    async def use(page):
+    async def use(page: Page) -> None:
         for _ in range(4):
             await page.answer_ask()
             await page.next("done")
@@ -124,7 +126,7 @@ async def test_pages_take_turns(open_page, upstream):
     assert order in (["page 0", "page 1"] * 4, ["page 1", "page 0"] * 4)
 
 
-async def test_silent_page_does_not_hold_the_engine(open_page, upstream):
+async def test_silent_page_does_not_hold_the_engine(open_page: OpenPage, upstream: Upstream) -> None:
     silent, lively = await open_page(), await open_page()
     await silent.start(prompt="silent")
     await silent.next("ask")
@@ -135,7 +137,7 @@ async def test_silent_page_does_not_hold_the_engine(open_page, upstream):
     assert {body["messages"][0]["content"][1]["text"] for body in upstream.bodies} == {"lively"}
 
 
-async def test_slow_page_is_answered_all_the_same(page, jpeg):
+async def test_slow_page_is_answered_all_the_same(page: Page, jpeg: bytes) -> None:
     await page.start()
     await page.next("ask")
     ask = await page.next("ask")  # the page is known to be slow by now: its frame is taken however late it comes
@@ -144,8 +146,10 @@ async def test_slow_page_is_answered_all_the_same(page, jpeg):
     await page.next("done")
 
 
-async def test_two_slots_answer_two_pages_at_once(open_page, upstream, deployment):
-    deployment.context = type(deployment.context)(2048, 80, 1, 256, 128, 320 * 240, 2)
+async def test_two_slots_answer_two_pages_at_once(
+    open_page: OpenPage, upstream: Upstream, deployment: Deployment
+) -> None:
+    deployment.context = dataclasses.replace(CONTEXT, concurrency=2)
     upstream.held = asyncio.Event()
     pages = [await open_page(), await open_page()]
     for page in pages:
@@ -156,7 +160,9 @@ async def test_two_slots_answer_two_pages_at_once(open_page, upstream, deploymen
     upstream.held.set()
 
 
-async def test_dead_engine_is_told_and_the_session_goes_on_when_it_is_back(page, upstream, deployment):
+async def test_dead_engine_is_told_and_the_session_goes_on_when_it_is_back(
+    page: Page, upstream: Upstream, deployment: Deployment
+) -> None:
     upstream.dies = True
     await page.start()
     number = await page.answer_ask()
@@ -169,14 +175,14 @@ async def test_dead_engine_is_told_and_the_session_goes_on_when_it_is_back(page,
     await page.next("done")
 
 
-async def test_stream_that_ends_unfinished_is_no_answer(page, upstream):
+async def test_stream_that_ends_unfinished_is_no_answer(page: Page, upstream: Upstream) -> None:
     upstream.events = upstream.events[:2]
     await page.start()
     await page.answer_ask()
     assert "middle of an answer" in (await page.next("error"))["sentence"]
 
 
-async def test_start_before_the_engine_is_ready_waits_for_it(open_page, deployment):
+async def test_start_before_the_engine_is_ready_waits_for_it(open_page: OpenPage, deployment: Deployment) -> None:
     deployment.enter(state="starting", phase="loading weights")
     page = await open_page()
     await page.start()
@@ -185,7 +191,7 @@ async def test_start_before_the_engine_is_ready_waits_for_it(open_page, deployme
     await page.next("done")
 
 
-async def test_refused_request_stops_instead_of_repeating(page, upstream):
+async def test_refused_request_stops_instead_of_repeating(page: Page, upstream: Upstream) -> None:
     upstream.refuses = True
     await page.start()
     await page.answer_ask()
@@ -194,7 +200,7 @@ async def test_refused_request_stops_instead_of_repeating(page, upstream):
     assert len(upstream.bodies) == 1
 
 
-async def test_once_answers_once(page, upstream):
+async def test_once_answers_once(page: Page, upstream: Upstream) -> None:
     await page.start(once=True)
     await page.answer_ask()
     await page.next("done")
@@ -202,7 +208,7 @@ async def test_once_answers_once(page, upstream):
     assert len(upstream.bodies) == 1
 
 
-async def test_once_answers_even_if_the_question_changes_while_waiting(open_page, upstream):
+async def test_once_answers_even_if_the_question_changes_while_waiting(open_page: OpenPage, upstream: Upstream) -> None:
     upstream.held = asyncio.Event()
     first, second = await open_page(), await open_page()
     await first.start(source="none", once=True)
@@ -217,19 +223,19 @@ async def test_once_answers_even_if_the_question_changes_while_waiting(open_page
     await second.next("stopped")
 
 
-async def test_question_without_a_picture(page, upstream):
+async def test_question_without_a_picture(page: Page, upstream: Upstream) -> None:
     await page.start(source="none", once=True, prompt="Hello!")
     await page.next("done")
     assert [part["type"] for part in upstream.bodies[0]["messages"][0]["content"]] == ["text"]
 
 
-async def test_question_without_picture_and_words_is_refused(page):
+async def test_question_without_picture_and_words_is_refused(page: Page) -> None:
     await page.start(source="none", prompt=" ")
     assert (await page.next("error"))["code"] == "bad_input"
     await page.next("stopped")
 
 
-async def test_model_that_cannot_see_says_so(page, deployment):
+async def test_model_that_cannot_see_says_so(page: Page, deployment: Deployment) -> None:
     deployment.sees = False
     await page.start()
     assert "cannot see" in (await page.next("error"))["sentence"]
@@ -251,7 +257,7 @@ async def test_model_that_cannot_see_says_so(page, deployment):
         "[" * 100_000,
     ],
 )
-async def test_bad_messages_are_answered_and_the_socket_lives(page, text):
+async def test_bad_messages_are_answered_and_the_socket_lives(page: Page, text: str) -> None:
     await page.socket.send_str(text)
     error = await page.next("error")
     assert error["code"] == "bad_input"
@@ -261,7 +267,7 @@ async def test_bad_messages_are_answered_and_the_socket_lives(page, text):
 
 
 @pytest.mark.parametrize("data", [b"", b"x", bytes(12), bytes(12) + b"x"])
-async def test_frames_nobody_asked_for_are_refused(page, data):
+async def test_frames_nobody_asked_for_are_refused(page: Page, data: bytes) -> None:
     await page.socket.send_bytes(b"\x00\x00\x00\x09" + data)
     assert (await page.next("error"))["code"] == "bad_input"
 
@@ -270,7 +276,9 @@ async def test_frames_nobody_asked_for_are_refused(page, data):
     ("data", "code"),
     [(b"GIF89a" + bytes(100), "bad_input"), (b"\xff\xd8\xff\xe0", "bad_input"), (b"%PDF-1.7", "bad_input")],
 )
-async def test_frame_that_is_no_picture_stops_with_a_sentence(page, upstream, data, code):
+async def test_frame_that_is_no_picture_stops_with_a_sentence(
+    page: Page, upstream: Upstream, data: bytes, code: str
+) -> None:
     await page.start()
     ask = await page.next("ask")
     await page.send_frame(ask["id"], data)
@@ -279,7 +287,7 @@ async def test_frame_that_is_no_picture_stops_with_a_sentence(page, upstream, da
     assert not upstream.bodies
 
 
-async def test_fifty_megabytes_on_the_socket_close_it_and_nothing_else(open_page):
+async def test_fifty_megabytes_on_the_socket_close_it_and_nothing_else(open_page: OpenPage) -> None:
     page, other = await open_page(), await open_page()
     with contextlib.suppress(ConnectionError):
         await page.socket.send_bytes(bytes(50 * 2**20))
@@ -290,7 +298,7 @@ async def test_fifty_megabytes_on_the_socket_close_it_and_nothing_else(open_page
     await other.next("done")
 
 
-async def test_flood_closes_the_socket(page):
+async def test_flood_closes_the_socket(page: Page) -> None:
     for _ in range(300):
         await page.send(type="no_frame", id=1)
     assert "too many" in (await page.next("error"))["sentence"]
@@ -298,7 +306,7 @@ async def test_flood_closes_the_socket(page):
     assert message.data == aiohttp.WSCloseCode.POLICY_VIOLATION
 
 
-async def test_number_of_pages_is_bounded(open_page):
+async def test_number_of_pages_is_bounded(open_page: OpenPage) -> None:
     for _ in range(32):
         await open_page()
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
@@ -306,7 +314,7 @@ async def test_number_of_pages_is_bounded(open_page):
     assert refused.value.status == 503
 
 
-async def test_stopping_vedette_tells_the_pages(http, fleet, serve):
+async def test_stopping_vedette_tells_the_pages(http: aiohttp.ClientSession, fleet: Fleet, serve: Serve) -> None:
     url, runner = await serve(create_app(fleet))
     async with http.ws_connect(f"{url}/api/live") as socket:
         await socket.receive()
@@ -315,7 +323,7 @@ async def test_stopping_vedette_tells_the_pages(http, fleet, serve):
         await stopping
 
 
-async def test_figures_of_live_answers_are_counted(http, url, page):
+async def test_figures_of_live_answers_are_counted(http: aiohttp.ClientSession, url: str, page: Page) -> None:
     await page.start(once=True)
     await page.answer_ask()
     await page.next("stopped")
