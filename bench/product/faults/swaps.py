@@ -23,8 +23,8 @@ from typing import Any
 from bench.product.faults import clients, harness
 from tests.rig.leftovers import engine_processes, files_left, held_bytes, orphans
 from tests.rig.processes import Vedette, run_vedette
-from vedette.models.store.model_lookup import packaged_path
 from training.exam import make_cases
+from vedette.models.store.model_lookup import packaged_path
 
 READY_S = 300.0
 TINY = "vedette-tiny"

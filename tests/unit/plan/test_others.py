@@ -13,6 +13,8 @@ from vedette.deploy.proposal import does_not_fit
 from vedette.device.boards import boards, device_named
 from vedette.device.device import Device, OtherProcess
 from vedette.errors import DoesNotFitError
+from vedette.events import Note
+from vedette.language.message import say
 from vedette.models.store.model_lookup import candidates
 from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
@@ -56,7 +58,7 @@ def test_a_wish_that_was_not_granted_is_noted_with_them() -> None:
     device = busy(proposal.device)
     plan = make_plan(device, proposal.model, proposal.wish)
     document = dataclasses.replace(proposal, device=device, plan=plan).as_json()
-    notes = [event["sentence"] for event in plan_events(plan, document) if event["event"] == "note"]
+    notes = [say(event.message) for event in plan_events(plan, document) if isinstance(event, Note)]
     assert plan.concession is not None
     assert f"{HELD}." in notes
     assert f"{HELD}." in " ".join(page(dataclasses.replace(proposal, plan=plan)).split("\n\n")[0].split())

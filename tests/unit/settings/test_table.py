@@ -42,7 +42,8 @@ def test_a_value_that_is_written_is_read_back(setting: Setting) -> None:
     assert setting.kind.parse(setting.kind.write(value), is_text=True) == value
     if setting.default is not None and setting.default != ():
         assert setting.kind.parse(setting.kind.write(setting.default), is_text=True) == setting.default
-    for raw in (None, 1.5, [], {}):
+    unreadable: tuple[object, ...] = (None, 1.5, [], {})
+    for raw in unreadable:
         with pytest.raises(ValueError):  # noqa: PT011 - its text is never shown
             setting.kind.parse(raw, is_text=False)
 
