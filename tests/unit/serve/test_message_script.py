@@ -46,7 +46,7 @@ NUMBERS = [
     123_456_789.5,
 ]
 
-TABLE = {
+TABLE: dict[str, str | tuple[str, str]] = {
     "test.size": "{free_bytes}",
     "test.missing": "{missing_bytes:missing}",
     "test.duration": "{wait_s}",
