@@ -1,7 +1,7 @@
-"""How much memory torch's caching allocator takes for a model's tensors on a GPU. Pure.
+"""Computes the GPU memory that torch's caching allocator takes for a model's tensors. Pure.
 
-Followed: c10/cuda/CUDACachingAllocator.cpp of torch 2.11. Held against what vLLM 0.26.0 measured for 20 models on one
-H100: 17 of them agree within 1 MiB (bench/product/plan/on_gpu.md).
+Source: c10/cuda/CUDACachingAllocator.cpp of torch 2.11. Compared with measurements of vLLM 0.26.0 for 20 models on one
+H100: 17 agree within 1 MiB (bench/product/plan/on_gpu.md).
 """
 
 import re
@@ -12,29 +12,29 @@ from collections.abc import Iterable, Mapping
 MIB = 1024**2
 _ROUND = 512
 _SMALL = MIB
-"""Tensors up to this size share segments of their own; and a rest up to this size is not split off a segment."""
+"""Tensors up to this size share small segments. A rest up to this size is not split off a segment."""
 _SHARED_SEGMENT = 20 * MIB
 _OWN_SEGMENT_FROM = 10 * MIB
 _SEGMENT_STEP = 2 * MIB
 
 _LAYER = re.compile(r"(?:layers|blocks)\.(\d+)\.")
 _ORDER = ("embed", "qkv", "q_proj", "kv_a", "kv_b", "o_proj", "gate_up", "up_proj", "down", "lm_head")
-"""Modules of a layer in the order in which vLLM makes them."""
+"""Modules of a layer in the order in which vLLM creates them."""
 
 
 def allocator_slack_bytes(weights: Mapping[str, int], vision: frozenset[str]) -> int:
-    """What the allocator takes beyond the sum of `weights`, which are bytes by the checkpoint's tensor names.
+    """Bytes that the allocator takes beyond the sum of `weights` (bytes by the checkpoint's tensor names).
 
-    vision: the names among them that belong to the vision tower, which is made first.
+    vision: the names that belong to the vision tower, which is created first.
     """
     fused: dict[str, int] = {}
-    seen: set[str] = set()
+    towers: set[str] = set()
     for name, size in weights.items():
         whole = _fused(name, name in vision)
         fused[whole] = fused.get(whole, 0) + size
         if name in vision:
-            seen.add(whole)
-    ordered = sorted(fused, key=lambda name: (name not in seen, _place(name)))
+            towers.add(whole)
+    ordered = sorted(fused, key=lambda name: (name not in towers, _place(name)))
     return _allocated(fused[name] for name in ordered) - sum(fused.values())
 
 
@@ -57,11 +57,11 @@ def held_bytes(tensors: Iterable[int]) -> int:
 
 
 def _fused(name: str, vision: bool) -> str:
-    """The name of the tensor that vLLM keeps this one in: queries, keys and values are one, gate and up are one."""
+    """The name of the tensor in which vLLM stores this one: it joins queries, keys and values, and gate and up."""
     name = re.sub(r"\.experts\.\d+\.(gate_up_proj|gate_proj|up_proj)\.", ".experts.w13.", name)
     name = re.sub(r"\.experts\.\d+\.down_proj\.", ".experts.w2.", name)
     name = re.sub(r"\.(q|k|v)_proj\.", ".qkv_proj.", name)
-    # Vision towers of the Qwen family take the room of two (seen, not understood).
+    # Vision towers of Qwen keep gate and up apart (measured, not explained).
     return name if vision else re.sub(r"\.(gate|up)_proj\.", ".gate_up_proj.", name)
 
 
@@ -72,7 +72,7 @@ def _place(name: str) -> tuple[int, int]:
 
 
 def _allocated(sizes: Iterable[int]) -> int:
-    """Bytes the allocator counts for tensors of these sizes, made one after another: best fit in large segments."""
+    """Bytes that the allocator counts for tensors of these sizes in this order: best fit in large segments."""
     total, free = 0, list[int]()
     for wanted in sizes:
         size = -(-wanted // _ROUND) * _ROUND
@@ -81,12 +81,12 @@ def _allocated(sizes: Iterable[int]) -> int:
             continue
         place = bisect_left(free, size)
         if place < len(free):
-            block, rest_kept = free.pop(place), _SMALL
+            block, unsplit = free.pop(place), _SMALL
         elif size < _OWN_SEGMENT_FROM:
-            block, rest_kept = _SHARED_SEGMENT, _SMALL
+            block, unsplit = _SHARED_SEGMENT, _SMALL
         else:
-            block, rest_kept = -(-size // _SEGMENT_STEP) * _SEGMENT_STEP, _SEGMENT_STEP
-        if block - size > rest_kept:
+            block, unsplit = -(-size // _SEGMENT_STEP) * _SEGMENT_STEP, _SEGMENT_STEP
+        if block - size > unsplit:
             insort(free, block - size)
             total += size
         else:

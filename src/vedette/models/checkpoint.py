@@ -1,4 +1,4 @@
-"""Reads a model's facts from its directory: configuration, processor files, chat template, tensor headers."""
+"""Reads a model's facts from its directory: configuration, processor files, chat template and tensor headers."""
 
 import json
 import re
@@ -16,17 +16,17 @@ from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, w
 
 MAX_JSON_BYTES = 32_000_000
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
-"""Any of these holds a tokenizer; without one the engine dies half a minute into its start."""
+"""Files that hold a tokenizer; without any of them the engine crashes half a minute after its start."""
 _DENSE = re.compile(r"layers\.\d+\.mlp\.(?:gate|up|gate_up|down)_proj\.")
-"""A feed-forward part that every token goes through. A mixture of experts may give its size and have none."""
+"""A feed-forward part for every token. A mixture of experts may name its size and not have it."""
 
 
 def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, Tensor] | None = None) -> Model:
-    """The facts of the model in `directory`, which is called `name` (by default as its directory is).
+    """The facts of the model in `directory`.
 
-    tensors: those of its weights, where they are known and the files not here.
-    Raises ModelNotFoundError if there is no such directory or it holds no model, ModelCorruptError if files of
-    the model are missing, damaged or impossible.
+    name: by default that of the directory. tensors: of its weights, if the weights files are not in the directory.
+    Raises ModelNotFoundError if there is no such directory or no model in it, ModelCorruptError if files of the model
+    are missing, damaged or impossible.
     """
     config_path = directory / "config.json"
     if not directory.is_dir():
@@ -81,7 +81,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
 
 
 def _tokenizer_bytes(directory: Path) -> int | None:
-    """Of tokenizer.json; None if the tokenizer is another file. Raises ModelCorruptError if there is none at all."""
+    """Size of tokenizer.json; None if the tokenizer is another file. Raises ModelCorruptError without a tokenizer."""
     if not any((directory / name).is_file() for name in TOKENIZERS):
         raise ModelCorruptError("models.no_tokenizer", path=str(directory), files=TOKENIZERS)
     path = directory / "tokenizer.json"
@@ -89,20 +89,20 @@ def _tokenizer_bytes(directory: Path) -> int | None:
 
 
 def _looked_up_bytes(weights: Mapping[str, int], shape: Shape) -> int:
-    """Input embeddings, of which a token reads one row; 0 where the output head, which it reads whole, is the same."""
+    """Size of the input embeddings, of which a token reads one row; 0 if they are also the output head, read whole."""
     if shape.tied_embeddings:
         return 0
     return sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
 
 
 def _widest_feed_forward(text: Mapping[str, int], shape: Shape) -> int:
-    """Of a mixture of experts the experts' width, unless some layer is dense."""
+    """Width of the feed-forward part; of a mixture of experts that of one expert, unless some layer is dense."""
     dense = not shape.experts or any(_DENSE.search(tensor) for tensor in text)
     return shape.intermediate_size if dense else shape.expert_intermediate_size
 
 
 def _experts(weights: dict[str, int], shape: Shape) -> Experts | None:
-    """The routed experts, whose tensors stand below a part called `experts`; None for a dense model."""
+    """The routed experts, whose tensor names contain the part `experts`; None for a dense model."""
     routed = sum(size for tensor, size in weights.items() if "experts" in tensor.split("."))
     if not shape.experts or not routed:
         return None
@@ -118,7 +118,7 @@ def _read_processors(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | 
 
 
 def _read_tokenizer(directory: Path) -> bytes:
-    """The text of tokenizer.json; empty if there is none, or one too large to be looked through."""
+    """The text of tokenizer.json; empty if there is none or it is too large to search."""
     try:
         path = directory / "tokenizer.json"
         return path.read_bytes() if path.stat().st_size <= 2 * MAX_JSON_BYTES else b""
@@ -132,7 +132,7 @@ def _section(values: dict[str, Any], name: str) -> dict[str, Any] | None:
 
 
 def _read_chat_template(directory: Path) -> str:
-    """The chat template's text wherever this model keeps it; empty if it has none."""
+    """The chat template's text, from any file that may hold it; empty if there is none."""
     template = directory / "chat_template.jinja"
     if template.is_file() and template.stat().st_size <= MAX_JSON_BYTES:
         return template.read_text(errors="replace")

@@ -1,4 +1,4 @@
-"""The language part of a model from its config.json. Pure; all of it is hostile input."""
+"""Parses the language part of a config.json, which is hostile input. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,18 +43,18 @@ class Shape:
     experts_per_token: int
     expert_intermediate_size: int
     dropped_tensors: frozenset[str]
-    """Last parts of the names of tensors that loading drops, as the checkpoint's format says."""
+    """Last parts of the names of tensors that are not kept after loading, by the checkpoint's format."""
     vision_layers: int | None
-    """Layers of the vision tower that are built, where not all are."""
+    """Layers of the vision tower that vLLM builds; None if it builds all."""
     deepstack_levels: int
     text_section: str | None
     assumed_parts: tuple[Message, ...]
 
 
 def parse_config(config: Mapping[str, Any], where: str) -> Shape:
-    """The sizes in a config.json; a vision-language model keeps those of its language part in `text_config`.
+    """The language part of a config.json; a vision-language model has it in `text_config`.
 
-    where: the file's name for messages. Raises ModelCorruptError for missing or impossible values.
+    where: the file's name for error messages. Raises ModelCorruptError for missing or impossible values.
     """
     whole = ConfigReader(config, where)
     architectures = config.get("architectures")
@@ -98,7 +98,7 @@ def parse_config(config: Mapping[str, Any], where: str) -> Shape:
 
 
 def _text_part(whole: ConfigReader) -> tuple[ConfigReader, str]:
-    """The language part's values with what files leave out filled in, and its model type."""
+    """The language part's values with defaults for missing ones, and its model type."""
     section = next((found for name in TEXT_SECTIONS if (found := whole.section(name)) is not None), None)
     outer = whole.text("model_type") or "unknown"
     text = whole if section is None else section
@@ -113,7 +113,7 @@ def _text_part(whole: ConfigReader) -> tuple[ConfigReader, str]:
 
 
 def _vision_layers(whole: ConfigReader, vision: ConfigReader | None) -> int | None:
-    """How many of its vision tower's layers a model of the LLaVA kind uses; None for all, and for other kinds."""
+    """Layers of the vision tower that a model of the LLaVA kind uses; None for all layers and for other kinds."""
     feature_layer = whole.values.get("vision_feature_layer")
     if vision is None or feature_layer is None or vision.values.get("num_hidden_layers") is None:
         return None
@@ -126,13 +126,13 @@ def _vision_layers(whole: ConfigReader, vision: ConfigReader | None) -> int | No
 
 
 def _deepstack_levels(vision: ConfigReader | None) -> int:
-    """How many layers of the vision tower feed the language model's first layers directly (Qwen3-VL)."""
+    """Number of vision layers whose outputs are added in the language model's first layers (Qwen3-VL)."""
     indexes = vision.values.get("deepstack_visual_indexes") if vision is not None else None
     return len(indexes) if isinstance(indexes, list) else 0
 
 
 def _first(text: ConfigReader, names: tuple[str, ...]) -> int:
-    """The first of these sizes that the file gives; 0 if it gives none, or says 0."""
+    """The first of these sizes that the file has; 0 if it has none or the value is 0."""
     for name in names:
         if text.values.get(name):
             return text.size(name)
@@ -140,12 +140,12 @@ def _first(text: ConfigReader, names: tuple[str, ...]) -> int:
 
 
 def _tied(whole: ConfigReader, text: ConfigReader) -> bool:
-    """Whether the output head is the input embeddings: what the whole model says counts before its language part."""
+    """Whether the output head is the input embeddings; the whole model's value comes before its language part's."""
     return whole.values.get("tie_word_embeddings", text.values.get("tie_word_embeddings", False)) is True
 
 
 def _dtype(whole: ConfigReader, text: ConfigReader) -> str:
-    """The activation type; unknown ones become bfloat16, which every device here computes in."""
+    """The activation type; bfloat16, which every supported device can compute in, for unknown types."""
     for reader in (whole, text):
         for name in ("dtype", "torch_dtype"):
             value = reader.text(name)

@@ -1,8 +1,7 @@
-"""What config.json files leave out, by `model_type` of the language part. Values only.
+"""Default values for config.json files, by `model_type` of the language part. Values only.
 
-Source: the configuration classes of transformers 5.19, which vLLM fills the gaps with. Sizes are left out where
-a language model stands inside a vision-language model's `text_config` (LLaVA-1.5, Gemma 3); a language model's own
-file always has them, and so have the Qwen-VL files.
+Source: the configuration classes of transformers 5.19, from which vLLM takes missing values. Sizes are missing in some
+`text_config` sections (LLaVA-1.5, Gemma 3); files of pure language models and of Qwen-VL always have them.
 """
 
 from collections.abc import Mapping
@@ -34,7 +33,7 @@ SIZE_DEFAULTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
         "qwen2": _sizes(151_936, 4096, 22_016, 32, 32, 32, 32_768),
     }
 )
-"""Sizes that a `text_config` may leave out."""
+"""Sizes that may be missing in a `text_config`."""
 
 _DELTA_NET: dict[str, Any] = {
     "head_dim": 256,
@@ -89,7 +88,7 @@ OTHER_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "starcoder2": {"tie_word_embeddings": True},
     }
 )
-"""Everything else that a file may leave out."""
+"""All other values that may be missing."""
 
 PLAIN = frozenset(
     {
@@ -99,10 +98,10 @@ PLAIN = frozenset(
         *("qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text"),
     }
 )
-"""Every layer the same kind of grouped-query attention."""
+"""Types whose layers all have the same kind of grouped-query attention."""
 INTERLEAVED = frozenset({"gemma2", "gemma3_text", "olmo3", "cohere2", "gpt_oss"})
-"""Some layers look back over a window only."""
+"""Types in which some layers only attend to a sliding window."""
 DELTA_NET = frozenset({"qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"})
-"""Some layers keep a state instead of keys and values."""
+"""Types in which some layers keep a state instead of keys and values."""
 LATENT = frozenset({"deepseek_v2", "deepseek_v3", "kimi_k2"})
-"""Multi-head latent attention, if the file gives a `kv_lora_rank`."""
+"""Types with multi-head latent attention, if the file has a `kv_lora_rank`."""

@@ -1,6 +1,6 @@
-"""What the layers of a language model keep of the tokens they have seen. Pure.
+"""Parses what each layer of a language model caches of earlier tokens. Pure.
 
-As vLLM 0.26 to 0.32 build them: model_executor/models/*.py of each architecture, `Attention.get_kv_cache_spec`,
+Source: vLLM 0.26 to 0.32, model_executor/models/*.py of each architecture, `Attention.get_kv_cache_spec`,
 `MLAAttention.get_kv_cache_spec`, `MambaStateShapeCalculator.gated_delta_net_state_shape`.
 """
 
@@ -17,7 +17,7 @@ KINDS = {
     "sliding_attention": CacheKind.SLIDING,
     "linear_attention": CacheKind.STATE,
 }
-"""Names that `layer_types` uses."""
+"""Names in `layer_types`."""
 
 
 def parse_cache_layers(
@@ -25,7 +25,7 @@ def parse_cache_layers(
 ) -> tuple[tuple[CacheLayers, ...], tuple[Message, ...]]:
     """The layers by kind, and one phrase for each fact that had to be assumed.
 
-    text: the language part's values, gaps filled. Raises ModelCorruptError for impossible values.
+    text: the language part's values, with defaults. Raises ModelCorruptError for impossible values.
     """
     layers = text.size("num_hidden_layers")
     attention = {"kv_heads": kv_heads, "key_size": head_size, "value_size": head_size}
@@ -56,19 +56,19 @@ def parse_cache_layers(
 
 
 def _window(text: ConfigReader) -> int | None:
-    """Tokens that a sliding layer looks back; None if the model slides nowhere. Some files say so with 0."""
+    """Tokens in the window of a sliding layer; None if no layer slides, for which some files have 0."""
     if not text.values.get("sliding_window") or text.values.get("use_sliding_window") is False:
         return None
     return text.size("sliding_window")
 
 
 def _pattern(text: ConfigReader) -> int:
-    """Every how many layers one has full attention; transformers saves the name with an underscore."""
+    """One layer of so many has full attention; transformers saves the name with an underscore."""
     return text.size("_sliding_window_pattern", default=text.size("sliding_window_pattern", default=1))
 
 
 def _kinds(text: ConfigReader, layers: int, every: int, others: CacheKind) -> Counter[CacheKind]:
-    """How many layers are of which kind: as `layer_types` lists them, else every so many one of full attention."""
+    """Number of layers of each kind: as `layer_types` lists them, else one of `every` layers has full attention."""
     listed = text.values.get("layer_types")
     if listed is None:
         full = layers // every
@@ -82,7 +82,7 @@ def _kinds(text: ConfigReader, layers: int, every: int, others: CacheKind) -> Co
 
 
 def _delta_net_state_bytes(text: ConfigReader, model_type: str, dtype: str) -> int:
-    """Convolution and recurrent state of one layer of gated-delta linear attention."""
+    """Size of the convolution and recurrent state of one layer of gated-delta linear attention."""
     key_heads, value_heads = text.size("linear_num_key_heads"), text.size("linear_num_value_heads")
     key_size, value_size = text.size("linear_key_head_dim"), text.size("linear_value_head_dim")
     channels = 2 * key_heads * key_size + value_heads * value_size

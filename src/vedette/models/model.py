@@ -1,4 +1,4 @@
-"""What is known of a model, from its configuration and its tensor headers. Values only."""
+"""The facts of a model, from its configuration and its tensor headers. Values only."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +12,7 @@ DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 class CacheKind(Enum):
-    """What a layer keeps of the tokens it has seen."""
+    """What a layer caches of earlier tokens."""
 
     FULL = "full"
     """Keys and values of every token."""
@@ -38,7 +38,7 @@ class CacheLayers:
     """LATENT: elements that one token leaves in one layer."""
     window_tokens: int | None = None
     state_bytes: int = 0
-    """STATE: what one layer keeps of one sequence, whatever its length."""
+    """STATE: size of one layer's state for one sequence of any length."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,20 @@ class Experts:
     per_token: int
     intermediate_size: int
     weights_bytes: int
-    """Of all routed experts together, resident."""
+    """Resident size of all routed experts together."""
 
 
 @dataclass(frozen=True)
 class Rotary:
-    """One table of cosines and sines that vLLM keeps on the device for every position it may be asked for."""
+    """One table of cosines and sines that vLLM keeps on the device, with a row for every position."""
 
     positions: int
     elements_per_position: int
     element_bytes: int
     follows_context: bool
-    """Overriding the model's `max_position_embeddings` shortens it in proportion, and changes no answer."""
+    """A smaller `max_position_embeddings` shortens the table in proportion, and changes no answer."""
     spare: int = 1
-    """`positions` is so many times what the model knows only to have room for long videos. Newer engines leave that
-    out (vLLM from 0.32 on)."""
+    """`positions` is this many times the model's positions, for long videos only. vLLM from 0.32 on does without."""
 
     @property
     def table_bytes(self) -> int:
@@ -72,21 +71,20 @@ class Rotary:
 
 @dataclass(frozen=True)
 class Model:
-    """Facts of one model; sizes in bytes as they will be resident, unless a name says otherwise."""
+    """Facts of one model. Sizes are resident bytes unless the name has another unit."""
 
     name: str
-    """What people call it and requests name: `vedette-tiny`, `nvidia/Cosmos-Reason2-2B`, a directory's name."""
+    """The name in requests: `vedette-tiny`, `nvidia/Cosmos-Reason2-2B`, or a directory's name."""
     path: Path
-    """The local directory with config.json, weights, tokenizer and processor files; if `assumed`, where it
-    will lie."""
+    """The directory of config.json, weights, tokenizer and processor files, which need not exist if `assumed`."""
     architecture: str
     """`architectures[0]` of config.json."""
     weights_bytes: int
     vision_weights_bytes: int
     """Part of `weights_bytes` that belongs to the vision tower; 0 for a text model."""
     decode_weights_bytes: int
-    """Part of `weights_bytes` read for every token: without the vision tower, and without input embeddings
-    that the output head has a copy of. All experts included: `experts` says how many of them one token reads."""
+    """Part of `weights_bytes` that is read for every token: without the vision tower, and without input embeddings
+    unless they are also the output head. With all experts, although one token reads only some of them (`experts`)."""
     layers: int
     hidden_size: int
     intermediate_size: int
@@ -98,36 +96,34 @@ class Model:
     dtype: str
     """Activation type: `bfloat16`, `float16`, `float32`."""
     tokenizer_bytes: int | None = None
-    """Of tokenizer.json; None where there is none, or it is not known."""
+    """Size of tokenizer.json; None if there is none or its size is unknown."""
     quantization: str | None = None
-    """`fp8`, `awq`, `gptq`, `w4a16`, `w8a16`, `w8a8-int8`, `w8a8-fp8`, `nvfp4`, or the name that the file gives."""
+    """`fp8`, `awq`, `gptq`, `w4a16`, `w8a16`, `w8a8-int8`, `w8a8-fp8`, `nvfp4`, or the name in the file."""
     vision: Vision | None = None
     thinks: bool = False
-    """The chat template knows `<think>`: reasoning comes apart from the answer."""
+    """The chat template has `<think>`: reasoning comes separately from the answer."""
     images_per_prompt: int = 0
-    """Pictures one prompt may hold, as the model was trained; 0 for a text model."""
+    """Pictures in one prompt that the model was trained for; 0 for a text model."""
     videos_per_prompt: int = 0
     unknown_vision: bool = False
-    """It has a vision part of an architecture whose visual tokens vedette cannot count: only text is served."""
+    """The model has a vision part whose tokens vedette cannot count: only text is served."""
     weight_only_extra_bytes: int = 0
-    """What `weights_bytes` grows by on a GPU that cannot compute in the weights' format (FP8 before sm_89)."""
+    """Further weights on a GPU that cannot compute in the weights' format (FP8 before sm_89)."""
     allocator_slack_bytes: int = 0
-    """What torch's allocator on a GPU takes beyond `weights_bytes`, rounding tensor by tensor."""
+    """Memory that torch's allocator on a GPU takes beyond `weights_bytes`."""
     text_allocator_slack_bytes: int = 0
-    """The same where the vision tower is not loaded."""
+    """The same if the vision tower is not loaded."""
     zero_points_bytes: int = 0
-    """Packed zero points of AWQ and GPTQ weights, as in the file."""
+    """Size of the packed zero points of AWQ and GPTQ weights in the file."""
     deepstack_levels: int = 0
-    """Buffers of `hidden_size` for each token of a step that are made with the weights (Qwen3-VL), in the model's
-    type."""
+    """Buffers of `hidden_size` elements for each token of a step that are allocated with the weights (Qwen3-VL)."""
     cache_layers: tuple[CacheLayers, ...] = ()
     experts: Experts | None = None
     rotary: tuple[Rotary, ...] = ()
-    """None known for a model from the catalogue."""
+    """The model's rotary tables."""
     text_section: str | None = None
-    """Section of the engine's configuration that holds the language part's values (`text_config`); None if they
-    stand at the top."""
+    """Section of config.json with the language part's values (`text_config`); None if they are at the top level."""
     assumed_parts: tuple[Message, ...] = ()
     """One phrase for each fact that vedette does not know of this architecture and assumes."""
     assumed: bool = False
-    """From the catalogue, before its files are here; False once they have been read."""
+    """The facts are the catalogue's; False if they were read from the model's files."""

@@ -1,12 +1,11 @@
-"""What a checkpoint's weights are stored as, by one name, from the ways in which configurations say it. Pure."""
+"""Parses the storage format of a checkpoint's weights. Pure."""
 
 from vedette.models.config_reader import ConfigReader
 
 
 def parse_quantization(whole: ConfigReader) -> str | None:
-    """`fp8`, `awq`, `gptq`, `w4a16`, `w8a16`, `w8a8-int8`, `w8a8-fp8`, `nvfp4`, the file's own name for others, or
-    None for plain weights.
-    """
+    """The format's name: `fp8`, `awq`, `gptq`, `w4a16`, `w8a16`, `w8a8-int8`, `w8a8-fp8`, `nvfp4`, or the file's own
+    name for others; None for plain weights."""
     section = _section(whole)
     if section is None:
         return None
@@ -20,7 +19,7 @@ def parse_quantization(whole: ConfigReader) -> str | None:
 
 
 def parse_dropped_tensors(whole: ConfigReader) -> frozenset[str]:
-    """Last parts of the names of tensors that are not kept: GPTQ files carry an order and zero points, used or not.
+    """Last parts of the names of tensors that vLLM drops: GPTQ files hold an order and zero points even if unused.
 
     Source: MarlinLinearKernel.process_weights_after_loading, vllm/model_executor/kernels/linear/mixed_precision.
     """

@@ -1,8 +1,9 @@
-"""The tables of cosines and sines that vLLM makes for a model's positions, whatever context is served. Pure.
+"""Computes the tables of cosines and sines that vLLM keeps for all positions of a model. Pure.
 
-They count as weights ("Model loading took") and can be large: Gemma 3 4B's take 576 MiB, Qwen3-VL's 256 MiB.
-Source: `get_rope` and its classes in vllm/model_executor/layers/rotary_embedding, the same in 0.26.0 and 0.32.0
-for what is here, and each model's call of it.
+They do not depend on the served context and count as weights ("Model loading took"). They can be large: 576 MiB for
+Gemma 3 4B, 256 MiB for Qwen3-VL.
+Source: `get_rope` and its classes in vllm/model_executor/layers/rotary_embedding, of 0.26.0 and 0.32.0,
+and each model's call of it.
 """
 
 import math
@@ -11,17 +12,17 @@ from vedette.models.config_reader import ConfigReader
 from vedette.models.model import Rotary
 
 MULTIMODAL_FACTOR = 4
-"""mrope.py makes its table four times as long as the model's positions, for long videos."""
-SPARING = {"qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_5_text", "qwen3_5_moe_text"}
-"""Their positions never exceed their tokens; vLLM 0.32 no longer makes the table longer (`positions_factor=1`)."""
+"""mrope.py makes the table four times as long as the model's positions, for long videos."""
+EXACT_POSITIONS = {"qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_5_text", "qwen3_5_moe_text"}
+"""Types whose positions never exceed their tokens: vLLM 0.32 makes no longer table (`positions_factor=1`)."""
 FIXED_LENGTH = {"yarn", "deepseek_yarn", "deepseek_llama_scaling"}
-"""Their tables are as long as the original positions times the factor, whatever the configuration allows."""
-TELLS_BY_LENGTH = {"dynamic", "longrope", "su"}
-"""Their angles depend on the number of positions, so that it must not be changed."""
+"""Kinds whose table has the original positions times the factor, independent of `max_position_embeddings`."""
+ANGLES_BY_LENGTH = {"dynamic", "longrope", "su"}
+"""Kinds whose angles depend on the number of positions, which must not be changed."""
 
 
 def parse_rotary(text: ConfigReader, model_type: str, head_size: int, dtype_bytes: int) -> tuple[Rotary, ...]:
-    """Every table of one model. text: the language part's values, gaps filled; head_size: of its queries."""
+    """Every rotary table of one model. text: the language part's values, with defaults; head_size: of its queries."""
     scaling = _scaling(text)
     if model_type == "gpt_oss":
         dtype_bytes = 4  # the model asks for float32 (gpt_oss.py)
@@ -30,7 +31,7 @@ def parse_rotary(text: ConfigReader, model_type: str, head_size: int, dtype_byte
         scaling = full.section("full_attention") or scaling
     tables = _tables(text, model_type, scaling, _rotated(text, scaling, head_size), dtype_bytes)
     local = _tables(text, model_type, ConfigReader({}, text.where), _rotated(text, None, head_size), dtype_bytes)
-    # Gemma 3 turns its sliding layers at another speed; OLMo 3 scales only its full ones.
+    # Gemma 3 has another base for its sliding layers; OLMo 3 scales only its full-attention layers.
     if model_type == "gemma3_text" or (model_type == "olmo3" and _kind(scaling) != "default"):
         return tables + local
     return tables
@@ -46,7 +47,7 @@ def _kind(scaling: ConfigReader) -> str:
 
 
 def _rotated(text: ConfigReader, scaling: ConfigReader | None, head_size: int) -> int:
-    """Elements of a head that are turned; each position keeps as many cosines and sines."""
+    """Rotated elements of a head; the table has as many cosines and sines for each position."""
     if text.values.get("qk_rope_head_dim") is not None:
         return text.size("qk_rope_head_dim")
     for reader in (scaling, text):
@@ -62,7 +63,7 @@ def _tables(
     kind = _kind(scaling)
     factor = scaling.number("factor", default=1.0)
     times = MULTIMODAL_FACTOR if "mrope_section" in scaling.values else 1
-    spare = times if model_type in SPARING else 1
+    spare = times if model_type in EXACT_POSITIONS else 1
     if kind in FIXED_LENGTH:
         original = scaling.size("original_max_position_embeddings", default=known)
         return (Rotary(math.ceil(original * factor) * times, rotated, dtype_bytes, False, spare),)
@@ -73,4 +74,4 @@ def _tables(
         return (Rotary(original + known, rotated, dtype_bytes, False),)
     if kind == "linear":
         known = math.ceil(known * factor)
-    return (Rotary(known * times, rotated, dtype_bytes, kind not in TELLS_BY_LENGTH, spare),)
+    return (Rotary(known * times, rotated, dtype_bytes, kind not in ANGLES_BY_LENGTH, spare),)

@@ -1,7 +1,7 @@
-"""How many bytes a model's tensors take, from the headers of its safetensors files, without reading a tensor.
+"""Reads the sizes of a model's tensors from the headers of its safetensors files.
 
 Format: 8 bytes of little-endian header length, a JSON header of name -> {dtype, shape, data_offsets}, the data
-(https://huggingface.co/docs/safetensors). Headers are hostile input: everything is bounded and cross-checked.
+(https://huggingface.co/docs/safetensors). Headers are hostile input: all values have limits and are cross-checked.
 """
 
 import json
@@ -43,7 +43,7 @@ class Tensor(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Shard:
-    """One safetensors file: its tensors by name and how long the file must be."""
+    """One safetensors file: its tensors by name, and the size that the file must have."""
 
     tensors: dict[str, Tensor]
     file_bytes: int
@@ -52,8 +52,7 @@ class Shard:
 def read_tensors(directory: Path) -> dict[str, Tensor]:
     """Every tensor of the model in `directory`, by name.
 
-    Raises ModelCorruptError if there are no safetensors files, if one of them is missing, cut short or not what
-    its header says.
+    Raises ModelCorruptError if there are no safetensors files, or if one of them is missing, cut short or damaged.
     """
     tensors: dict[str, Tensor] = {}
     for path in _shards(directory):
@@ -67,7 +66,7 @@ def _shards(directory: Path) -> list[Path]:
     index = directory / INDEX
     if not index.exists():
         paths = sorted(directory.glob("*.safetensors"))
-        # Some repositories carry the same weights twice, the second time in their author's own format.
+        # Some repositories hold the same weights a second time, in their author's own format.
         paths = [path for path in paths if not path.name.startswith("consolidated")] or paths
         if not paths:
             raise ModelCorruptError("models.no_weights", path=str(directory))
@@ -84,7 +83,7 @@ def _shards(directory: Path) -> list[Path]:
 
 
 def parse_index(data: bytes, path: Path) -> list[str]:
-    """The shard files that model.safetensors.index.json names, each once. `path` is for the messages."""
+    """The shard files that model.safetensors.index.json names, each once. path: for error messages."""
     try:
         weight_map = json.loads(data)["weight_map"]
         names = sorted(set(weight_map.values()))
@@ -116,7 +115,7 @@ def _read_shard(path: Path) -> Shard:
 
 
 def parse_header(header: bytes, path: Path) -> Shard:
-    """The tensors that a safetensors header describes. `path` is for the messages."""
+    """The tensors that a safetensors header describes. path: for error messages."""
     try:
         entries = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
         entries.pop("__metadata__", None)
@@ -133,7 +132,7 @@ def parse_header(header: bytes, path: Path) -> Shard:
 
 
 def resident_bytes(tensor: Tensor, dtype_bytes: int) -> int:
-    """Bytes of a tensor once loaded: plain floats become the model's type, everything else stays as stored."""
+    """Bytes of a loaded tensor: plain floats are converted to the model's type, all others stay as stored."""
     if tensor.dtype in PLAIN_FLOATS:
         return tensor.elements * dtype_bytes
     begin, end = tensor.data_offsets

