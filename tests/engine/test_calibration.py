@@ -59,7 +59,7 @@ def test_a_start_leaves_a_record_that_agrees_with_its_plan(running_vedette: Vede
     assert record.device_bytes is None
     assert record.decode_tokens_per_s is not None
     assert 1 < record.decode_tokens_per_s < 10_000
-    assert {"launching engine", "loading weights"} <= set(record.phase_s)
+    assert {Phase.LAUNCHING.value, Phase.LOADING.value} <= set(record.phase_s)
     assert 0 < sum(record.phase_s.values()) < 600
 
 

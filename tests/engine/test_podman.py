@@ -34,6 +34,7 @@ from vedette.engine.hosts.images import image_named
 from vedette.engine.hosts.installer import Workshop, ensure
 from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.engine.process.process import EngineProcess
+from vedette.engine.state import Phase
 from vedette.engine.vllm.causes import find_cause
 from vedette.engine.vllm.flags import Target
 from vedette.plan.plan import Backend
@@ -193,7 +194,7 @@ def limit_bytes(podman: Podman, name: str) -> int:
 
 def test_what_a_killed_vedette_and_a_killed_podman_left_goes_with_the_next_start(podman: Podman) -> None:
     running = start_vedette(podman.home, ["vedette-tiny"], environment=SETTINGS)
-    running.wait_for(lambda event: event.get("phase") == "loading weights")
+    running.wait_for(lambda event: event.get("phase") == Phase.LOADING.value)
     os.kill(running.status()["engine_pid"], signal.SIGKILL)
     running.process.kill()
     running.process.wait()

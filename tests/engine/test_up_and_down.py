@@ -12,6 +12,7 @@ import pytest
 
 from tests.rig.leftovers import engine_processes
 from tests.rig.processes import free_port, run_vedette, start_vedette, vedette_running
+from vedette.engine.state import Phase
 from vedette.models.store.model_lookup import packaged_path
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -79,7 +80,7 @@ def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(own_home
 
 def test_a_killed_vedette_takes_its_engine_along_and_the_next_up_starts(own_home: Path) -> None:
     running = start_vedette(own_home, [])
-    running.wait_for(lambda event: event.get("phase") == "loading weights")
+    running.wait_for(lambda event: event.get("phase") == Phase.LOADING.value)
     assert engine_processes(own_home)
     running.process.send_signal(signal.SIGKILL)
     running.process.wait()
@@ -89,13 +90,13 @@ def test_a_killed_vedette_takes_its_engine_along_and_the_next_up_starts(own_home
         time.sleep(0.1)
     assert run_vedette(own_home, "status").returncode == 3
     with vedette_running(own_home) as again:
-        again.wait_for(lambda event: event.get("phase") == "launching engine")
+        again.wait_for(lambda event: event.get("phase") == Phase.LAUNCHING.value)
     assert_nothing_left(own_home, again.port)
 
 
 def test_down_while_starting_leaves_nothing(own_home: Path) -> None:
     running = start_vedette(own_home, [])
-    running.wait_for(lambda event: event.get("phase") == "launching engine")
+    running.wait_for(lambda event: event.get("phase") == Phase.LAUNCHING.value)
     time.sleep(2)
     began = time.monotonic()
     assert run_vedette(own_home, "down").returncode == 0
@@ -106,7 +107,7 @@ def test_down_while_starting_leaves_nothing(own_home: Path) -> None:
 
 def test_ctrl_c_while_starting_leaves_nothing_even_when_pressed_twice(own_home: Path) -> None:
     running = start_vedette(own_home, [])
-    running.wait_for(lambda event: event.get("phase") == "launching engine")
+    running.wait_for(lambda event: event.get("phase") == Phase.LAUNCHING.value)
     time.sleep(2)
     began = time.monotonic()
     running.process.send_signal(signal.SIGINT)
