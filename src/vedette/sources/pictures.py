@@ -1,4 +1,4 @@
-"""What kind of picture some bytes are, and how large, read from their first bytes without decoding anything."""
+"""The kind and size of a picture, read from its first bytes without decoding it."""
 
 import struct
 from dataclasses import dataclass
@@ -26,17 +26,16 @@ def check_picture(data: bytes, max_pixels: int) -> Picture:
     """The header of a JPEG, PNG or WebP of at most `max_pixels`. Raises BadInputError, TooLargeError."""
     picture = parse_header(data)
     if picture is None or not picture.width or not picture.height:
-        raise BadInputError("What was sent is no JPEG, PNG or WebP picture.", "Send one of these.")
+        raise BadInputError("sources.not_a_picture")
     if picture.width * picture.height > max_pixels:
         raise TooLargeError(
-            f"The picture has {picture.width} × {picture.height} pixels, more than the {max_pixels} asked for.",
-            "Scale it down before sending it.",
+            "sources.picture_too_large", width=picture.width, height=picture.height, max_pixels=max_pixels
         )
     return picture
 
 
 def parse_header(data: bytes) -> Picture | None:
-    """Kind and size, or None for anything that is not one of the three kinds."""
+    """Kind and size; None for anything that is not one of the three kinds."""
     try:
         if data.startswith(b"\xff\xd8\xff"):
             return _parse_jpeg(data)
@@ -44,13 +43,13 @@ def parse_header(data: bytes) -> Picture | None:
             return Picture("image/png", *unpack_from(">II", data, 16))
         if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
             return _parse_webp(data)
-    except (IndexError, struct.error):  # it ends before its header does
+    except (IndexError, struct.error):  # the data ends before the header does
         return None
     return None
 
 
 def _parse_jpeg(data: bytes) -> Picture | None:
-    """Walks the segments up to the first frame header."""
+    """Kind and size out of the first frame header; the segments before it are skipped."""
     at = 2
     while data[at] == 0xFF:
         marker = data[at + 1]
@@ -70,7 +69,7 @@ def _parse_jpeg(data: bytes) -> Picture | None:
 
 
 def _parse_webp(data: bytes) -> Picture | None:
-    """The three forms of WebP's first chunk (RFC 9649, section 2)."""
+    """Kind and size out of the first chunk, in its three forms (RFC 9649, section 2)."""
     chunk = data[12:16]
     if chunk == b"VP8X":
         return Picture("image/webp", 1 + _le24(data, 24), 1 + _le24(data, 27))

@@ -37,7 +37,7 @@ def test_sizes_are_read_as_the_picture_library_reads_them(
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM", "ICO"])
 def test_other_kinds_are_refused(kind: str) -> None:
-    with pytest.raises(BadInputError, match="no JPEG, PNG or WebP"):
+    with pytest.raises(BadInputError, match="not a JPEG, PNG or WebP"):
         check_picture(encoded(kind, (16, 16)), 10**6)
 
 

@@ -1,0 +1,61 @@
+"""The camera of one page: the browser holds it, scales and encodes, and sends a frame when it is asked for one."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from vedette.errors import VedetteError
+from vedette.sources.pictures import check_picture
+from vedette.sources.source import Frame
+
+
+class PageSource:
+    """Asks a page for frames through `ask(max_pixels)` and takes what the page delivers."""
+
+    def __init__(self, ask: Callable[[int], Awaitable[None]]) -> None:
+        self._ask = ask
+        self._max_pixels = 0
+        self._asked_at = 0.0
+        self._answer: asyncio.Future[Frame | None] | None = None
+
+    async def newest(self, max_pixels: int, deadline: float) -> Frame | None:
+        """The page's newest frame; None if the page has none or sends none in time.
+
+        Raises BadInputError if the page sends something else than a picture of at most `max_pixels`.
+        """
+        self._max_pixels = max_pixels
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        self._asked_at = time.monotonic()
+        try:
+            await self._ask(max_pixels)
+            return await asyncio.wait_for(answer, max(0.0, deadline - time.monotonic()))
+        except asyncio.TimeoutError:
+            return None
+        finally:
+            self._answer = None
+
+    def deliver(self, picture: bytes, held_s: float, age_s: float) -> None:
+        """Take the frame that was asked for; a late or second one is dropped.
+
+        held_s: how long the page held the ask. age_s: how old the frame was when it was sent.
+        """
+        if self._answer is None or self._answer.done():
+            return
+        try:
+            mime = check_picture(picture, self._max_pixels).mime
+        except VedetteError as error:
+            self._answer.set_exception(error)
+            return
+        # Half of the time between ask and frame during which the page did not hold the ask was the way here.
+        now = time.monotonic()
+        way_s = max(0.0, (now - self._asked_at) - held_s) / 2
+        self._answer.set_result(Frame(picture, mime, now - way_s - age_s, from_page=True))
+
+    def has_none(self) -> None:
+        """Note that the page has no frame now."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(None)
+
+    def close(self) -> None:
+        """Stop waiting for the page."""
+        self.has_none()
