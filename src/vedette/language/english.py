@@ -467,6 +467,95 @@ ENGLISH: Table = {
     "deploy.no_pictures": "no pictures",
     "deploy.same_end": ("{cause} {starts} starts in a row ended like this.", "{hint}"),
     # ---- sources, serve ----
+    "sources.not_a_picture": (
+        "The data is not a JPEG, PNG or WebP picture.",
+        "Send a picture in one of these formats.",
+    ),
+    "sources.picture_too_large": (
+        "The picture has {width:d} × {height:d} pixels, more than the {max_pixels} that were asked for.",
+        "Scale the picture down before sending it.",
+    ),
+    "sources.unknown": ("There is no source named {name}.", "Choose one of: {known}."),
+    "serve.fault": (
+        "vedette has a bug: this request failed inside vedette.",
+        "See `vedette logs` for the details, and report them.",
+    ),
+    "serve.body_too_large": ("The request is too large.", "Send less data in one request."),
+    "serve.wrong_method": (
+        "This address does not support that HTTP method.",
+        "Use a method that the `Allow` header names.",
+    ),
+    "serve.no_such_page": (
+        "There is nothing at this address.",
+        "The live page is at /, the API at /v1, its description at /openapi.json.",
+    ),
+    "serve.http_error": ("The request is invalid ({status}).", "Correct the request."),
+    "serve.unknown_host": (
+        "vedette does not answer to the host name {host}.",
+        "Open vedette by its IP address, as localhost, or by the name that `vedette up --host` was given.",
+    ),
+    "serve.other_origin": (
+        "A page of another site ({origin}) may not use this vedette.",
+        "Open vedette's own page, or call the API from a program instead of a page.",
+    ),
+    "serve.not_ready": (
+        "The engine is not ready: {state}.",
+        "Try again in a few seconds; `vedette status` shows the progress.",
+    ),
+    "serve.not_ready_phase": (
+        "The engine is not ready: {state}, {phase}.",
+        "Try again in a few seconds; `vedette status` shows the progress.",
+    ),
+    "serve.not_ready_progress": (
+        "The engine is not ready: {state}, {phase} {done}/{total}.",
+        "Try again in a few seconds; `vedette status` shows the progress.",
+    ),
+    "serve.not_ready_fetching": (
+        "The engine is not ready: {state}, {phase} ({done_bytes} of {total_bytes}).",
+        "Try again in a few minutes; `vedette status` shows the progress.",
+    ),
+    "serve.not_ready_failed": (
+        "The engine is not ready. {cause}",
+        "Try again in a few seconds; `vedette status` shows the progress.",
+    ),
+    "serve.queue_full": ("{waiting} requests are waiting for the engine already.", "Try again later."),
+    "serve.stopping": ("vedette is stopping.", "Start it again with `vedette up`."),
+    "serve.nothing_served": ("No model is served any more.", "See `vedette status` for the cause."),
+    "serve.model_not_served": (
+        "The model {name} is not served here.",
+        "Use one that is: {served}. `vedette swap MODEL` changes what is served.",
+    ),
+    "serve.bodies_too_large": ("Too many large requests are waiting already.", "Try again later."),
+    "serve.request_too_large": (
+        "The request is larger than {limit_bytes}.",
+        "Scale pictures down before sending them.",
+    ),
+    "serve.engine_ended": (
+        "The engine ended before it answered.",
+        "Send the request again: vedette is restarting the engine.",
+    ),
+    "serve.answer_cut_off": ("The engine ended in the middle of an answer.", "See `vedette logs` for the cause."),
+    "serve.swap_forbidden": (
+        "Another machine may not change what is served.",
+        "Allow it with `vedette up --allow-swap`.",
+    ),
+    "serve.model_not_installed": (
+        "There is no model named {name} on this machine.",
+        "/api/models lists the models that are.",
+    ),
+    "serve.swap_missing": ("The request to swap is empty or too long.", 'Send {{"model": "NAME"}}.'),
+    "serve.swap_unreadable": ("The request to swap cannot be read: {error}.", 'Send {{"model": "NAME"}}.'),
+    "serve.too_many_pages": ("{pages} pages are open already.", "Close one of them."),
+    "serve.too_many_messages": ("The page sends too many messages.", "Reload the page."),
+    "serve.message_invalid": ("The page's message has an invalid field: {error}.", "Reload the page."),
+    "serve.message_not_json": ("The page's message is not valid JSON: {error}.", "Reload the page."),
+    "serve.frame_empty": ("The frame is empty.", "Reload the page."),
+    "serve.frame_not_asked_for": ("The page sent a frame that vedette did not ask for.", "Reload the page."),
+    "serve.no_question": ("There is no question.", "Write a question, or choose a source of pictures."),
+    "serve.model_does_not_see": (
+        "This model cannot see pictures.",
+        "Ask it without a picture, or swap to a model that sees.",
+    ),
     # ---- instance, systemd ----
     # ---- cli ----
 }

@@ -1,7 +1,7 @@
-"""Keeps other sites' pages out: a loopback address is reachable from every page in the person's browser.
+"""Keeps pages of other sites out: every page in a user's browser can send requests to a loopback address.
 
-Two checks close the two ways in. A page whose own name was made to point here (DNS rebinding) sends that name
-as Host; a page that simply sends requests here carries its own Origin. Nothing is ever allowed across origins.
+Two checks close the two ways in. A page whose own host name was made to resolve to this machine (DNS rebinding) sends
+that name as Host; a page that sends requests to this address carries its own Origin. No other origin is allowed.
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Knows the names that vedette may be called by."""
+    """Holds the host names that vedette answers to."""
 
     def __init__(self, host: str) -> None:
         name = socket.gethostname().lower()
@@ -39,7 +39,7 @@ class Guard:
     async def check(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Lets a request through or raises ForbiddenError."""
+        """Answer a request that is allowed. Raises ForbiddenError for any other."""
         self._check_host(request)
         _check_origin(request)
         return await handler(request)
@@ -49,34 +49,28 @@ class Guard:
         name = (urlsplit(f"//{host}").hostname or "") if _is_netloc(host) else ""
         if name in self._names or name.endswith(".localhost") or _is_address(name):
             return
-        raise ForbiddenError(
-            f"vedette does not answer to the name {host[:100]!r}.",
-            "Open it by its IP address, as localhost, or under the name given with --host.",
-        )
+        raise ForbiddenError("serve.unknown_host", host=repr(host[:100]))
 
 
 def _check_origin(request: web.Request) -> None:
-    """A browser always says which page sends a POST or opens a socket; other programs say nothing."""
+    """Raises ForbiddenError for other sites' pages: browsers name the site in a POST and when a socket is opened."""
     if request.method in _SAFE_METHODS and request.headers.get("Upgrade", "").lower() != "websocket":
         return
     origin = request.headers.get("Origin")
     same = origin is None or (_is_netloc(origin) and urlsplit(origin).netloc == request.headers.get("Host"))
     if not same or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise ForbiddenError(
-            f"A page of another site ({str(origin)[:100]}) may not use this vedette.",
-            "Open vedette's own page, or call the API from a program instead of a page.",
-        )
+        raise ForbiddenError("serve.other_origin", origin=str(origin)[:100])
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Puts the security headers on every answer, also those that stream."""
+    """Put the security headers on every answer, streams included."""
     for name, value in _HEADERS.items():
         response.headers[name] = value
     response.headers["Server"] = "vedette"
 
 
 def _is_netloc(text: str) -> bool:
-    """Whether `text` can be split as an address; brackets that do not match cannot."""
+    """Whether `text` can be split into host and port; unmatched brackets cannot."""
     try:
         urlsplit(text if "//" in text else f"//{text}")
     except ValueError:
@@ -85,7 +79,7 @@ def _is_netloc(text: str) -> bool:
 
 
 def _is_address(name: str) -> bool:
-    """An IP address needs no list: no name was resolved to get here, so none can have been made to point here."""
+    """Whether the host is an IP address: then no name was resolved, and none can have been rebound."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: the one place where the app renders them."""
+"""Errors as HTTP answers: the one place where the app shows them, and the one table of their statuses."""
 
 import json
 import logging
@@ -8,36 +8,69 @@ from http import HTTPStatus
 from aiohttp import web
 
 from vedette.errors import (
+    AlreadyRunningError,
     BadInputError,
+    ConfigError,
+    DeviceError,
+    DiskFullError,
     DoesNotFitError,
+    EngineFailedError,
+    EngineInstallError,
     EngineUnavailableError,
+    EngineVersionError,
+    FaultError,
+    FileAccessError,
     ForbiddenError,
+    ModelCorruptError,
     ModelNotFoundError,
     NoSuchPageError,
+    NotRunningError,
+    PortInUseError,
+    RemoteError,
     RequestRefusedError,
+    ServiceError,
     SwapFailedError,
     TooLargeError,
     VedetteError,
 )
+from vedette.language.message import message_json
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
-"""What a caller is told to wait for an engine that is starting."""
+"""The wait that a client is told before it repeats a request that may succeed later."""
 
-
-_STATUS: dict[type[VedetteError], HTTPStatus] = {
+STATUS: dict[type[VedetteError], HTTPStatus] = {
+    # The request is wrong.
     BadInputError: HTTPStatus.BAD_REQUEST,
-    DoesNotFitError: HTTPStatus.CONFLICT,
-    EngineUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
-    ForbiddenError: HTTPStatus.FORBIDDEN,
-    ModelNotFoundError: HTTPStatus.NOT_FOUND,
-    NoSuchPageError: HTTPStatus.NOT_FOUND,
     RequestRefusedError: HTTPStatus.BAD_REQUEST,
-    SwapFailedError: HTTPStatus.CONFLICT,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
+    NoSuchPageError: HTTPStatus.NOT_FOUND,
+    ModelNotFoundError: HTTPStatus.NOT_FOUND,
+    # What it names cannot be used.
+    ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ModelCorruptError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    EngineVersionError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    # The machine does not allow it as it stands.
+    DoesNotFitError: HTTPStatus.CONFLICT,
+    SwapFailedError: HTTPStatus.CONFLICT,
+    DeviceError: HTTPStatus.CONFLICT,
+    AlreadyRunningError: HTTPStatus.CONFLICT,
+    NotRunningError: HTTPStatus.CONFLICT,
+    PortInUseError: HTTPStatus.CONFLICT,
+    ServiceError: HTTPStatus.CONFLICT,
+    DiskFullError: HTTPStatus.INSUFFICIENT_STORAGE,
+    # Something that vedette needs fails.
+    EngineFailedError: HTTPStatus.BAD_GATEWAY,
+    RemoteError: HTTPStatus.BAD_GATEWAY,
+    EngineInstallError: HTTPStatus.SERVICE_UNAVAILABLE,
+    EngineUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    FileAccessError: HTTPStatus.SERVICE_UNAVAILABLE,
+    # Only bugs are left.
+    FaultError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-
+"""The status of every error class; a class without a line has that of the class it is derived from."""
 
 _BEGUN = web.RequestKey("begun", bool)
 
@@ -46,47 +79,55 @@ _BEGUN = web.RequestKey("begun", bool)
 async def render_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Turns whatever a handler raises into JSON, unless an answer has begun already."""
+    """Answer with JSON for whatever a handler raises, unless an answer has begun already."""
     try:
         return await handler(request)
     except VedetteError as error:
-        return _answer(request, error, _status_of(error))
+        return _answer(request, error, status_of(error))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
         return _answer(request, _of_http(error), HTTPStatus(error.status), error.headers.get("Allow"))
     except ConnectionError:
-        raise  # the caller is gone: nobody to tell
+        raise  # the client has closed the connection: nobody reads an answer
     except Exception:
         log.exception("Fault in vedette while answering %s %s", request.method, request.path)
         if begun(request):
             raise
-        fault = VedetteError("vedette met a fault of its own.", "Its log has the details; please report it.")
-        return _answer(request, fault, HTTPStatus.INTERNAL_SERVER_ERROR)
+        return _answer(request, FaultError("serve.fault"), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def mark_begun(request: web.Request) -> None:
-    """Notes that the answer's first bytes are out: from here on no other answer can be given."""
+    """Note that the answer's first bytes are sent: no other answer can be given from here on."""
     request[_BEGUN] = True
 
 
 def begun(request: web.Request) -> bool:
+    """Whether the answer's first bytes are sent."""
     return bool(request.get(_BEGUN))
 
 
+def status_of(error: VedetteError) -> HTTPStatus:
+    """The status of an error's class, or of the nearest class above it that has one."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def retry_headers(error: VedetteError) -> dict[str, str]:
+    """`Retry-After` where the same request may succeed later, and no headers otherwise."""
+    return {"Retry-After": str(RETRY_AFTER_S)} if error.retryable else {}
+
+
 def openai_json(error: VedetteError) -> dict[str, object]:
-    """The error in OpenAI's shape, as its client libraries expect it."""
-    status = _status_of(error)
-    kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
-    message = f"{error.sentence} {error.hint}"
-    return {"error": {"message": message, "type": kind, "param": None, "code": error.code}}
+    """The error in OpenAI's shape, which its client libraries read; `detail` is vedette's message as a value."""
+    kind = "server_error" if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    message = f"{error.sentence} {error.hint}".strip()
+    detail = message_json(error.message)
+    return {"error": {"message": message, "type": kind, "param": None, "code": error.code, "detail": detail}}
 
 
 def _answer(request: web.Request, error: VedetteError, status: HTTPStatus, allow: str | None = None) -> web.Response:
     body = openai_json(error) if request.path.startswith("/v1") else {"error": error.as_json()}
-    headers = {"Allow": allow} if allow else {}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+    headers = retry_headers(error) | ({"Allow": allow} if allow else {})
     return web.json_response(body, status=status, headers=headers, dumps=_dumps)
 
 
@@ -94,16 +135,11 @@ def _dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _status_of(error: VedetteError) -> HTTPStatus:
-    known = (_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
-    return next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
 def _of_http(error: web.HTTPException) -> VedetteError:
     if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return TooLargeError("The request is too large.", "Send less.")
+        return TooLargeError("serve.body_too_large")
     if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return NoSuchPageError("This address cannot be asked that way.", "Use a method of its Allow header.")
+        return NoSuchPageError("serve.wrong_method", method=error.method if hasattr(error, "method") else "")
     if error.status == HTTPStatus.NOT_FOUND:
-        return NoSuchPageError("There is nothing at this address.", "The live page is at /, the API at /v1.")
-    return BadInputError(f"The request cannot be answered ({error.status} {error.reason}).", "Correct it.")
+        return NoSuchPageError("serve.no_such_page")
+    return BadInputError("serve.http_error", status=f"{error.status} {error.reason}")
