@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -13,8 +14,9 @@ from tests.rig.app_on_a_thread import AppOnAThread
 from tests.rig.browser import OpenPage
 from tests.rig.processes import Vedette, vedette_running
 from vedette.engine.vllm.causes import KERNEL_KILL
-from vedette.errors import DoesNotFitError, SwapFailedError, cause_json
-from vedette.language.message import say
+from vedette.errors import Cause, DoesNotFitError, SwapFailedError
+from vedette.language.english import ENGLISH
+from vedette.language.message import Message, say
 from vedette.models.store.model_lookup import packaged_path
 
 COPY = "vedette/copy"
@@ -176,12 +178,22 @@ def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: AppOnAThread,
     page.locator(".answer[data-state=done]").first.wait_for()
 
     def change(name: str, sees: bool) -> None:
-        stand_in.enter(first, "draining", next_model=name)
-        stand_in.become(first, name, sees)
-        stand_in.enter(first, "starting", "loading_weights", next_model=name)
-        stand_in.enter(first, "ready")
+        def drain() -> None:
+            first.next_model = name
+            stand_in.enter(first, "draining")
 
-    stand_in.run(lambda: change("org/text", sees=False))
+        def start_next() -> None:
+            stand_in.become(first, name, sees)
+            stand_in.enter(first, "starting", "loading_weights")
+
+        def serve_next() -> None:
+            first.next_model = None
+            stand_in.enter(first, "ready")
+
+        for step in (drain, start_next, serve_next):
+            stand_in.run(step)
+
+    change("org/text", sees=False)
     expect(page.locator("#notice-text")).to_contain_text("org/text reads text but cannot see")
     expect(page.locator("#view video")).to_have_count(0)
     expect(page.get_by_role("radio", name="Camera")).to_be_disabled()
@@ -189,19 +201,24 @@ def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: AppOnAThread,
     page.get_by_role("button", name="Ask").click()
     page.locator(".answer[data-state=done] .question", has_text="org/text").wait_for()
     assert "image_url" not in str(stand_in.upstream.bodies[-1])
-    stand_in.run(lambda: change("vedette-tiny", sees=True))
+    change("vedette-tiny", sees=True)
     expect(page.get_by_role("radio", name="Camera")).to_be_enabled()
     page.get_by_role("button", name="Turn on the camera").wait_for()
 
 
-def test_causes_and_errors_are_chinese_on_the_chinese_page(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
+def test_causes_and_errors_are_chinese_on_the_chinese_page(
+    stand_in: AppOnAThread, open_page_of: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = open_page_of(stand_in.port, locale="zh-CN")
-    stand_in.run(lambda: stand_in.enter(stand_in.first, "failed", cause=cause_json(KERNEL_KILL)))
+    stand_in.run(lambda: stand_in.enter(stand_in.first, "failed", cause=KERNEL_KILL))
     expect(page.locator("#engine")).to_contain_text(say(KERNEL_KILL.message, "zh"))
     stand_in.run(lambda: stand_in.enter(stand_in.first, "starting", "loading_weights"))
     expect(page.locator(".steps [aria-current]")).to_contain_text("加载权重")
-    unknown = {"code": "new", "message": {"code": "engine.new", "params": {}}}
-    cause = {**unknown, "sentence": "A cause of a newer vedette.", "hint": "See its notes."}
+    # A vedette newer than the page's table of Chinese sentences.
+    monkeypatch.setitem(
+        cast(dict[str, object], ENGLISH), "engine.new", ("A cause of a newer vedette.", "See its notes.")
+    )
+    cause = Cause("new", Message("engine.new"))
     stand_in.run(lambda: stand_in.enter(stand_in.first, "failed", cause=cause))
     expect(page.locator("#engine")).to_contain_text("A cause of a newer vedette.See its notes.")
     stand_in.run(lambda: stand_in.enter(stand_in.first, "ready"))

@@ -64,6 +64,11 @@ class Rig:
                 if wanted():
                     return
 
+    def pid(self, number: int) -> int:
+        pid = self.fleet.served[number].status.engine_pid
+        assert pid is not None
+        return pid
+
     def is_ready(self) -> bool:
         return all(each.client is not None for each in self.fleet.served)
 
@@ -120,11 +125,11 @@ async def test_a_swap_changes_the_model_and_nobody_else(start: Start) -> None:
     async with start("vedette-tiny") as rig:
         assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
         assert (await rig.ask("vedette/copy"))[0] == 404
-        first = rig.fleet.served[0].status_json()["engine_pid"]
+        first = rig.pid(0)
         await rig.fleet.swap("vedette/copy")
         assert "vedette/copy" in (await rig.ask("vedette/copy"))[1]
         assert (await rig.ask("vedette-tiny"))[0] == 404
-        assert rig.fleet.status_json()["model"] == "vedette/copy"
+        assert rig.fleet.service_status.models[0].model == "vedette/copy"
         assert not Path(f"/proc/{first}").exists()
         await rig.fleet.swap("vedette/copy")  # it is there already
         assert sum(isinstance(event, PlanMade) for event in rig.told) == 2
@@ -149,12 +154,12 @@ async def test_answers_are_finished_and_requests_wait_while_models_change(start:
 
 async def test_what_does_not_fit_is_refused_while_the_old_model_goes_on(start: Start) -> None:
     async with start("vedette-tiny") as rig:
-        pid = rig.fleet.served[0].status_json()["engine_pid"]
+        pid = rig.pid(0)
         with pytest.raises(DoesNotFitError):
             await rig.fleet.swap("vedette/huge")
         with pytest.raises(ModelNotFoundError):
             await rig.fleet.swap("vedette-tony")
-        assert rig.fleet.served[0].status_json()["engine_pid"] == pid
+        assert rig.pid(0) == pid
         assert (await rig.ask("vedette-tiny"))[0] == 200
 
 
@@ -190,7 +195,7 @@ async def test_a_request_may_swap_where_that_is_allowed(start: Start) -> None:
 async def test_a_swap_may_be_ordered_while_an_engine_comes_back(start: Start) -> None:
     async with start("vedette-tiny") as rig:
         rig.misbehave("vedette-tiny", "mute")
-        os.kill(rig.fleet.served[0].status_json()["engine_pid"], signal.SIGKILL)
+        os.kill(rig.pid(0), signal.SIGKILL)
         await rig.until(lambda: rig.fleet.served[0].life.status.state is State.STARTING)
         await rig.fleet.swap("vedette/copy")
         assert "vedette/copy" in (await rig.ask("vedette/copy"))[1]
@@ -198,7 +203,7 @@ async def test_a_swap_may_be_ordered_while_an_engine_comes_back(start: Start) ->
 
 async def test_requests_wait_for_an_engine_that_was_killed(start: Start) -> None:
     async with start("vedette-tiny") as rig:
-        os.kill(rig.fleet.served[0].status_json()["engine_pid"], signal.SIGKILL)
+        os.kill(rig.pid(0), signal.SIGKILL)
         answers = await asyncio.gather(*(rig.ask("vedette-tiny") for _ in range(8)))
         assert {status for status, _ in answers} <= {200, 503}
         assert (await rig.ask("vedette-tiny"))[0] == 200
@@ -225,7 +230,7 @@ async def test_two_models_stand_side_by_side_and_die_apart(start: Start) -> None
 async def test_a_model_that_is_given_up_is_no_way_for_requests_any_more(start: Start) -> None:
     async with start("vedette-tiny", "vedette/copy") as rig:
         rig.misbehave("vedette/copy", "die-loading")
-        os.kill(rig.fleet.served[1].status_json()["engine_pid"], signal.SIGKILL)
+        os.kill(rig.pid(1), signal.SIGKILL)
         while not rig.fleet.served[1].abandoned:  # noqa: ASYNC110 - it is no event
             await asyncio.sleep(0.1)
         assert (await rig.ask("vedette/copy"))[0] == 404

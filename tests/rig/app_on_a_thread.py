@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from tests.rig.app_stand_in import Deployment, Fleet, Upstream
 from vedette.engine.client import EngineClient
+from vedette.engine.state import Phase, State
 from vedette.serve.app import create_app
 
 ANSWER_S = 0.1
@@ -41,16 +42,9 @@ class AppOnAThread:
         self._clients.append(EngineClient(self.upstream.url, name))
         deployment.name, deployment.sees, deployment.own_client = name, sees, self._clients[-1]
 
-    def enter(self, deployment: Deployment, state: str, phase: str | None = None, **more: object) -> None:
-        """The next status, as a deployment gives it. On the app's thread."""
-        status = {
-            "state": state,
-            "phase": phase,
-            "cause": None,
-            "model": deployment.name,
-            "next_model": deployment.next_model,
-        }
-        deployment.enter(**{**status, **more})
+    def enter(self, deployment: Deployment, state: str, phase: str | None = None, **more: Any) -> None:
+        """The next status, as a deployment has it. On the app's thread."""
+        deployment.enter(State(state), None if phase is None else Phase(phase), **more)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(20)

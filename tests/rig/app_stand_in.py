@@ -14,6 +14,8 @@ from aiohttp import web
 from PIL import Image
 
 from vedette.engine.client import EngineClient
+from vedette.engine.state import Phase, State, Status
+from vedette.events import ModelStatus, ServiceStatus
 from vedette.plan.plan import Context
 
 Serve = Callable[[web.Application], Awaitable[tuple[str, web.AppRunner]]]
@@ -112,7 +114,7 @@ class Deployment:
 
     def __init__(self, client: EngineClient) -> None:
         self.own_client = client
-        self._watchers: list[asyncio.Queue[dict[str, object]]] = []
+        self._watchers: list[asyncio.Queue[None]] = []
         self.client: EngineClient | None = client
         self.context: Context | None = CONTEXT
         self.thinks = True
@@ -122,10 +124,13 @@ class Deployment:
         self.stands_in_for: tuple[str, ...] = ()
         self.abandoned = False
         self.answering = 0
-        self._status: dict[str, object] = {"state": "ready", "phase": None, "cause": None, "model": "vedette-tiny"}
+        self.most_answering = 0
+        self._status = Status(State.READY)
 
-    def status_json(self) -> dict[str, object]:
-        return self._status
+    @property
+    def status(self) -> ModelStatus:
+        url = "http://127.0.0.1:8000"
+        return ModelStatus(self._status, self.name, self.next_model, f"{url}/", f"{url}/v1")
 
     @property
     def names(self) -> Sequence[str]:
@@ -134,28 +139,38 @@ class Deployment:
     @contextmanager
     def busy(self) -> Iterator[None]:
         self.answering += 1
-        yield
-        self.answering -= 1
+        self.most_answering = max(self.most_answering, self.answering)
+        try:
+            yield
+        finally:
+            self.answering -= 1
 
     @contextmanager
-    def told(self, queue: "asyncio.Queue[dict[str, object]]") -> Iterator[None]:
+    def told(self, queue: "asyncio.Queue[None]") -> Iterator[None]:
         self._watchers.append(queue)
-        queue.put_nowait(self._status)
-        yield
-        self._watchers.remove(queue)
+        queue.put_nowait(None)
+        try:
+            yield
+        finally:
+            self._watchers.remove(queue)
 
-    async def watch(self) -> AsyncGenerator[dict[str, object], None]:
-        queue: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    async def watch(self) -> AsyncGenerator[None, None]:
+        queue: asyncio.Queue[None] = asyncio.Queue()
         with self.told(queue):
             while True:
-                yield await queue.get()
+                await queue.get()
+                yield
 
-    def enter(self, **status: object) -> None:
-        """A new state; the engine can be reached in `ready` only."""
-        self._status = {**self._status, **status}
-        self.client = self.own_client if status.get("state") == "ready" else None
+    def enter(self, state: State, phase: Phase | None = None, **more: Any) -> None:
+        """A new state; the engine can be reached in `READY` only."""
+        self._status = Status(state, phase, **more)
+        self.client = self.own_client if state is State.READY else None
+        self.changed()
+
+    def changed(self) -> None:
+        """Tell all who watch that something has changed."""
         for queue in self._watchers:
-            queue.put_nowait(self._status)
+            queue.put_nowait(None)
 
 
 class Fleet:
@@ -177,17 +192,18 @@ class Fleet:
             await self.on_swap(argument)
         return self.served[0]
 
-    def status_json(self) -> dict[str, object]:
-        return {**self.served[0].status_json(), "models": [each.status_json() for each in self.served]}
+    @property
+    def service_status(self) -> ServiceStatus:
+        return ServiceStatus(tuple(each.status for each in self.served))
 
-    async def watch(self) -> AsyncGenerator[dict[str, object], None]:
-        queue: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    async def watch(self) -> AsyncGenerator[None, None]:
+        queue: asyncio.Queue[None] = asyncio.Queue()
         with ExitStack() as told:
             for each in self.served:
                 told.enter_context(each.told(queue))
             while True:
                 await queue.get()
-                yield self.status_json()
+                yield
 
 
 class Page:

@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "measure": {"engine"},
     "events": {"device", "engine"},
     "deploy": {"device", "engine", "events", "measure", "models", "plan", "report", "settings"},
-    "sources": {"scene", "serve"},
+    "sources": {"scene"},
     "serve": {"engine", "events", "measure", "plan", "sources"},
     "instance": {"cli", "deploy", "engine", "events", "plan", "serve", "settings"},
     "systemd": {"settings"},

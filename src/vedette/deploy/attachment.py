@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from vedette.deploy.proposal import wish_of
 from vedette.engine.client import EngineClient
@@ -21,7 +20,7 @@ from vedette.errors import (
     VedetteError,
     cause_of,
 )
-from vedette.events import ModelStatus, Note, Notify, ServiceStatus, status_json
+from vedette.events import ModelStatus, Note, Notify, ServiceStatus
 from vedette.language.message import Message
 from vedette.plan.plan import Context
 from vedette.settings.table import Settings
@@ -117,17 +116,17 @@ class Attachment:
         return self
 
     @property
-    def status(self) -> ServiceStatus:
-        urls = (f"{self.url}/", f"{self.url}/v1")
-        return ServiceStatus((ModelStatus(self.life.status, self.name, self.next_model, *urls),))
+    def status(self) -> ModelStatus:
+        return ModelStatus(self.life.status, self.name, self.next_model, f"{self.url}/", f"{self.url}/v1")
 
-    def status_json(self) -> dict[str, Any]:
-        return status_json(self.status)
+    @property
+    def service_status(self) -> ServiceStatus:
+        return ServiceStatus((self.status,))
 
-    async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
+    async def watch(self) -> AsyncGenerator[None, None]:
         async with contextlib.aclosing(self.life.watch()) as statuses:
             async for _ in statuses:
-                yield self.status_json()
+                yield
 
     # Staying attached
 

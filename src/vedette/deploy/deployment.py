@@ -33,7 +33,7 @@ from vedette.errors import (
     VedetteError,
     cause_of,
 )
-from vedette.events import DeviceRead, ModelChosen, ModelStatus, Note, Notify, model_status_json
+from vedette.events import DeviceRead, ModelChosen, ModelStatus, Note, Notify
 from vedette.language.message import Message
 from vedette.measure.decode_speed import read_decode_tokens_per_s
 from vedette.models.model import Model
@@ -148,13 +148,10 @@ class Deployment:
             recovered=tuple(self.planner.recovery.history),
         )
 
-    def status_json(self) -> dict[str, Any]:
-        return model_status_json(self.status)
-
-    async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
+    async def watch(self) -> AsyncGenerator[None, None]:
         async with contextlib.aclosing(self.life.watch()) as statuses:
             async for _ in statuses:
-                yield self.status_json()
+                yield
 
     # The way up, staying up, and the change to another model
 

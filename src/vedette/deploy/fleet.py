@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
 
 from vedette.deploy.deployment import Deployment
 from vedette.deploy.proposal import propose_packed
 from vedette.engine.state import State, Status
 from vedette.errors import DoesNotFitError, ModelNotFoundError, VedetteError
-from vedette.events import Note, Notify, ServiceStatus, status_json
+from vedette.events import Note, Notify, ServiceStatus
 from vedette.language.message import Message
 from vedette.models.store.model_lookup import installed_models
 from vedette.plan.side_by_side import Share, share_of
@@ -65,20 +64,17 @@ class Fleet:
         return served
 
     @property
-    def status(self) -> ServiceStatus:
+    def service_status(self) -> ServiceStatus:
         return ServiceStatus(tuple(deployment.status for deployment in self.served))
 
-    def status_json(self) -> dict[str, Any]:
-        return status_json(self.status)
-
-    async def watch(self) -> AsyncGenerator[dict[str, Any], None]:
+    async def watch(self) -> AsyncGenerator[None, None]:
         queue: asyncio.Queue[Status] = asyncio.Queue()
         with contextlib.ExitStack() as told:
             for deployment in self.served:
                 told.enter_context(deployment.life.told(queue))
             while True:
                 await queue.get()
-                yield self.status_json()
+                yield
 
     def _to_replace(self, name: str | None) -> Deployment:
         if name is None:

@@ -1,67 +1,106 @@
-"""The one app on the one port: the live page, the engine's API, and how things stand."""
+"""The one app on the one port: the live page, the engine's API, and the status."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 
 from aiohttp import web
 
 from vedette.errors import EngineUnavailableError
+from vedette.events import status_json
+from vedette.language.message import say
 from vedette.measure.metrics import Metrics, engine_families
+from vedette.serve.api.endpoints import ENDPOINTS
+from vedette.serve.api.openapi import openapi_document
 from vedette.serve.api.passthrough import PassThrough
 from vedette.serve.api.served_models import Models
 from vedette.serve.assets import Assets
-from vedette.serve.backend import Backend, describe
+from vedette.serve.backend import Backend, Served, not_ready
+from vedette.serve.documents import Health
 from vedette.serve.guard import Guard, add_headers
-from vedette.serve.http_errors import RETRY_AFTER_S, mark_begun, render_errors
+from vedette.serve.http_errors import mark_begun, render_errors, retry_headers
+from vedette.serve.json_answer import json_answer
+from vedette.serve.languages import language
 from vedette.serve.live.pages import Live
+from vedette.serve.queue import Queue
 from vedette.serve.route import Route
-from vedette.sources.cameras import SceneCamera
+from vedette.sources.scene import SceneCamera, SceneSource
+from vedette.sources.source import Sources
+from vedette.tasks import running
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(backend: Backend, host: str = "127.0.0.1", wait_s: float = 60.0) -> web.Application:
-    """The app for `backend`; `host` is what it listens on, an address or a name.
+    """The app for `backend`; `host` is the address or name that it listens on.
 
-    wait_s: seconds that a request waits for an engine on its way.
+    wait_s: seconds that a request waits for an engine that starts, comes back or is swapped in.
 
-    Run it with `handler_cancellation`: whoever hangs up then cancels the handler, and with it the engine's work on
-    an answer that nobody will read.
+    Run it with `handler_cancellation`: a client that hangs up then cancels its handler, and so the engine's work on an
+    answer that nobody will read.
     """
     metrics = Metrics()
     scene = SceneCamera()
-    live = Live(backend, scene, metrics)
-    models = Models(backend)
-    through = PassThrough(backend, Route(backend, wait_s), metrics)
-    assets = Assets()
-    site = _Site(backend, scene, metrics)
+    queue: Queue[Served] = Queue(_capacity)
+    live = Live(backend, queue, Sources({"scene": lambda: SceneSource(scene)}), metrics)
     app = web.Application(middlewares=[render_errors, Guard(host).check])
-    app.add_routes(
-        [
-            web.get("/", assets.page),
-            web.get("/favicon.ico", assets.icon),
-            web.get("/static/{name:.+}", assets.file),
-            web.get("/healthz", site.healthz),
-            web.get("/metrics", site.metrics),
-            web.get("/api/status", site.status),
-            web.get("/api/scene.jpg", site.scene),
-            web.get("/api/live", live.handle),
-            web.get("/api/models", models.list),
-            web.post("/api/swap", models.swap),
-            web.get("/v1/models", through.models),
-            web.route("*", "/v1/{path:.*}", through.handle),
-        ]
-    )
+    handlers = _handlers(backend, queue, live, scene, metrics, wait_s)
+    app.add_routes([web.route(each.method, each.path, handlers[each.name]) for each in ENDPOINTS])
 
     async def begin(request: web.Request, response: web.StreamResponse) -> None:
         mark_begun(request)
         await add_headers(request, response)
 
+    async def follow(_: web.Application) -> AsyncIterator[None]:
+        async with running(_refresh(queue, backend)):
+            yield
+
     async def shut_down(_: web.Application) -> None:
+        queue.close()
         await live.close()
         scene.close()
 
     app.on_response_prepare.append(begin)
     app.on_shutdown.append(shut_down)
+    app.cleanup_ctx.append(follow)
     return app
+
+
+def _handlers(
+    backend: Backend, queue: Queue[Served], live: Live, scene: SceneCamera, metrics: Metrics, wait_s: float
+) -> dict[str, Handler]:
+    """The handler of every endpoint (api/endpoints.py), by its name."""
+    models = Models(backend)
+    through = PassThrough(backend, queue, Route(backend, queue.refresh), metrics, wait_s)
+    assets = Assets()
+    site = _Site(backend, scene, metrics)
+    return {
+        "page": assets.page,
+        "file": assets.file,
+        "icon": assets.icon,
+        "healthz": site.healthz,
+        "metrics": site.metrics,
+        "status": site.status,
+        "scene": site.scene,
+        "language": language,
+        "list_models": models.list,
+        "swap": models.swap,
+        "live": live.handle,
+        "openapi": site.openapi,
+        "v1_models": through.models,
+        "v1": through.handle,
+    }
+
+
+async def _refresh(queue: Queue[Served], backend: Backend) -> None:
+    """Has the queue look again whenever a model's state changes."""
+    async for _ in backend.watch():
+        queue.refresh()
+
+
+def _capacity(served: Served) -> int:
+    return served.context.concurrency if served.context else 1
 
 
 class _Site:
@@ -73,22 +112,25 @@ class _Site:
         self._metrics = metrics
 
     async def healthz(self, _: web.Request) -> web.Response:
-        """200 when requests to all models will be answered, else 503 with the reason: what a load balancer or a
-        readiness probe expects. (That anything answers at all is the sign of life.)"""
-        status = self._backend.status_json()
-        serving = all(served.client is not None for served in self._backend.served)
-        body = {"state": status.get("state"), "reason": None if serving else describe(status)}
-        if serving:
-            return web.json_response(body)
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
-        return web.json_response(body, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
+        """Answer 200 if requests to all models are answered, else 503 with the reason."""
+        down = next((served for served in self._backend.served if served.client is None), None)
+        if down is None:
+            return json_answer(Health(self._backend.served[0].status.state, None))
+        error = not_ready(down)
+        health = Health(down.status.state, say(error.message))
+        return json_answer(health, HTTPStatus.SERVICE_UNAVAILABLE, retry_headers(error))
 
     async def status(self, _: web.Request) -> web.Response:
-        return web.json_response(self._backend.status_json(), headers={"Cache-Control": "no-store"})
+        """Answer with what `vedette status --json` prints."""
+        return json_answer(status_json(self._backend.service_status))
+
+    async def openapi(self, _: web.Request) -> web.Response:
+        """Answer with the OpenAPI document."""
+        return json_answer(_openapi())
 
     async def metrics(self, _: web.Request) -> web.Response:
-        """vedette's own figures, and the engine's, which nobody else can ask: it listens on the loopback only."""
-        text = self._metrics.expose(str(self._backend.status_json().get("state")))
+        """Answer with vedette's own figures and the engines'."""
+        text = self._metrics.expose(self._backend.served[0].status.state.value)
         pages = []
         for client in (served.client for served in self._backend.served):
             if client is not None:
@@ -99,5 +141,9 @@ class _Site:
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def scene(self, _: web.Request) -> web.Response:
+        """Answer with a picture of the scene."""
         picture = await self._scene.preview()
         return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+_openapi = lru_cache(openapi_document)

@@ -1,32 +1,35 @@
-"""What the app needs to know of the models that it serves; `fleet` and `deploy` implement it."""
+"""What the app needs to know of the models that it serves; deploy/ implements it."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from vedette.engine.client import EngineClient
+from vedette.engine.state import Phase
 from vedette.errors import EngineUnavailableError
+from vedette.events import ModelStatus, ServiceStatus
+from vedette.language.message import Message
 from vedette.plan.plan import Context
 
 
 class Served(Protocol):
-    """One model, seen from the pages and the API; everything may change while pages are open, its name too."""
+    """One model as the pages and the API see it; everything may change while pages are open, its name too."""
 
     @property
     def name(self) -> str | None:
-        """What requests call the model; None while it is not known yet."""
+        """The model's name in requests; None while it is not known yet."""
 
     @property
     def names(self) -> Sequence[str]:
-        """What requests may call it: its name, and that of a larger model that it stands in for."""
+        """All names that requests may use: its own, and that of a larger model that it stands in for."""
 
     @property
     def next_model(self) -> str | None:
-        """The model that is about to take this one's place; None if none is."""
+        """The model that a swap is about to put in this one's place; None if there is no swap."""
 
     @property
     def abandoned(self) -> bool:
-        """It will never answer again."""
+        """Whether it was given up for good."""
 
     @property
     def client(self) -> EngineClient | None:
@@ -38,20 +41,21 @@ class Served(Protocol):
 
     @property
     def thinks(self) -> bool:
-        """The model can reason before it answers."""
+        """Whether the model can reason before it answers."""
 
     @property
     def sees(self) -> bool:
-        """The model takes pictures."""
+        """Whether the model takes pictures."""
 
     def busy(self) -> AbstractContextManager[None]:
-        """Held while a request is answered: no other model takes this one's place meanwhile."""
+        """Entered while a request is answered: a swap waits until nobody is inside."""
 
-    def status_json(self) -> dict[str, object]:
-        """How it stands; the page reads state, phase, detail, done, total, since, cause and model of it."""
+    @property
+    def status(self) -> ModelStatus:
+        """How it stands."""
 
-    def watch(self) -> AsyncGenerator[dict[str, object], None]:
-        """`status_json()` at once, then whenever it changes."""
+    def watch(self) -> AsyncGenerator[None, None]:
+        """Yields at once, then whenever `status` has changed."""
 
 
 class Backend(Protocol):
@@ -63,47 +67,50 @@ class Backend(Protocol):
 
     @property
     def allow_swap(self) -> bool:
-        """Anybody's request may change what is served."""
+        """Whether a request from another machine, or one that names another model, may change what is served."""
 
     def installed(self) -> list[str]:
-        """Names of the models whose files are here."""
+        """Names of the models whose files are on this machine."""
 
     async def swap(self, argument: str, replace: str | None = None) -> Served:
-        """Serves another model in the place of `replace`, or of the one that was used longest ago.
+        """Serve another model in the place of `replace`, or of the one that was used longest ago.
 
-        argument: a name, a directory or a Hugging Face id. Returns once it answers. Raises VedetteError when it is
-        refused (nothing has changed then) or does not come up (what was there before is brought back then).
+        argument: a name, a directory or a Hugging Face id. Returns once it answers. Raises VedetteError when the swap
+        is refused (nothing has changed then) or the model does not start (the one before is brought back then).
         """
 
-    def status_json(self) -> dict[str, object]:
-        """What `vedette status --json` prints."""
+    @property
+    def service_status(self) -> ServiceStatus:
+        """How all of them stand."""
 
-    def watch(self) -> AsyncGenerator[dict[str, object], None]:
-        """`status_json()` at once, then whenever it changes."""
+    def watch(self) -> AsyncGenerator[None, None]:
+        """Yields at once, then whenever the status of one of them has changed."""
 
 
 def ready(served: Served) -> tuple[EngineClient, Context]:
-    """The engine and its budget. Raises EngineUnavailableError while there is none."""
+    """The engine and the budget of one request. Raises EngineUnavailableError while there is none."""
     if served.client is None or served.context is None:
         raise not_ready(served)
     return served.client, served.context
 
 
 def not_ready(served: Served) -> EngineUnavailableError:
-    return EngineUnavailableError(
-        f"The engine is not ready: {describe(served.status_json())}.",
-        "Try again in a few seconds; `vedette status` shows how far it is.",
-    )
+    """The error that says how far the engine is."""
+    message = not_ready_message(served.status)
+    return EngineUnavailableError(message.code, **message.params)
 
 
-def describe(status: dict[str, object]) -> str:
-    """A status in a few words: `starting, loading weights 3/7`."""
-    words = str(status.get("state"))
-    if status.get("phase"):
-        words += f", {status['phase']}"
-        if status.get("total"):
-            words += f" {status['done']}/{status['total']}"
-    cause = status.get("cause")
-    if isinstance(cause, dict):
-        words += f" ({str(cause.get('sentence', '')).rstrip('.')})"
-    return words
+def not_ready_message(status: ModelStatus) -> Message:
+    """Why the engine does not answer: `The engine is not ready: starting, loading weights 3/7.`"""
+    now = status.status
+    state = Message(f"state.{now.state.value}")
+    if now.cause is not None:
+        return Message("serve.not_ready_failed", cause=now.cause.message)
+    if now.phase is None:
+        return Message("serve.not_ready", state=state)
+    phase = Message(f"phase.{now.phase.value}")
+    if not now.total or now.done is None:
+        return Message("serve.not_ready_phase", state=state, phase=phase)
+    if now.phase is Phase.FETCHING:
+        return Message("serve.not_ready_fetching", state=state, phase=phase, done_bytes=now.done, total_bytes=now.total)
+    return Message("serve.not_ready_progress", state=state, phase=phase, done=now.done, total=now.total)

@@ -1,80 +1,104 @@
-"""Which model answers a request, and the wait until it can: one that starts, comes back, or takes another's place."""
+"""Which model answers a request: by the name that the request gives, with a swap where that is allowed."""
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from vedette.errors import EngineUnavailableError, ModelNotFoundError
+from vedette.errors import EngineUnavailableError, ModelNotFoundError, VedetteError
 from vedette.serve.backend import Backend, Served, not_ready
-
-MOST_WAITING = 64
-"""Requests that wait at the same time; whoever comes then is sent away at once."""
 
 
 class Route:
-    """Finds the engine for each request."""
+    """Finds the model for each request; `changed` is called when a swap that it ordered has ended."""
 
-    def __init__(self, backend: Backend, wait_s: float) -> None:
+    def __init__(self, backend: Backend, changed: Callable[[], None]) -> None:
         self._backend = backend
-        self._wait_s = wait_s
-        self._waiting = 0
+        self._changed = changed
         self._swaps: dict[str, asyncio.Task[Served]] = {}
 
-    async def find(self, name: str | None) -> Served:
-        """Who answers a request for the model `name` (None: the first), ready now; waits for it so long as allowed.
+    def to(self, name: str | None) -> "ByName":
+        """The destination (serve/queue.py) of a request for the model `name`; None: for any model."""
+        return ByName(self, name)
 
-        Raises ModelNotFoundError, EngineUnavailableError, and what a swap raises.
+    def named(self, name: str | None) -> Served | None:
+        """The model of that name, served or next; None if a swap may bring it in.
+
+        Raises ModelNotFoundError for any other name, EngineUnavailableError if no model is served any more.
         """
-        served = self._named(name)
-        if served is not None and _answers(served, name):
-            return served
-        if self._waiting >= MOST_WAITING:
-            raise EngineUnavailableError(f"{MOST_WAITING} requests wait for the engine already.", "Try again later.")
-        self._waiting += 1
-        try:
-            return await asyncio.wait_for(self._answering(name), self._wait_s)
-        except asyncio.TimeoutError:
-            raise not_ready(self._named(name) or self._backend.served[0]) from None
-        finally:
-            self._waiting -= 1
-
-    async def _answering(self, name: str | None) -> Served:
-        async with aclosing(self._backend.watch()) as changes:
-            async for _ in changes:
-                served = self._named(name)
-                if served is not None and _answers(served, name):
-                    return served
-                if served is None:
-                    assert name is not None  # noqa: S101 - somebody always answers the nameless
-                    await self._swap(name)
-        raise EngineUnavailableError("vedette stops.", "Start it again with `vedette up`.")
-
-    def _named(self, name: str | None) -> Served | None:
-        """Who serves that model, or is about to; None of one that may be swapped in. Raises ModelNotFoundError."""
-        there = [served for served in self._backend.served if not served.abandoned]
-        for served in there:
+        alive = [served for served in self._backend.served if not served.abandoned]
+        for served in alive:
             if name is None or served.name is None or name in served.names or name == served.next_model:
                 return served
+        if name is None:
+            raise EngineUnavailableError("serve.nothing_served")
         if self._backend.allow_swap and name in self._backend.installed():
             return None
-        if name is None:
-            raise EngineUnavailableError("No model is served any more.", "See `vedette status`.")
-        names = ", ".join(str(served.name) for served in there)
-        raise ModelNotFoundError(
-            f"{name[:200]!r} is not served here.", f"Name what is: {names}. `vedette swap MODEL` changes that."
-        )
+        names = tuple(str(served.name) for served in alive)
+        raise ModelNotFoundError("serve.model_not_served", name=repr(name[:200]), served=names)
 
-    async def _swap(self, name: str) -> None:
-        """Has a model brought in, once for all who wait for it; goes on when nobody does any more."""
+    def swap(self, name: str) -> "asyncio.Task[Served]":
+        """The swap to a model, one for everyone who waits for it; it goes on when nobody waits any more."""
         task = self._swaps.get(name)
         if task is None:
             task = self._swaps[name] = asyncio.ensure_future(self._backend.swap(name))
             task.add_done_callback(lambda done: self._forget(name, done))
-        await asyncio.shield(task)
+        return task
+
+    def late(self, name: str | None) -> VedetteError:
+        """The error for a request that waited too long for the model `name`."""
+        try:
+            return not_ready(self.named(name) or self._backend.served[0])
+        except VedetteError as error:
+            return error
 
     def _forget(self, name: str, task: "asyncio.Task[Served]") -> None:
         del self._swaps[name]
         if not task.cancelled():
-            task.exception()  # whoever still waited has been told
+            task.exception()  # those who wait for it are told; if nobody does, nobody needs to know
+        self._changed()
+
+
+@dataclass
+class ByName:
+    """The model of a name, wherever it is served."""
+
+    route: Route
+    name: str | None
+    _swap: "asyncio.Task[Served] | None" = field(default=None, init=False)
+
+    def engine(self) -> Served | None:
+        """The model if it answers now; None while it starts, comes back or is swapped in.
+
+        Raises ModelNotFoundError, EngineUnavailableError, and what the swap to it raised.
+        """
+        served = self.route.named(self.name)
+        if served is not None:
+            return served if _answers(served, self.name) else None
+        if self._swap is not None and self._swap.done():
+            swap, self._swap = self._swap, None
+            swap.result()  # it has come and is replaced again already: with the next change it is swapped in again
+        elif self.name is not None:
+            self._swap = self.route.swap(self.name)
+        return None
+
+    def too_late(self) -> VedetteError:
+        """The state of the model that did not come."""
+        return self.route.late(self.name)
+
+
+@dataclass(frozen=True)
+class ByServed:
+    """One served model, whatever it is called by now: where a page looks."""
+
+    served: Served
+
+    def engine(self) -> Served | None:
+        """The model if it answers now."""
+        return self.served if self.served.client is not None and self.served.context is not None else None
+
+    def too_late(self) -> VedetteError:
+        """The state of the model."""
+        return not_ready(self.served)
 
 
 def _answers(served: Served, name: str | None) -> bool:

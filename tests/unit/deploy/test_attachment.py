@@ -21,7 +21,7 @@ from tests.rig.server_documents import (
 from vedette.deploy.attachment import Attachment
 from vedette.engine.state import State
 from vedette.errors import ConfigError, EngineFailedError, EngineUnavailableError, ModelNotFoundError, VedetteError
-from vedette.events import Event, Note
+from vedette.events import Event, Note, status_json
 from vedette.language.message import say
 from vedette.settings.load import join_layers, parse_environment
 
@@ -157,7 +157,7 @@ async def test_vllm_is_asked_with_a_picture_whether_it_sees() -> None:
                 f"vedette-tiny of the server at {server.address}: 4,096 tokens of context, "
                 "pictures up to 262,144 pixels."
             ]
-            status = attachment.status_json()
+            status = status_json(attachment.service_status)
             assert (status["state"], status["engine_pid"], status["plan"]) == ("ready", None, None)
             assert [model["model"] for model in status["models"]] == ["vedette-tiny"]
         assert attachment.client is None
@@ -286,7 +286,7 @@ async def test_the_key_is_sent_and_told_to_nobody(monkeypatch: pytest.MonkeyPatc
                 "GET", "/v1/models", {"authorization": "Bearer x"}, None
             ) as answer:
                 assert answer.status == 200
-            assert "sesame" not in json.dumps(run.attachment.status_json()) + "".join(run.notes)
+            assert "sesame" not in json.dumps(status_json(run.attachment.service_status)) + "".join(run.notes)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ import pytest
 from aiohttp import web
 
 from tests.rig.app_stand_in import Deployment, Fleet, Serve, Upstream
+from vedette.engine.state import Phase, State
+from vedette.engine.vllm.causes import KERNEL_KILL
+from vedette.events import status_json
 from vedette.serve.app import create_app
 
 CHAT = {"model": "vedette-tiny", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -129,7 +132,7 @@ async def test_engine_dying_in_the_middle_ends_the_stream_with_an_error(
 async def test_engine_not_ready_is_503_in_openai_shape(
     http: aiohttp.ClientSession, url: str, deployment: Deployment
 ) -> None:
-    deployment.enter(state="starting", phase="loading weights", done=3, total=7)
+    deployment.enter(State.STARTING, Phase.LOADING, done=3, total=7)
     async with http.get(f"{url}/v1/models") as answer:
         assert answer.status == 503
         assert int(answer.headers["Retry-After"]) > 0
@@ -196,15 +199,15 @@ async def test_healthz_is_for_probes(http: aiohttp.ClientSession, url: str, depl
     async with http.get(f"{url}/healthz") as answer:
         assert answer.status == 200
         assert (await answer.json())["state"] == "ready"
-    deployment.enter(state="failed", cause={"sentence": "The engine ran out of memory.", "hint": "h"})
+    deployment.enter(State.FAILED, cause=KERNEL_KILL)
     async with http.get(f"{url}/healthz") as answer:
         assert answer.status == 503
-        assert "out of memory" in (await answer.json())["reason"]
+        assert "memory ran out" in (await answer.json())["reason"]
 
 
 async def test_status_is_what_the_command_prints(http: aiohttp.ClientSession, url: str, fleet: Fleet) -> None:
     async with http.get(f"{url}/api/status") as answer:
-        assert await answer.json() == fleet.status_json()
+        assert await answer.json() == status_json(fleet.service_status)
 
 
 async def test_metrics_count_what_happened(http: aiohttp.ClientSession, url: str) -> None:

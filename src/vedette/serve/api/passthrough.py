@@ -1,8 +1,9 @@
-"""`/v1/*`: the engines' own OpenAI API, passed through as it comes in both directions."""
+"""`/v1/*`: the engines' own OpenAI API, passed through unchanged in both directions."""
 
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 
 import aiohttp
@@ -14,12 +15,13 @@ from vedette.errors import EngineUnavailableError, EngineUnreachableError, TooLa
 from vedette.measure.metrics import Metrics
 from vedette.serve.backend import Backend, Served, not_ready, ready
 from vedette.serve.http_errors import begun, openai_json
-from vedette.serve.route import Route
+from vedette.serve.queue import Priority, Queue, Ticket
+from vedette.serve.route import ByName, Route
 
 MAX_BODY_BYTES = 32 * 2**20
-"""A request's size limit: some twenty pictures of a megapixel in base64."""
+"""The limit of a request: about twenty pictures of a megapixel in base64."""
 MOST_HELD_BYTES = 96 * 2**20
-"""What all requests that are being read or wait may hold together."""
+"""The limit of all requests together that are being read, wait or are answered."""
 
 _HOP_BY_HOP = frozenset(
     {
@@ -35,20 +37,24 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _NOT_SENT_BACK = _HOP_BY_HOP | {"content-length"}
-# The body arrives here decompressed; what belongs to the browser stays here.
+# The body arrives here decompressed. Cookies and origins concern vedette only.
 _NOT_SENT_ON = _HOP_BY_HOP | {"host", "content-length", "content-encoding", "expect", "origin", "referer", "cookie"}
 
+_NO_SLOT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+_NO_SLOT_ENDS = ("/tokenize", "/detokenize", "/count_tokens", "/render", "/cancel")
+"""Ends of paths that the engine answers without generating (vllm/entrypoints, 0.12 to 0.33)."""
+
 _DEAD_ENGINE = (b"EngineDeadError", b"EngineCore encountered an issue")
-"""What vLLM's server answers with in the moment between its core's death and its own (v1/engine/exceptions.py)."""
+"""The answers of vLLM's server between its core's death and its own (v1/engine/exceptions.py)."""
 _NOTICE_S = 0.5
-"""Within this it is noticed that an engine is gone …"""
+"""The time in which the deployment notices that an engine's server has ended …"""
 _NOTICE_DEATH_S = 1.5
-"""… and within this that its core is (engine/process.py)."""
-_TRIES = 3
+"""… and that its core has (engine/process/process.py)."""
+_ATTEMPTS = 3
 
 
 class _Named(msgspec.Struct):
-    """The one field of a request that decides who answers it."""
+    """The one field of a request that decides which model answers it."""
 
     model: str | None = None
 
@@ -56,15 +62,17 @@ class _Named(msgspec.Struct):
 class PassThrough:
     """The handlers of `/v1/*`."""
 
-    def __init__(self, backend: Backend, route: Route, metrics: Metrics) -> None:
+    def __init__(self, backend: Backend, queue: Queue[Served], route: Route, metrics: Metrics, wait_s: float) -> None:
         self._backend = backend
+        self._queue = queue
         self._route = route
+        self._wait_s = wait_s
         self._metrics = metrics
         self._held_bytes = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Raises VedetteError; leaves the engine's own errors as they are, but for that of a dying one."""
-        # A client library resolves dots in a path, and so could leave /v1 for what the engine has beside it.
+        """Answer with the engine's answer, its errors included unless it is crashing. Raises VedetteError."""
+        # The HTTP client resolves dots in a path, and would leave /v1 for the engine's other addresses.
         if {".", ".."} & set(request.path.split("/")):
             raise web.HTTPNotFound
         body = _Body(request, self)
@@ -75,7 +83,7 @@ class PassThrough:
             self._held_bytes -= len(body.data)
 
     async def models(self, _: web.Request) -> web.Response:
-        """`/v1/models`: what answers now, and what a request may bring in by naming it."""
+        """`/v1/models`: the models that answer now, and those that a request may swap in by naming them."""
         data: list[object] = []
         for served in self._backend.served:
             if served.client is not None:
@@ -89,21 +97,30 @@ class PassThrough:
         return web.json_response({"object": "list", "data": data})
 
     def hold(self, size: int) -> None:
-        """Notes that a body has grown. Raises EngineUnavailableError when all together are too many."""
+        """Note that a body has grown. Raises EngineUnavailableError if all bodies together are too large."""
         self._held_bytes += size
         if self._held_bytes > MOST_HELD_BYTES:
-            raise EngineUnavailableError("Too many large requests wait already.", "Try again later.")
+            raise EngineUnavailableError("serve.bodies_too_large")
 
     async def _answered(self, request: web.Request, body: bytearray | None) -> web.StreamResponse:
-        name = named_model(body or b"")
-        for _ in range(_TRIES):
-            served = await self._route.find(name)
-            try:
-                with served.busy():
-                    return await self._pass_on(request, served, body)
-            except EngineUnreachableError:  # it has died unnoticed, and this request with it not even begun
-                await asyncio.sleep(_NOTICE_S)
+        ticket = self._ticket(request, self._route.to(named_model(body or b"")))
+        for _ in range(_ATTEMPTS):
+            with suppress(EngineUnreachableError):  # it crashed unnoticed, and has seen nothing of this request
+                async with self._queue.admit(ticket) as served:
+                    with served.busy():
+                        return await self._pass_on(request, served, body)
+            await asyncio.sleep(_NOTICE_S)
         raise not_ready(served)
+
+    def _ticket(self, request: web.Request, destination: ByName) -> Ticket[Served]:
+        return Ticket(
+            destination,
+            Priority.PERSON,
+            client=(request.remote, request.headers.get("Authorization")),
+            wait_s=self._wait_s,
+            takes_slot=takes_slot(request.method, request.path),
+            early=True,
+        )
 
     async def _pass_on(self, request: web.Request, served: Served, body: bytearray | None) -> web.StreamResponse:
         client, _ = ready(served)
@@ -122,12 +139,12 @@ class PassThrough:
         except EngineUnavailableError as error:
             if response is None or not begun(request):
                 raise
-            await _break_off(request, response, error)
+            await _cut_off(request, response, error)
         return response
 
 
 class _Body:
-    """A request's body, read whole: it names the model, and the engine may have to be waited for."""
+    """A request's body, read whole: it names the model, and may be sent again to the engine's successor."""
 
     def __init__(self, request: web.Request, holder: PassThrough) -> None:
         self.data = bytearray()
@@ -135,7 +152,7 @@ class _Body:
         self._holder = holder
 
     async def read(self) -> None:
-        """Raises TooLargeError, EngineUnavailableError."""
+        """Read to the end. Raises TooLargeError, EngineUnavailableError."""
         if (self._request.content_length or 0) > MAX_BODY_BYTES:
             raise _too_large()
         async for chunk in self._request.content.iter_any():
@@ -146,25 +163,30 @@ class _Body:
 
 
 def named_model(body: bytes | bytearray) -> str | None:
-    """The model that a request's JSON names; None where it names none or is no JSON, which the engine then says."""
+    """The model that a request's JSON names; None if it names none, or is no JSON and refused by the engine."""
     try:
         return msgspec.json.decode(body, type=_Named).model
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
+def takes_slot(method: str, path: str) -> bool:
+    """Whether the engine generates for a request, as far as its address tells: an unknown one may."""
+    return method not in _NO_SLOT_METHODS and not path.rstrip("/").endswith(_NO_SLOT_ENDS)
+
+
 async def _refusal(upstream: aiohttp.ClientResponse, served: Served) -> web.Response:
-    """An engine's 500 as it came. Raises EngineUnavailableError if it comes of its death."""
+    """An engine's 500 as it came. Raises EngineUnavailableError if the engine sent it because it is crashing."""
     client, body = served.client, await upstream.read()
-    if not any(sign in body for sign in _DEAD_ENGINE):  # it may not say so, but its death is noticed soon
+    if not any(sign in body for sign in _DEAD_ENGINE):  # its answer may not show the crash, which is noticed soon
         await asyncio.sleep(_NOTICE_DEATH_S)
         if client is not None and served.client is client:
             return web.Response(status=upstream.status, body=body, headers=_kept(upstream.headers, _NOT_SENT_BACK))
-    raise EngineUnavailableError("The engine ended before it had answered.", "Ask again: it is being restarted.")
+    raise EngineUnavailableError("serve.engine_ended")
 
 
 async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
-    """Writes chunks as they come. When the caller goes away, returning lets go of the engine's side too."""
+    """Write chunks as they come. If the client hangs up, returning closes the engine's side too."""
     try:
         await response.prepare(request)
     except ConnectionError:
@@ -176,8 +198,8 @@ async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, response
             return
 
 
-async def _break_off(request: web.Request, response: web.StreamResponse, error: VedetteError) -> None:
-    """Ends an answer whose engine died: an event stream says why, anything else is cut so that it shows."""
+async def _cut_off(request: web.Request, response: web.StreamResponse, error: VedetteError) -> None:
+    """End an answer whose engine crashed: an event stream gets the cause, anything else a broken connection."""
     if response.content_type == "text/event-stream":
         await response.write(b"data: " + json.dumps(openai_json(error)).encode() + b"\n\n")
         await response.write_eof()
@@ -186,7 +208,7 @@ async def _break_off(request: web.Request, response: web.StreamResponse, error: 
 
 
 def _kept(headers: Mapping[str, str], dropped: frozenset[str]) -> CIMultiDict[str]:
-    """Headers that concern both ends. The engine's answer to other origins is not passed on: vedette allows none."""
+    """The headers that concern both ends, without the engine's permission for other origins: vedette allows none."""
     named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
     return CIMultiDict(
         (name, value)
@@ -196,5 +218,4 @@ def _kept(headers: Mapping[str, str], dropped: frozenset[str]) -> CIMultiDict[st
 
 
 def _too_large() -> TooLargeError:
-    limit = MAX_BODY_BYTES // 2**20
-    return TooLargeError(f"The request is larger than {limit} MiB.", "Scale pictures down before sending them.")
+    return TooLargeError("serve.request_too_large", limit_bytes=MAX_BODY_BYTES)

@@ -1,23 +1,53 @@
-"""`/api/models` and `/api/swap`: what is served, what could be, and the change from one to the other."""
+"""`/api/models` and `/api/swap`: which models are served, which could be, and the change from one to the other."""
 
 import asyncio
 import ipaddress
 import time
+from typing import Literal
 
 import msgspec
 from aiohttp import web
 
+from vedette.engine.state import State
 from vedette.errors import BadInputError, ForbiddenError, ModelNotFoundError
 from vedette.serve.backend import Backend, Served
+from vedette.serve.json_answer import json_answer
 
 _MOST_BYTES = 8192
 
 
 class Swap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The wish to serve `model` in the place of `replace`."""
+    """An order to serve `model`."""
 
     model: str
+    """A name, a directory, or a Hugging Face id."""
     replace: str | None = None
+    """The served model whose place it takes; without it, the one that was used longest ago."""
+
+
+class Swapped(msgspec.Struct, frozen=True):
+    """A swap that has ended: the model answers."""
+
+    model: str | None
+    elapsed_ms: int
+
+
+class ListedModel(msgspec.Struct, frozen=True):
+    """A model that is served, or whose files are on this machine."""
+
+    name: str
+    state: State | Literal["installed"]
+    serving: bool
+    sees: bool | None
+    """Whether it takes pictures; null where that is not known before it is served."""
+
+
+class ModelList(msgspec.Struct, frozen=True):
+    """All models of this machine."""
+
+    models: tuple[ListedModel, ...]
+    swap_allowed: bool
+    """Whether whoever asks may swap them."""
 
 
 class Models:
@@ -28,43 +58,37 @@ class Models:
         self._swapping: set[asyncio.Future[Served]] = set()
 
     async def list(self, request: web.Request) -> web.Response:
-        """Every model that is served or lies here."""
-        served = [
-            {"name": each.name, "state": each.status_json().get("state"), "serving": True, "sees": each.sees}
+        """Answer with every model that is served or installed."""
+        models = [
+            ListedModel(each.name, each.status.state, True, each.sees)
             for each in self._backend.served
             if each.name is not None
         ]
-        names = {each["name"] for each in served}
-        others = [
-            {"name": name, "state": "installed", "serving": False, "sees": None}
-            for name in self._backend.installed()
-            if name not in names
+        names = {each.name for each in models}
+        models += [
+            ListedModel(name, "installed", False, None) for name in self._backend.installed() if name not in names
         ]
-        body = {"models": [*served, *others], "swap_allowed": self._may_swap(request)}
-        return web.json_response(body, headers={"Cache-Control": "no-store"})
+        return json_answer(ModelList(tuple(models), self._may_swap(request)))
 
     async def swap(self, request: web.Request) -> web.Response:
-        """Answers once the model does. Raises VedetteError.
+        """Answer once the model does. Raises VedetteError.
 
-        Whoever comes over the network may only change what is served where requests may, and only to what lies here.
+        Another machine may only swap where requests may, and only to installed models.
         """
         began = time.monotonic()
-        wish = await _read(request)
+        order = await _read(request)
         if not self._may_swap(request):
-            raise ForbiddenError(
-                "Another machine may not change what is served.", "Allow it with `vedette up --allow-swap`."
-            )
-        if not _from_here(request) and wish.model not in self._backend.installed():
-            raise ModelNotFoundError(f"There is no model named {wish.model[:200]!r} here.", "See /api/models.")
-        served = await self._swap(wish)
-        elapsed_ms = round((time.monotonic() - began) * 1000)
-        return web.json_response({"model": served.name, "elapsed_ms": elapsed_ms})
+            raise ForbiddenError("serve.swap_forbidden")
+        if not _from_here(request) and order.model not in self._backend.installed():
+            raise ModelNotFoundError("serve.model_not_installed", name=repr(order.model[:200]))
+        served = await self._swap(order)
+        return json_answer(Swapped(served.name, round((time.monotonic() - began) * 1000)))
 
-    async def _swap(self, wish: Swap) -> Served:
-        """What lies here is changed to even when who asked is gone, as a page is that is loaded anew."""
-        swapping = asyncio.ensure_future(self._backend.swap(wish.model, wish.replace))
-        if wish.model not in self._backend.installed():
-            return await swapping  # nobody's download goes on
+    async def _swap(self, order: Swap) -> Served:
+        """Swap to an installed model even if the client hangs up meanwhile, as a page does that is reloaded."""
+        swapping = asyncio.ensure_future(self._backend.swap(order.model, order.replace))
+        if order.model not in self._backend.installed():
+            return await swapping  # a download ends with its client
         self._swapping.add(swapping)
         swapping.add_done_callback(self._forget)
         return await asyncio.shield(swapping)
@@ -72,7 +96,7 @@ class Models:
     def _forget(self, swapping: "asyncio.Future[Served]") -> None:
         self._swapping.discard(swapping)
         if not swapping.cancelled():
-            swapping.exception()  # whoever still waited has been told
+            swapping.exception()  # a client that still waits is told
 
     def _may_swap(self, request: web.Request) -> bool:
         return self._backend.allow_swap or _from_here(request)
@@ -80,21 +104,24 @@ class Models:
 
 async def _read(request: web.Request) -> Swap:
     if (request.content_length or _MOST_BYTES + 1) > _MOST_BYTES:
-        raise BadInputError("The wish is missing or too long.", 'Send {"model": "NAME"}.')
+        raise BadInputError("serve.swap_missing")
     try:
         return msgspec.json.decode(await request.read(), type=Swap)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInputError(f"The wish cannot be read: {error}.", 'Send {"model": "NAME"}.') from error
+        raise BadInputError("serve.swap_unreadable", error=str(error)) from error
 
 
 def _from_here(request: web.Request) -> bool:
-    """Whether the caller is a program of this machine: on a network address of its own, both ends have that."""
+    """Whether the client is a program of this machine."""
     local = request.transport.get_extra_info("sockname") if request.transport else None
     return is_here(request.remote, local[0] if local else None)
 
 
 def is_here(remote: str | None, local: str | None = None) -> bool:
-    """Whether a connection's other end, given this one's address, is this machine."""
+    """Whether a connection's other end is this machine, given this end's address.
+
+    Both ends have the same address if a program of this machine uses one of its network addresses.
+    """
     try:
         address = ipaddress.ip_address((remote or "").partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""One live answer: the request that asks for it, and the figures that come out of it."""
+"""One live answer: its request, and its figures."""
 
 import base64
 import time
@@ -7,34 +7,34 @@ from vedette.engine.client import Delta, Usage
 from vedette.errors import BadInputError, EngineUnavailableError
 from vedette.plan.plan import Context
 from vedette.serve.live.messages import Done, Start
-from vedette.sources.cameras import Frame
+from vedette.sources.source import Frame
 
 
-def build_request(wish: Start, frame: Frame | None, context: Context, thinks: bool) -> dict[str, object]:
-    """The chat request for one frame, the picture before the words. Raises BadInputError for a lack of words."""
-    if not wish.prompt.strip() and frame is None:
-        raise BadInputError("There is no question.", "Write one, or choose a source of pictures.")
+def build_request(order: Start, frame: Frame | None, context: Context, thinks: bool) -> dict[str, object]:
+    """The chat request for one frame, the picture before the words. Raises BadInputError if there is neither."""
+    if not order.prompt.strip() and frame is None:
+        raise BadInputError("serve.no_question")
     content: list[dict[str, object]] = []
     if frame is not None:
         url = f"data:{frame.mime};base64,{base64.b64encode(frame.picture).decode()}"
         content.append({"type": "image_url", "image_url": {"url": url}})
-    content.append({"type": "text", "text": wish.prompt})
+    content.append({"type": "text", "text": order.prompt})
     messages: list[dict[str, object]] = [{"role": "user", "content": content}]
-    if wish.system.strip():
-        messages.insert(0, {"role": "system", "content": wish.system})
-    request: dict[str, object] = {"messages": messages, "max_tokens": min(wish.max_tokens, context.answer_tokens)}
-    thinking = thinks and wish.thinking
+    if order.system.strip():
+        messages.insert(0, {"role": "system", "content": order.system})
+    request: dict[str, object] = {"messages": messages, "max_tokens": min(order.max_tokens, context.answer_tokens)}
+    thinking = thinks and order.thinking
     if thinks:
         request["chat_template_kwargs"] = {"enable_thinking": thinking}
     if not thinking:
-        # The same picture should get the same answer; reasoning keeps the model's own settings, since taking
-        # always the likeliest word makes long reasoning go round in circles.
+        # The same picture should get the same answer. Reasoning keeps the model's own settings: with the likeliest
+        # token every time, long reasoning repeats itself.
         request["temperature"] = 0
     return request
 
 
 class Meter:
-    """Takes the times of one answer; begins with the request."""
+    """Measures one answer, from the request on."""
 
     def __init__(self, frame: Frame | None) -> None:
         self._began = time.monotonic()
@@ -45,6 +45,7 @@ class Meter:
         self._finish_reason: str | None = None
 
     def note(self, delta: Delta) -> None:
+        """Take in a step of the answer."""
         if delta.content or delta.reasoning:
             self._last = time.monotonic()
             if self.first_token_s is None:
@@ -54,12 +55,13 @@ class Meter:
 
     @property
     def total_s(self) -> float:
+        """Seconds from the request to the last token so far."""
         return self._last - self._began
 
     def done(self, number: int) -> Done:
-        """The figures. Raises EngineUnavailableError for an answer that was never finished."""
+        """The figures. Raises EngineUnavailableError for an answer that the engine did not finish."""
         if self._finish_reason is None:
-            raise EngineUnavailableError("The engine ended in the middle of an answer.", "See `vedette logs`.")
+            raise EngineUnavailableError("serve.answer_cut_off")
         tokens = self.usage.completion_tokens if self.usage else None
         decoding_s = self.total_s - (self.first_token_s or 0.0)
         return Done(

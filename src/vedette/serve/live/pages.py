@@ -1,7 +1,6 @@
-"""The live socket: what the pages' sessions share, and the handler that gives each page one."""
+"""The live socket: the handler that gives each page a session."""
 
 import asyncio
-from functools import partial
 from itertools import chain
 
 from aiohttp import WSCloseCode, web
@@ -10,8 +9,8 @@ from vedette.errors import EngineUnavailableError
 from vedette.measure.metrics import Metrics
 from vedette.serve.backend import Backend, Served
 from vedette.serve.live.session import Session
-from vedette.serve.turns import Turns
-from vedette.sources.cameras import SceneCamera
+from vedette.serve.queue import Queue
+from vedette.sources.source import Sources
 
 MAX_PAGES = 32
 MAX_MESSAGE_BYTES = 8 * 2**20
@@ -21,45 +20,42 @@ _HEARTBEAT_S = 10.0
 class Live:
     """The handler of `/api/live`."""
 
-    def __init__(self, backend: Backend, scene: SceneCamera, metrics: Metrics) -> None:
-        self._scene = scene
+    def __init__(self, backend: Backend, queue: Queue[Served], sources: Sources, metrics: Metrics) -> None:
+        self._backend = backend
+        self._queue = queue
+        self._sources = sources
         self._metrics = metrics
-        self._turns = [(served, Turns(partial(_capacity, served))) for served in backend.served]
         self._sockets: set[web.WebSocketResponse] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One page's socket, until it closes; its address may name one of several models (`?model=NAME`).
+        """Serve one page's socket until it closes; its address may name one of several models (`?model=NAME`).
 
-        A name that nobody has means the model whose own is not known yet, as after a restart, else the first.
-
-        Raises EngineUnavailableError when too many are open.
+        An unknown name means the model whose own name is not known yet, as after a restart, else the first model.
+        Raises EngineUnavailableError if too many pages are open.
         """
         if len(self._sockets) >= MAX_PAGES:
-            raise EngineUnavailableError(f"{MAX_PAGES} pages are open already.", "Close one of them.")
+            raise EngineUnavailableError("serve.too_many_pages", pages=MAX_PAGES)
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False)
         await socket.prepare(request)
         self._sockets.add(socket)
         self._metrics.pages.inc()
-        served, turns = self._named(request.query.get("model"))
+        served = self._named(request.query.get("model"))
         try:
-            await Session(served, turns, self._scene, self._metrics, socket).serve()
+            await Session(served, self._queue, self._sources, self._metrics, socket).serve()
         finally:
             self._sockets.discard(socket)
             self._metrics.pages.dec()
         return socket
 
-    def _named(self, name: str | None) -> tuple[Served, Turns]:
-        if name is None:
-            return self._turns[0]
-        named = (each for each in self._turns if name in (*each[0].names, each[0].next_model))
-        unknown = (each for each in self._turns if each[0].name is None)
-        return next(chain(named, unknown), self._turns[0])
-
     async def close(self) -> None:
-        """Tells every page that vedette stops."""
+        """Tell every page that vedette stops."""
         closing = (socket.close(code=WSCloseCode.GOING_AWAY, message=b"vedette stops") for socket in set(self._sockets))
         await asyncio.gather(*closing, return_exceptions=True)
 
-
-def _capacity(served: Served) -> int:
-    return served.context.concurrency if served.context else 1
+    def _named(self, name: str | None) -> Served:
+        served = self._backend.served
+        if name is None:
+            return served[0]
+        named = (each for each in served if name in (*each.names, each.next_model))
+        unknown = (each for each in served if each.name is None)
+        return next(chain(named, unknown), served[0])

@@ -153,20 +153,6 @@ def test_absurd_settings_are_one_clear_sentence(call: tuple[Any, ...], message: 
     assert len(caught.value.sentence) < 300
 
 
-@pytest.mark.parametrize("pinpoints", [[[336, 672, 336]], [[336]], [5], ["ab"], [], {}, [[335, 336]], [[336, 1 << 16]]])
-def test_grids_that_are_none(pinpoints: Any) -> None:
-    with pytest.raises(ModelCorruptError, match="image_grid_pinpoints"):
-        parse("llava_next", CLIP, image_grid_pinpoints=pinpoints)
-
-
-def test_the_smallest_grid_and_the_most_tiles() -> None:
-    assert parse("llava_next", CLIP, image_grid_pinpoints=[[336, 336]]).pinpoints == ((336, 336),)
-    tiles = {"size": {"longest_edge": 64 * 60}, "max_image_size": {"longest_edge": 60}}
-    assert parse("idefics3", SMOLVLM, tiles).longest_edge == 64 * 60
-    with pytest.raises(ModelCorruptError, match="65 × 65 tiles"):
-        parse("idefics3", SMOLVLM, tiles | {"size": {"longest_edge": 65 * 60}})
-
-
 FAMILIES: list[tuple[str, Settings, Settings]] = [
     ("qwen2_vl", QWEN2_VL, {"min_pixels": 3136, "max_pixels": 12_845_056}),
     ("qwen2_5_vl", QWEN2_5_VL, {"min_pixels": 3136, "max_pixels": 12_845_056}),

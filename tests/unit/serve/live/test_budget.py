@@ -16,10 +16,10 @@ from vedette.models.model import Model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan, Wish, Workload
 from vedette.serve.live.answer import build_request
+from vedette.serve.live.asking import frame_pixels
 from vedette.serve.live.messages import Start
-from vedette.serve.live.session import frame_pixels
-from vedette.sources.cameras import Frame
 from vedette.sources.pictures import Picture, check_picture
+from vedette.sources.source import Frame
 
 SEEING = (
     "Qwen3-VL-2B-Instruct",
@@ -48,7 +48,7 @@ def frame_of(width: int, height: int, max_pixels: int) -> tuple[Frame, Picture]:
     size = (max(1, int(side * scale)) for side in (width, height))
     header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", *size)
     picture = check_picture(header, max_pixels)
-    return Frame(1, header, picture.mime, 0.0), picture
+    return Frame(header, picture.mime, 0.0), picture
 
 
 def is_thin(width: int, height: int) -> bool:

@@ -10,12 +10,13 @@ import pytest
 
 from tests.rig.node import STATIC
 from vedette.engine.state import Phase, State, Status
+from vedette.serve.documents import MessageDocument
 from vedette.serve.live import messages
 
 TEXT = (STATIC / "live" / "protocol.js").read_text(encoding="utf-8")
 FROM_PAGE: tuple[type[msgspec.Struct], ...] = (messages.Start, messages.Stop, messages.NoFrame)
 FROM_SERVER: tuple[type[msgspec.Struct], ...] = get_args(messages.ServerMessage)
-NAMED_TYPES = {"engine": "EngineStatus", "message": "Message"}
+NAMED_TYPES = {"engine": "EngineStatus"}
 """Types of fields that are plain dictionaries in Python."""
 
 
@@ -43,6 +44,8 @@ def script_type(hint: Any, field: str) -> str:
         return " | ".join(script_type(part, field) for part in get_args(hint))
     if get_origin(hint) in (dict, Mapping):
         return NAMED_TYPES[field]
+    if hint is MessageDocument:
+        return "Message"
     simple = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
     return simple.get(hint) or str(hint.__name__)
 

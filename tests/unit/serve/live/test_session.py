@@ -8,16 +8,19 @@ import aiohttp
 import pytest
 
 from tests.rig.app_stand_in import CONTEXT, Deployment, Fleet, OpenPage, Page, Serve, Upstream
+from vedette.engine.state import Phase, State
+from vedette.engine.vllm.causes import KERNEL_KILL
+from vedette.events import model_status_json
 from vedette.serve.app import create_app
-from vedette.serve.live.session import PATIENCE_S
+from vedette.serve.live.asking import PATIENCE_S
 
 
 async def test_page_learns_the_state_and_its_limits(page: Page, deployment: Deployment) -> None:
     status = await page.next("status")
-    assert status["engine"] == deployment.status_json()
+    assert status["engine"] == model_status_json(deployment.status)
     assert status["limits"] == {"answer_tokens": 128, "image_max_pixels": 320 * 240}
-    deployment.enter(state="failed", cause={"code": "x", "sentence": "It broke.", "hint": "Mend it."})
-    assert (await page.next("status"))["engine"]["cause"]["hint"] == "Mend it."
+    deployment.enter(State.FAILED, cause=KERNEL_KILL)
+    assert (await page.next("status"))["engine"]["cause"]["hint"] == KERNEL_KILL.hint
 
 
 async def test_frame_is_asked_for_and_its_answer_streams(page: Page, upstream: Upstream, jpeg: bytes) -> None:
@@ -168,9 +171,9 @@ async def test_dead_engine_is_told_and_the_session_goes_on_when_it_is_back(
     number = await page.answer_ask()
     error = await page.next("error")
     assert (error["code"], error["id"]) == ("engine_unavailable", number)
-    deployment.enter(state="failed", cause={"code": "x", "sentence": "It died.", "hint": ""})
+    deployment.enter(State.FAILED, cause=KERNEL_KILL)
     upstream.dies = False
-    deployment.enter(state="ready", cause=None)
+    deployment.enter(State.READY)
     await page.answer_ask()
     await page.next("done")
 
@@ -183,10 +186,10 @@ async def test_stream_that_ends_unfinished_is_no_answer(page: Page, upstream: Up
 
 
 async def test_start_before_the_engine_is_ready_waits_for_it(open_page: OpenPage, deployment: Deployment) -> None:
-    deployment.enter(state="starting", phase="loading weights")
+    deployment.enter(State.STARTING, Phase.LOADING)
     page = await open_page()
     await page.start()
-    deployment.enter(state="ready", phase=None)
+    deployment.enter(State.READY)
     await page.answer_ask()
     await page.next("done")
 

@@ -12,7 +12,7 @@
  * Begin to ask, or continue with other wishes from the next frame on.
  * @typedef {object} Start
  * @property {"start"} type
- * @property {"page" | "scene" | "none"} source
+ * @property {string} source
  * @property {string} prompt
  * @property {number} max_tokens
  * @property {boolean} [thinking]
@@ -119,6 +119,7 @@
  * @property {string} code
  * @property {string} sentence
  * @property {string} hint
+ * @property {Message} message
  * @property {number | null} id
  */
 

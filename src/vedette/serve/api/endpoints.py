@@ -1,0 +1,168 @@
+"""Every address of the app, once: its method, its types, and what it is for.
+
+The app takes its routes from this table, and /openapi.json and docs/api.md are made of it: an address that stands here
+is served and described, and no other is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from vedette.serve.api.served_models import ModelList, Swap, Swapped
+from vedette.serve.documents import Health, StatusDocument
+from vedette.serve.live.messages import ClientMessage, ServerMessage
+
+OpenApi = dict[str, Any]
+Body = Any
+"""A JSON answer's type, or the media type of an answer that is no JSON object of vedette's."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A part of an address that a client chooses."""
+
+    name: str
+    place: str
+    """`path` or `query`."""
+    about: str
+    values: tuple[str, ...] = ()
+    """All that are possible; none means any text."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One method of one address."""
+
+    name: str
+    """The handler's, in app.py."""
+    method: str
+    path: str
+    """As aiohttp's router reads it."""
+    summary: str
+    about: str = ""
+    answer: Body = None
+    request: type | None = None
+    parameters: tuple[Parameter, ...] = ()
+    statuses: Mapping[HTTPStatus, str] = field(default_factory=dict)
+    """Further statuses, and when they come."""
+    socket: tuple[Any, Any] | None = None
+    """Types of the messages from and to the client, where this is a WebSocket."""
+
+
+_ENGINE_MISSING = {HTTPStatus.SERVICE_UNAVAILABLE: "No engine can answer now; `Retry-After` tells when to try again."}
+_MODEL = Parameter("model", "query", "The model to look at, where several are served.")
+
+ENDPOINTS = (
+    Endpoint("page", "GET", "/", "The live page", answer="text/html"),
+    Endpoint(
+        "file",
+        "GET",
+        "/static/{name:.+}",
+        "A file of the page",
+        answer="*/*",
+        parameters=(Parameter("name", "path", "The file's path."),),
+        statuses={HTTPStatus.NOT_FOUND: "There is no such file."},
+    ),
+    Endpoint("icon", "GET", "/favicon.ico", "The page's icon", answer="image/svg+xml"),
+    Endpoint(
+        "healthz",
+        "GET",
+        "/healthz",
+        "Whether requests to all models are answered",
+        "For load balancers and readiness probes. Any answer at all is a sign of life.",
+        answer=Health,
+        statuses={HTTPStatus.SERVICE_UNAVAILABLE: "A model does not answer now; `reason` says why."},
+    ),
+    Endpoint(
+        "metrics",
+        "GET",
+        "/metrics",
+        "Figures for Prometheus",
+        "vedette's own figures (`vedette_…`), and those of its engines (`vllm:…`), which listen on loopback only.",
+        answer="text/plain; version=0.0.4",
+    ),
+    Endpoint(
+        "status", "GET", "/api/status", "How vedette stands", "What `vedette status --json` prints.", StatusDocument
+    ),
+    Endpoint("scene", "GET", "/api/scene.jpg", "A picture of the drawn scene at this moment", answer="image/jpeg"),
+    Endpoint(
+        "language",
+        "GET",
+        "/api/language/{language}",
+        "The sentences of all messages in one language",
+        "A sentence, or a pair of sentence and hint, for each message code. `{…_bytes}` is shown as a size, `{…_s}` as "
+        "a duration, a number with separators, a list joined.",
+        answer=dict[str, str | tuple[str, str]],
+        parameters=(Parameter("language", "path", "The language.", ("en", "zh")),),
+        statuses={HTTPStatus.NOT_FOUND: "vedette does not speak this language."},
+    ),
+    Endpoint("list_models", "GET", "/api/models", "The models that are served or installed", answer=ModelList),
+    Endpoint(
+        "swap",
+        "POST",
+        "/api/swap",
+        "Serve another model",
+        "Answers once the model does, and may take minutes. An installed model is swapped in even if the client hangs "
+        "up; a download ends with its client. Another machine may swap only where `vedette up --allow-swap` says so, "
+        "and only to installed models.",
+        answer=Swapped,
+        request=Swap,
+        statuses={
+            HTTPStatus.BAD_REQUEST: "The body is not such an object.",
+            HTTPStatus.FORBIDDEN: "Another machine may not swap.",
+            HTTPStatus.NOT_FOUND: "There is no such model.",
+            HTTPStatus.CONFLICT: "The model does not fit, or did not start; the one before is served again.",
+            HTTPStatus.UNPROCESSABLE_ENTITY: "The model or the engine cannot be used.",
+            HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full.",
+            HTTPStatus.BAD_GATEWAY: "The engine ended.",
+        }
+        | _ENGINE_MISSING,
+    ),
+    Endpoint(
+        "live",
+        "GET",
+        "/api/live",
+        "The live page's WebSocket",
+        "Text messages are JSON objects with a `type`. A binary message is a frame: a header of three big-endian "
+        "unsigned 32-bit integers (the number of the ask, the time that the page held the ask in µs, the frame's age "
+        "when it was sent in µs), then a JPEG, PNG or WebP picture of at most `max_pixels`. The server sends frames of "
+        "its own sources in the same form.",
+        parameters=(_MODEL,),
+        statuses=_ENGINE_MISSING | {HTTPStatus.FORBIDDEN: "A page of another site asks."},
+        socket=(ClientMessage, ServerMessage),
+    ),
+    Endpoint(
+        "openapi",
+        "GET",
+        "/openapi.json",
+        "This description as an OpenAPI document",
+        answer=OpenApi,
+    ),
+    Endpoint(
+        "v1_models",
+        "GET",
+        "/v1/models",
+        "The models that a request may name",
+        "OpenAI's list of models.",
+        answer="application/json",
+        statuses=_ENGINE_MISSING,
+    ),
+    Endpoint(
+        "v1",
+        "*",
+        "/v1/{path:.*}",
+        "The OpenAI API of the engine",
+        "Passed through unchanged in both directions, streams included. Its own OpenAPI document describes it: "
+        "https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html. Requests for which the engine generates "
+        "wait in vedette for their turn, and outlive an engine that is started again meanwhile. `model` chooses "
+        "among the served models; without it the first one answers.",
+        answer="*/*",
+        parameters=(Parameter("path", "path", "For instance `chat/completions`."),),
+        statuses={
+            HTTPStatus.NOT_FOUND: "The model is not served here.",
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is larger than 32 MiB.",
+        }
+        | _ENGINE_MISSING,
+    ),
+)

@@ -1,0 +1,111 @@
+"""`/openapi.json`: the table of addresses as an OpenAPI 3.1 document."""
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from vedette import __version__
+from vedette.serve.api.endpoints import ENDPOINTS, Endpoint, Parameter
+from vedette.serve.documents import OpenAiProblem, Problem
+
+_REFERENCE = "#/components/schemas/{name}"
+_ANY_METHOD = ("get", "post", "delete")
+"""The methods under which an address that takes any is described: those that the engine has."""
+
+
+def openapi_document() -> dict[str, Any]:
+    """The document; the same every time."""
+    types = list(_types())
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    # A type may be no key (a union, a mapping), so each is found by its place.
+    found = [(each, schema) for each, schema in zip(types, schemas, strict=True)]
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in ENDPOINTS:
+        for method in _ANY_METHOD if endpoint.method == "*" else (endpoint.method.lower(),):
+            paths.setdefault(plain_path(endpoint.path), {})[method] = _operation(endpoint, method, found)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "vedette",
+            "version": __version__,
+            "description": "A vision-language or language model on a small machine: live page and API on one port.",
+        },
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+
+
+def plain_path(path: str) -> str:
+    """A router's path as OpenAPI writes it: `/v1/{path}` for `/v1/{path:.*}`."""
+    return re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path)
+
+
+def problem_of(endpoint: Endpoint) -> type:
+    """The shape of an endpoint's errors."""
+    return OpenAiProblem if endpoint.path.startswith("/v1") else Problem
+
+
+def _types() -> Iterable[Any]:
+    yield Problem
+    yield OpenAiProblem
+    for endpoint in ENDPOINTS:
+        yield from (endpoint.request,) if endpoint.request is not None else ()
+        yield from (endpoint.answer,) if _is_type(endpoint.answer) else ()
+        yield from endpoint.socket or ()
+
+
+def _is_type(answer: Any) -> bool:
+    return answer is not None and not isinstance(answer, str)
+
+
+def _operation(endpoint: Endpoint, method: str, found: list[tuple[Any, Any]]) -> dict[str, Any]:
+    def schema(kind: Any) -> Any:
+        return next(schema for each, schema in found if each == kind)
+
+    suffix = f"_{method}" if endpoint.method == "*" else ""
+    operation: dict[str, Any] = {"operationId": f"{endpoint.name}{suffix}", "summary": endpoint.summary}
+    if endpoint.about:
+        operation["description"] = endpoint.about
+    if endpoint.parameters:
+        operation["parameters"] = [_parameter(each) for each in endpoint.parameters]
+    if endpoint.request is not None:
+        content = {"application/json": {"schema": schema(endpoint.request)}}
+        operation["requestBody"] = {"required": True, "content": content}
+    operation["responses"] = _responses(endpoint, schema)
+    if endpoint.socket is not None:
+        client, server = map(schema, endpoint.socket)
+        operation["x-websocket"] = {"client": client, "server": server}
+    return operation
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    schema = {"type": "string"} | ({"enum": list(parameter.values)} if parameter.values else {})
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.place == "path",
+        "description": parameter.about,
+        "schema": schema,
+    }
+
+
+def _responses(endpoint: Endpoint, schema: Any) -> dict[str, Any]:
+    if endpoint.socket is not None:
+        responses: dict[str, Any] = {"101": {"description": "The connection is a WebSocket from here on."}}
+    else:
+        responses = {"200": {"description": "The answer.", "content": _content(endpoint.answer, schema)}}
+    for status, about in sorted(endpoint.statuses.items()):
+        # The health check has one shape for both of its answers.
+        kind = endpoint.answer if endpoint.name == "healthz" else problem_of(endpoint)
+        responses[str(status.value)] = {"description": about, "content": _content(kind, schema)}
+    if HTTPStatus.FORBIDDEN not in endpoint.statuses:
+        about = "The Host header is not a name of vedette's, or a page of another site asks."
+        responses["403"] = {"description": about, "content": _content(problem_of(endpoint), schema)}
+    return responses
+
+
+def _content(answer: Any, schema: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema(answer)}} if _is_type(answer) else {answer: {}}
