@@ -41,7 +41,7 @@ from vedette.models.store.model_fetching import fetch_model
 from vedette.models.store.model_lookup import Source, read_source
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Context, Plan
-from vedette.plan.standby_room import worth_it
+from vedette.plan.standby_room import has_room_for_standby
 from vedette.report.document import plan_json
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
@@ -285,7 +285,7 @@ class Deployment:
         plan = self.planner.started
         assert plan is not None and self._command is not None  # noqa: S101, PT018 - it runs
         wish = self._settings.standby
-        if self._standby is None and (wish == "on" or (wish == "auto" and worth_it(plan))):
+        if self._standby is None and (wish == "on" or (wish == "auto" and has_room_for_standby(plan))):
             try:
                 self._standby = await Standby.prepare(self._command)
             except OSError as error:  # it is not needed

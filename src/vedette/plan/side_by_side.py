@@ -1,4 +1,4 @@
-"""Several models on one device: which can serve side by side, and how much each gets. Pure."""
+"""Several models on one device: which can serve side by side, and the memory of each. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from vedette.plan.plan import USUAL_ENGINE, EngineTraits, Plan, Wish
 
 @dataclass(frozen=True)
 class Wanted:
-    """One of the models that are to share a device."""
+    """One of the models that share a device."""
 
     model: Model
     wish: Wish
     calibration: Calibration | None = None
-    """What an earlier start on this device reported."""
+    """Measurements of an earlier start on this device."""
 
     def plan_on(self, device: Device, engine: EngineTraits) -> Plan:
         return make_plan(device, self.model, self.wish, calibration=self.calibration, engine=engine)
@@ -26,21 +26,21 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several models may take of a device, the system's reserve left aside."""
+    """Memory that one of several models may use, without the system's reserve."""
 
     memory_bytes: int
     host_bytes: int | None
-    """Of the RAM beside a discrete GPU; None where it is the same memory."""
+    """RAM beside a discrete GPU; None where it is the same memory."""
 
     def of(self, device: Device) -> Device:
-        """The device as that model may see it now: others may hold what was free when it was shared out."""
+        """Return the device with this share, or with less where other models hold some of it now."""
         left = _without_reserve(device)
         host = left.host_memory_available_bytes or 0
         return _with_memory(left, min(self.memory_bytes, left.memory_available_bytes), min(self.host_bytes or 0, host))
 
 
 def share_of(plan: Plan) -> Share:
-    """The share that a plan of a packing was made for."""
+    """Return the share that a plan of a packing was made for."""
     return Share(plan.memory.available_bytes, plan.memory.host_available_bytes)
 
 
@@ -51,7 +51,7 @@ class Packing:
     together: tuple[Plan, ...]
     """Side by side, in the order named; each plan's `available_bytes` is its share."""
     in_turns: tuple[Plan, ...]
-    """Those that find no room beside the others, planned as if alone."""
+    """Plans of models that do not fit beside the others, made as if each were alone."""
 
 
 def pack(
@@ -59,10 +59,10 @@ def pack(
     wanted: Sequence[Wanted],
     engine: EngineTraits = USUAL_ENGINE,
 ) -> Packing:
-    """Whoever is named first is served first, but never so well that a later one goes without.
+    """Plan several models on one device. Earlier models get more memory, but later ones keep their minimum.
 
-    A model is taken in if the least useful plans of all those before it and its own fit together. Then each is
-    planned with everything but what the later ones need at least.
+    A model is taken if its smallest useful plan fits beside those of the models taken before it. Then each model is
+    planned with all memory except the minimum of the later ones.
     """
     shared = _without_reserve(device)
     taken: list[tuple[Wanted, Plan]] = []
@@ -81,7 +81,7 @@ def pack(
 
 
 def _without_reserve(device: Device) -> Device:
-    """The device less what the system keeps, which is then counted once and not for every model."""
+    """Return the device without the system's reserve, which is then counted once and not for each model."""
     available = max(0, device.memory_available_bytes - reserve_bytes(device))
     return replace(device, memory_available_bytes=available, memory_limited=True)
 
@@ -92,7 +92,7 @@ def _with_memory(device: Device, available_bytes: int, host_bytes: int) -> Devic
 
 
 def _left(device: Device, plans: Sequence[Plan]) -> tuple[int, int]:
-    """What `plans` leave of the device's memory and of the RAM beside a discrete GPU."""
+    """Return what `plans` leave of the device's memory and of the RAM beside a discrete GPU."""
     free = device.memory_available_bytes - sum(plan.memory.total_bytes for plan in plans)
     host = (device.host_memory_available_bytes or 0) - sum(plan.memory.host_bytes for plan in plans)
     return max(0, free), max(0, host)

@@ -1,4 +1,4 @@
-"""How fast it can be at best: the memory's bandwidth and the processor's arithmetic set that. Pure."""
+"""Limits of speed, set by memory bandwidth and arithmetic. Pure."""
 
 from vedette.models.model import Model
 from vedette.plan.ladder import Rung
@@ -7,7 +7,7 @@ from vedette.plan.plan import Backend, Speed
 
 
 def plan_speed(site: Site, rung: Rung) -> Speed:
-    """Ceiling of decoding, the share of it to expect, and the floor of the time to the first token."""
+    """Return the ceiling of the decoding speed, the expected speed, and the minimum time to the first token."""
     bandwidth = site.device.memory_bandwidth_bytes_per_s
     if bandwidth is None or site.backend is Backend.CPU:
         return Speed()
@@ -21,7 +21,7 @@ def plan_speed(site: Site, rung: Rung) -> Speed:
 
 
 def bytes_per_token(model: Model) -> int:
-    """Weights read for one token of one request: all but the vision tower's, and of experts only those that answer."""
+    """Return the bytes of weights read for one token: all but the vision tower's and those of idle experts."""
     experts = model.experts
     if experts is None:
         return model.decode_weights_bytes
@@ -30,9 +30,10 @@ def bytes_per_token(model: Model) -> int:
 
 
 def _first_token_ms(site: Site, rung: Rung, bandwidth: int) -> float | None:
-    """Two operations for each weight and token or patch, and every weight read once.
+    """Return the minimum time to the first token: two operations for each weight and token or patch, each weight read
+    once.
 
-    A request of one largest picture and a short question; for a text model, of a prompt of full length.
+    For a request of one largest picture and a short question; for a text model, of a prompt of full length.
     """
     model, peak = site.model, site.device.peak_flops_per_s
     if peak is None:
@@ -47,7 +48,7 @@ def _first_token_ms(site: Site, rung: Rung, bandwidth: int) -> float | None:
 
 
 def _weights_used(model: Model) -> int:
-    """Weights, in number, that one token meets in the language model."""
+    """Return the number of weights of the language model that one token is multiplied with."""
     hidden, heads = model.hidden_size, model.attention_heads + 2 * model.kv_heads
     feed_forward = model.intermediate_size * 3
     if model.experts is not None:
