@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from vedette.deploy.proposal import Proposal, propose
-from vedette.report.bars import Paper
 from vedette.report.explain import explain_plan
+from vedette.report.paper import Paper
 from vedette.settings.home import Home
 from vedette.settings.load import read_settings
 

@@ -15,7 +15,7 @@ import click
 from vedette.cli.options import json_flag, wish_options
 from vedette.errors import BadInputError, DeviceError, EngineFailedError, ModelNotFoundError
 from vedette.events import Measured, event_json
-from vedette.report.bars import Paper
+from vedette.report.paper import Paper
 from vedette.settings.home import Home, read_home
 from vedette.settings.load import read_settings
 
@@ -111,13 +111,13 @@ def _pack(asked: Asked, models: tuple[str, ...], as_json: bool) -> None:
 
 
 def _tell_story(asked: Asked, flag: str, as_json: bool) -> None:
-    from vedette.report.explain import explain_flag
-    from vedette.report.flag_story import find_flag, story_json
+    from vedette.report.flag_story import explain_flag, flag_story, story_json
+    from vedette.report.flag_table import find_flag
 
     name = find_flag(flag)
     proposal = asked.propose()
-    story = story_json(name, proposal.plan, proposal.arguments, proposal.wish, proposal.replan)
-    _print(story, explain_flag(story, _paper()), as_json)
+    story = flag_story(name, proposal.plan, proposal.arguments, proposal.wish, proposal.replan)
+    _print(story_json(story), explain_flag(story, _paper()), as_json)
 
 
 def _try(asked: Asked, as_json: bool) -> None:

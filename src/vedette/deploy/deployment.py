@@ -12,7 +12,7 @@ from typing import Any
 
 from vedette.deploy.hosting import host_for
 from vedette.deploy.planner import Planner, plan_events, with_host_memory, with_memory
-from vedette.deploy.proposal import choose, engine_json
+from vedette.deploy.proposal import choose, engine_document
 from vedette.deploy.recovery import Recovery
 from vedette.device.device import Family
 from vedette.engine.client import EngineClient
@@ -42,7 +42,7 @@ from vedette.models.store.model_lookup import Source, read_source
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Context, Plan
 from vedette.plan.standby_room import has_room_for_standby
-from vedette.report.document import plan_json
+from vedette.report.document import document_json, plan_document
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
 
@@ -259,7 +259,8 @@ class Deployment:
         self._context = plan.context
         target = Target(source.path, source.name, free_port(), device.family is Family.CPU, self._stands_in_for)
         self._command = command = host.command(plan, target)
-        self.plan_json = plan_json(plan, device, engine_json(host, plan, target, self._home.cache))
+        engine = engine_document(host, plan, target, self._home.cache)
+        self.plan_json = document_json(plan_document(plan, device, engine))
         for event in plan_events(plan, self.plan_json):
             self._notify(event)
         self.life.enter(State.STARTING, Phase.LAUNCHING)

@@ -27,7 +27,7 @@ from vedette.plan.choose import choose_smaller
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Plan
 from vedette.plan.side_by_side import Share
-from vedette.report.explain import concession_notes
+from vedette.report.concession import concession_notes
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
 
@@ -179,6 +179,7 @@ def with_host_memory(device: Device, more_bytes: int) -> Device:
 
 def plan_events(plan: Plan, document: Mapping[str, Any]) -> list[Event]:
     """What is told of a plan that is about to run; document: its JSON."""
-    notes = [*concession_notes(plan), *substitutes(plan.settings, document["engine"]["version"])]
-    verbatim = (Message("errors.verbatim", sentence=note, hint="") for note in notes)
-    return [PlanMade(document), *map(Note, verbatim)]
+    given_up = map(Note, concession_notes(plan))
+    substituted = substitutes(plan.settings, document["engine"]["version"])
+    verbatim = (Note(Message("errors.verbatim", sentence=note, hint="")) for note in substituted)
+    return [PlanMade(document), *given_up, *verbatim]

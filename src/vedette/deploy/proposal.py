@@ -24,9 +24,16 @@ from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
 from vedette.plan.memory import reserve_bytes
 from vedette.plan.plan import EngineTraits, Plan, Wish, Workload
-from vedette.plan.reasons import free_memory
+from vedette.plan.reasons.plan_reasons import free_memory
 from vedette.plan.side_by_side import Wanted, pack
-from vedette.report.document import plan_device_json, plan_json
+from vedette.report.document import (
+    EngineDocument,
+    PackingDocument,
+    PlanDocument,
+    device_document,
+    document_json,
+    plan_document,
+)
 from vedette.report.packing import Room
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
@@ -60,9 +67,15 @@ class Proposal:
         """The plan of the same model on the same device for another wish."""
         return make_plan(self.device, self.model, wish, calibration=self.calibration, engine=_traits(self.host))
 
+    @property
+    def document(self) -> PlanDocument:
+        """The plan as programs read it. Raises EngineVersionError."""
+        engine = engine_document(self.host, self.plan, self._target, self.cache)
+        return plan_document(self.plan, self.device, engine)
+
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `vedette plan --json`."""
-        return plan_json(self.plan, self.device, engine_json(self.host, self.plan, self._target, self.cache))
+        return document_json(self.document)
 
     @property
     def _target(self) -> Target:
@@ -98,12 +111,9 @@ class PackedProposal:
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `vedette plan A B --json`."""
-        return {
-            "device": plan_device_json(self.device),
-            "reserve_bytes": self.room.reserve_bytes,
-            "together": [proposal.as_json() for proposal in self.together],
-            "in_turns": [proposal.as_json() for proposal in self.in_turns],
-        }
+        together, in_turns = ([each.document for each in group] for group in (self.together, self.in_turns))
+        device = device_document(self.device)
+        return document_json(PackingDocument(device, self.room.reserve_bytes, together, in_turns))
 
 
 def propose_packed(
@@ -187,18 +197,18 @@ def calibrations(home: Home) -> Path:
     return home.state / "calibrations"
 
 
-def engine_json(host: Host, plan: Plan, target: Target, cache: Path) -> dict[str, Any]:
+def engine_document(host: Host, plan: Plan, target: Target, cache: Path) -> EngineDocument:
     """The engine's part of a plan's JSON: what runs it, and what one would type to start it by hand.
 
     Raises EngineVersionError.
     """
-    return {
-        "kind": host.kind,
-        "version": host.version,
-        "image": host.image,
-        "argv": ["vllm", *serve_arguments(plan.settings, target, host.version)],
-        "env": serve_environment(cache, plan.settings, host.version),
-    }
+    return EngineDocument(
+        kind=host.kind,
+        version=host.version,
+        image=host.image,
+        argv=["vllm", *serve_arguments(plan.settings, target, host.version)],
+        env=dict(serve_environment(cache, plan.settings, host.version)),
+    )
 
 
 def wish_of(settings: Settings) -> Wish:

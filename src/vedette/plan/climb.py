@@ -37,7 +37,9 @@ def climb(site: Site, ladder: Ladder) -> Choice | None:
         first, last = first or (rung, need), (rung, need, calibrated)
         if not need.shortfall_bytes:
             if above is not None:
-                rung = _with_longest_context(ladder, above, rung, lambda tried: not plan_memory(site, tried)[0].shortfall_bytes)
+                rung = _with_longest_context(
+                    ladder, above, rung, lambda tried: not plan_memory(site, tried)[0].shortfall_bytes
+                )
                 last = (rung, *plan_memory(site, rung))
             break
         above = rung

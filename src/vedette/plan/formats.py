@@ -55,6 +55,8 @@ class KvFormat:
 
 PLAIN = Message("plan.format.plain")
 """Title of weights in 16 bits."""
+_KERNELS_NEED_7_5 = Message("plan.format.kernels_need_7_5")
+_NO_CPU_KERNEL = Message("plan.format.no_cpu_kernel")
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ class _Rule:
     native_why: Message
     source: str
     fallback_from: int | None = None
-    refused_why: Message = Message("plan.format.kernels_need_7_5")
+    refused_why: Message = _KERNELS_NEED_7_5
     cpu: Verdict = Verdict.REFUSED
-    cpu_why: Message = Message("plan.format.no_cpu_kernel")
+    cpu_why: Message = _NO_CPU_KERNEL
 
 
 _ANY = (0, 1000)

@@ -108,7 +108,9 @@ class Ladder:
             if rung is not None:
                 least = rung
                 yield rung
-        if least is not None and self.relaxed and self.backend is Backend.CUDA:  # given up last, after everything that was wished for
+        if (
+            least is not None and self.relaxed and self.backend is Backend.CUDA
+        ):  # given up last, after everything that was wished for
             yield replace(least, graphs=False)
 
     def between(self, more: Rung, less: Rung, max_model_len: int) -> Rung | None:

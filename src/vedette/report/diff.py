@@ -1,26 +1,24 @@
-"""Two plans side by side: only what differs. Works on plans as JSON, so that saved ones can be compared too."""
+"""The differences between two plans. Works on plans as JSON, so that saved plans can be compared too."""
 
 import json
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from vedette.errors import BadInputError
-from vedette.report.bars import Paper
-from vedette.report.explain import LABELS
-from vedette.report.flag_story import split_arguments
-from vedette.units import GIB
+from vedette.language.columns import clip, columns, pad
+from vedette.language.message import Message
+from vedette.report.command import split_arguments
+from vedette.report.labels import label
+from vedette.report.paper import Paper, right
+from vedette.units import size
 
-_GROUPS = ("memory", "context", "speed")
-_OWN_LABELS = {
-    "decode_tokens_per_s_ceiling": "tokens/s at most",
-    "decode_tokens_per_s": "tokens/s expected",
-    "first_token_ms_floor": "first token ms",
-    "images_per_request": "pictures a request",
-    "total_bytes": "total",
+_GROUPS = {
+    "memory": Message("report.heading.memory"),
+    "context": Message("report.heading.context"),
+    "speed": Message("report.heading.speed"),
 }
 _VALUE_COLUMNS = 19
 _CHANGE_COLUMNS = 14
@@ -28,16 +26,16 @@ _CHANGE_COLUMNS = 14
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that two plans have otherwise; None where a plan has none."""
+    """One thing that differs between two plans; None where a plan lacks it."""
 
     name: str
-    """Where it is in the JSON (`memory.kv_cache_bytes`), or a flag."""
+    """Its place in the JSON (`memory.kv_cache_bytes`), or a flag."""
     a: Any
     b: Any
 
     @property
     def difference(self) -> float | None:
-        """`b` less `a`, where both are numbers."""
+        """`b` minus `a`, where both are numbers."""
         numbers = [
             value for value in (self.a, self.b) if isinstance(value, int | float) and not isinstance(value, bool)
         ]
@@ -45,25 +43,24 @@ class Difference:
 
 
 def parse_plan(text: str, name: str) -> dict[str, Any]:
-    """A saved plan. name: what to call it in errors. Raises BadInputError for what is no plan."""
-    hint = "Save one with `vedette plan --json > plan.json`."
+    """Parse a saved plan. name: of the file, for errors. Raises BadInputError for anything else than a plan."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{name} is no JSON, and so no saved plan.", hint) from error
+        raise BadInputError("report.not_json", name=name) from error
     if isinstance(found, dict) and "together" in found:
-        raise BadInputError(f"{name} holds the plans of several models.", "Compare plans of one model each.")
+        raise BadInputError("report.several_plans", name=name)
     parts = [found.get(part) if isinstance(found, dict) else None for part in ("device", "engine", *_GROUPS)]
     if not all(isinstance(part, dict) for part in parts) or not isinstance(found.get("model"), str):
-        raise BadInputError(f"{name} is no saved plan.", hint)
+        raise BadInputError("report.not_a_plan", name=name)
     argv = found["engine"].get("argv", [])
     if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
-        raise BadInputError(f"{name} is no saved plan: its engine has no arguments.", hint)
+        raise BadInputError("report.plan_without_arguments", name=name)
     return dict(found)
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
-    """What differs, in the order in which a plan is read; the engine's own port and paths apart."""
+    """Return what differs, in the order of a plan's page, except for the engine's port and model name."""
     pairs = [("model", a["model"], b["model"]), ("device", a["device"].get("name"), b["device"].get("name"))]
     pairs += [("fits", a.get("fits"), b.get("fits"))]
     pairs += [("shortfall_bytes", a.get("shortfall_bytes"), b.get("shortfall_bytes"))]
@@ -81,8 +78,8 @@ def _flags(document: Mapping[str, Any]) -> dict[str, str]:
     return {flag.name: " ".join(flag.values) for flag in flags if flag.name not in ("--port", "--served-model-name")}
 
 
-def diff_json(names: tuple[str, str], found: list[Difference]) -> dict[str, Any]:
-    """The differences for programs; names: what each side is called."""
+def diff_json(names: tuple[str, str], found: Sequence[Difference]) -> dict[str, Any]:
+    """Return the differences for programs. names: of both sides."""
     return {
         "a": names[0],
         "b": names[1],
@@ -90,73 +87,80 @@ def diff_json(names: tuple[str, str], found: list[Difference]) -> dict[str, Any]
     }
 
 
-def explain_diff(names: tuple[str, str], found: list[Difference], paper: Paper) -> str:
-    """The differences as a table within the paper."""
+def explain_diff(names: tuple[str, str], found: Sequence[Difference], paper: Paper) -> str:
+    """Return the differences as a table within the paper's width. names: of both sides."""
     if not found:
-        return f"{names[0]} and {names[1]}: the same plan."
+        return paper.say(Message("report.same_plan", a=names[0], b=names[1]))
     label_columns = min(36, paper.columns - 2 * _VALUE_COLUMNS - _CHANGE_COLUMNS)
-    heads = [_short(name, _VALUE_COLUMNS - 2) for name in names]
-    head = (
-        " " * label_columns
-        + "".join(f"{name:>{_VALUE_COLUMNS}}" for name in heads)
-        + f"{'difference':>{_CHANGE_COLUMNS}}"
-    )
-    lines = [click.style(head.rstrip(), bold=True)]
-    group = ""
+    heads = "".join(right(_short(name, _VALUE_COLUMNS - 2), _VALUE_COLUMNS) for name in names)
+    change = right(paper.say(Message("report.difference")), _CHANGE_COLUMNS)
+    lines = [click.style(" " * label_columns + heads + change, bold=True)]
+    group = None
     for each in found:
         if _group(each.name) != group:
             group = _group(each.name)
-            lines += ["", click.style(group, bold=True)]
+            lines += ["", click.style(paper.say(group), bold=True)]
         lines += _row(each, label_columns, paper)
     return "\n".join(lines)
 
 
-def _group(name: str) -> str:
+def _group(name: str) -> Message:
     if name.startswith("--"):
-        return "Flags"
-    group = name.partition(".")[0]
-    return group.capitalize() if group in _GROUPS else "Plan"
+        return Message("report.heading.flags")
+    return _GROUPS.get(name.partition(".")[0], Message("report.heading.plan"))
 
 
 def _row(each: Difference, label_columns: int, paper: Paper) -> list[str]:
-    values = [_said(each.name, value) for value in (each.a, each.b)]
-    if max(map(len, values)) > _VALUE_COLUMNS - 2:
-        return [f"  {_label(each.name)}", *_below("a", values[0], paper), *_below("b", values[1], paper)]
-    label = _short(_label(each.name), label_columns - 2)
-    columns = "".join(f"{value:>{_VALUE_COLUMNS}}" for value in values)
-    return [f"  {label:<{label_columns - 2}}{columns}{_said_difference(each):>{_CHANGE_COLUMNS}}".rstrip()]
+    values = [_shown(each.name, value, paper) for value in (each.a, each.b)]
+    name = paper.say(_label(each.name))
+    if max(map(columns, values)) > _VALUE_COLUMNS - 2:
+        lines = [line for side, value in zip("ab", values, strict=True) for line in _below(side, value, paper)]
+        return [f"  {name}", *lines]
+    cells = "".join(right(value, _VALUE_COLUMNS) for value in values)
+    change = right(_shown_difference(each), _CHANGE_COLUMNS)
+    return [f"  {pad(_short(name, label_columns - 2), label_columns - 2)}{cells}{change}".rstrip()]
 
 
 def _below(side: str, value: str, paper: Paper) -> list[str]:
-    return textwrap.wrap(value, paper.columns, initial_indent=f"    {side} ", subsequent_indent=" " * 8)
+    """Return a long value in lines of its own. JSON without spaces is cut where the paper ends."""
+    lines, indent = [], " " * 8
+    for line in paper.wrap(value, f"    {side} ", indent):
+        while columns(line) > paper.columns:
+            kept = clip(line, paper.columns)
+            lines.append(kept)
+            line = indent + line[len(kept) :]
+        lines.append(line)
+    return lines
 
 
-def _label(name: str) -> str:
-    last = name.partition(".")[2] or name
-    return (
-        _OWN_LABELS.get(last) or LABELS.get(last.removesuffix("_bytes")) or last.replace("_bytes", "").replace("_", " ")
-    )
+def _label(name: str) -> Message:
+    if name.startswith("--"):
+        return Message("plan.value.name", name=name)
+    return label(name.partition(".")[2] or name)
 
 
-def _said(name: str, value: Any) -> str:
+def _shown(name: str, value: Any, paper: Paper) -> str:
     if value is None:
         return "–"
-    if value == "" or isinstance(value, bool):
-        return "no" if value is False else "yes"
+    if value is False:
+        return paper.say(Message("report.no"))
+    if value is True or value == "":  # a switch
+        return paper.say(Message("report.yes"))
     if name.endswith("_bytes") and isinstance(value, int):
-        return f"{value / GIB:.2f} GiB"
+        return size(value)
     if isinstance(value, int | float):
         return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:.1f}"
     return str(value)
 
 
-def _said_difference(each: Difference) -> str:
+def _shown_difference(each: Difference) -> str:
     if each.difference is None:
         return ""
     if each.name.endswith("_bytes"):
-        return f"{each.difference / GIB:+.2f} GiB"
+        return f"{'+' if each.difference > 0 else ''}{size(each.difference)}"
     return f"{each.difference:+,.0f}" if isinstance(each.difference, int) else f"{each.difference:+,.1f}"
 
 
-def _short(text: str, columns: int) -> str:
-    return text if len(text) <= columns else f"…{text[1 - columns :]}"
+def _short(text: str, width: int) -> str:
+    """Return the end of a text that is too long."""
+    return text if columns(text) <= width else f"…{text[1 - width :]}"

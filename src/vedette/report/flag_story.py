@@ -1,238 +1,166 @@
-"""The story of each flag that vLLM is given: what it does, why it has its value, what another value would cost."""
+"""One flag explained: what it does, why it has its value, and what another value would cost."""
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vedette.errors import BadInputError, VedetteError
+import click
+
+from vedette.errors import VedetteError
+from vedette.language.columns import pad
+from vedette.language.message import Message, message_json, say
 from vedette.plan.plan import Basis, Plan, Wish
-from vedette.units import size
+from vedette.report.command import Flag, split_arguments, typed_lines
+from vedette.report.flag_table import FLAGS
+from vedette.report.labels import label
+from vedette.report.paper import Paper
+from vedette.units import MIB
 
-
-@dataclass(frozen=True)
-class FlagStory:
-    """What is told of one flag."""
-
-    does: str
-    """What it does in vLLM, whoever sets it."""
-    subjects: tuple[str, ...] = ()
-    """Subjects of the plan's reasons that decide its value, the nearest first."""
-    always: str = ""
-    """Why vedette sets it as it does, where no number of the plan decides that."""
-    wish: str | None = None
-    """Field of `Wish` that moves it."""
-
-
-_CONTEXT = "max_model_len"
-_PIXELS = "image_max_pixels"
-
-STORIES: Mapping[str, FlagStory] = {
-    "--served-model-name": FlagStory(
-        "The name by which requests ask for the model.",
-        always="requests name the model, not the directory that it lies in",
-    ),
-    "--host": FlagStory(
-        "The address that the engine listens on.", always="only vedette talks to the engine; people talk to vedette"
-    ),
-    "--port": FlagStory("The port that the engine listens on.", always="a free one, found anew for each start"),
-    "--dtype": FlagStory("The type that the model computes in.", ("dtype",)),
-    "--max-model-len": FlagStory(
-        "The longest request: pictures, prompt and answer together, in tokens. Longer ones are refused.",
-        ("max_model_len",),
-        wish=_CONTEXT,
-    ),
-    "--max-num-seqs": FlagStory(
-        "How many requests are computed at the same time; further ones wait.", ("concurrency",), wish="concurrency"
-    ),
-    "--max-num-batched-tokens": FlagStory(
-        "How many tokens one step computes at most. Long prompts go in pieces of this size, but a picture has to go in "
-        "whole; the memory of activations grows with it.",
-        ("max_num_batched_tokens",),
-        wish=_CONTEXT,
-    ),
-    "--kv-cache-memory-bytes": FlagStory(
-        "Memory for the keys and values of all tokens that are being served, in bytes. With it vLLM takes exactly "
-        "this much, and --gpu-memory-utilization decides nothing but whether it starts.",
-        ("kv_cache",),
-        wish=_CONTEXT,
-    ),
-    "--gpu-memory-utilization": FlagStory(
-        "The share of all GPU memory that has to be free for the engine to start. Without explicit cache bytes "
-        "vLLM would also fill the memory up to it.",
-        ("gpu_memory_utilization",),
-    ),
-    "--kv-cache-dtype": FlagStory(
-        "The type in which keys and values are kept: in fp8 twice as many tokens find room.", ("kv_cache_dtype",)
-    ),
-    "--limit-mm-per-prompt": FlagStory(
-        "How many pictures and clips one request may hold. If none at all, the vision tower is not even loaded.",
-        ("images_per_request", "visual_tokens"),
-        always="a text model takes none",
-        wish="images_per_request",
-    ),
-    "--media-io-kwargs": FlagStory(
-        "How clips are read: the number of frames taken of each.",
-        ("video_frames",),
-    ),
-    "--mm-processor-kwargs": FlagStory(
-        "What the model's picture processor is told: larger pictures are scaled down to this many pixels.",
-        (_PIXELS, "visual_tokens"),
-        wish=_PIXELS,
-    ),
-    "--mm-processor-cache-gb": FlagStory(
-        "RAM for prepared pictures, kept for follow-up questions. vLLM's default is 4 GiB, in each of two processes.",
-        ("processor_cache",),
-        always="a few prepared pictures are enough for follow-up questions; on a board RAM is the model's memory",
-    ),
-    "--reasoning-parser": FlagStory(
-        "Tells the model's reasoning from its answer, so that they reach the client apart.", ("reasoning_parser",)
-    ),
-    "--default-chat-template-kwargs": FlagStory(
-        "What the chat template is told when a request says nothing itself.",
-        always="who asks for nothing gets a plain answer; a request may ask for reasoning",
-    ),
-    "--enforce-eager": FlagStory("Runs the model without graphs and without compiling it.", ("graphs",)),
-    "--compilation-config": FlagStory(
-        "What is compiled, and for which batch sizes a CUDA graph is captured: a graph launches a whole step at once.",
-        ("graphs", "cuda_graph"),
-    ),
-    "--attention-backend": FlagStory("The kernels that compute attention.", ("attention_backend",)),
-    "--hf-overrides": FlagStory(
-        "Values of the model's config.json that vLLM is to take as said here.",
-        ("weights",),
-    ),
-    "--quantization": FlagStory("How the weights are packed, where config.json does not say.", ("weights_format",)),
-    "--block-size": FlagStory("Tokens of one block of the KV cache: requests take whole blocks.", ("kv_cache",)),
-    "--enable-prefix-caching": FlagStory(
-        "Keeps the beginnings of requests, so that what was read once is not read again.",
-        ("prefix_caching",),
-        always="follow-up questions begin as the one before; what was read stays read",
-    ),
-    "--no-enable-prefix-caching": FlagStory(
-        "Every request is read from its beginning, even if another began the same.", ("prefix_caching",)
-    ),
-    "--enable-chunked-prefill": FlagStory(
-        "Reads long prompts in pieces between the steps of other requests.",
-        ("chunked_prefill",),
-    ),
-    "--no-enable-chunked-prefill": FlagStory("Every prompt is read in one step.", ("chunked_prefill",)),
-    "--skip-mm-profiling": FlagStory(
-        "vLLM does not try the largest pictures at start; their memory is then not in its account.",
-    ),
-    "--language-model-only": FlagStory("The vision tower is not loaded: only text is served.", ("visual_tokens",)),
-    "--disable-uvicorn-access-log": FlagStory(
-        "The engine's log gets no line for every request.",
-        always="a live page asks several times a second; the log is for what matters",
-    ),
-    "--allowed-media-domains": FlagStory(
-        "From which hosts the engine fetches pictures that a request only names.",
-        always="from none: whoever may ask must not make the engine fetch addresses; pictures come with the request",
-    ),
-}
-
-
-OWN_OPTIONS: Mapping[str, str] = {
-    "--context": "--max-model-len",
-    "--concurrency": "--max-num-seqs",
-    "--images": "--limit-mm-per-prompt",
-    "--picture": "--mm-processor-kwargs",
-}
-"""vedette's own options, and the flag of vLLM that each becomes first of all."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One flag as it is typed; `values` is empty for a switch."""
-
-    name: str
-    values: tuple[str, ...]
-
-
-def split_arguments(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[Flag]]:
-    """What comes before the first flag (`vllm serve MODEL`), and the flags."""
-    starts = [at for at, word in enumerate(arguments) if word.startswith("--")]
-    head = tuple(arguments[: starts[0]] if starts else arguments)
-    ends = [*starts[1:], len(arguments)]
-    return head, [Flag(arguments[at], tuple(arguments[at + 1 : end])) for at, end in zip(starts, ends, strict=True)]
+TITLE_COLUMNS = 15
+EQUAL_BYTES = 4 * MIB
+"""Smaller differences of memory are shown as none."""
 
 
 @dataclass(frozen=True)
 class NumberedReason:
-    """One line of "why"; `basis` is None for what is no figure but a habit of vedette's."""
+    """One line of "why"; value and basis are None for a flag that no number of the plan decides."""
 
     number: int
     subject: str
-    value: str
-    why: str
+    value: Message | None
+    why: Message
     basis: Basis | None
 
 
+@dataclass(frozen=True)
+class Neighbour:
+    """Another value of a flag."""
+
+    value: int
+    difference_bytes: int | None
+    """More memory than the plan takes (less, if negative); None if there is no such plan."""
+    effect: Message
+    """What else changes, or why there is no such plan."""
+
+
+@dataclass(frozen=True)
+class FlagStory:
+    """One flag explained for one plan."""
+
+    flag: str
+    value: str | None
+    """None where this plan does not set the flag; `why` then says what holds instead. Empty for a switch."""
+    does: Message
+    why: Message | None
+    basis: Basis | None
+    number: int | None
+    """Of the reason, in the order of `vedette plan`."""
+    moved_by: str | None
+    """Field of `Wish` that changes it."""
+    neighbours: tuple[Neighbour, ...]
+
+
 def numbered_reasons(plan: Plan, flags: Sequence[Flag]) -> list[NumberedReason]:
-    """The plan's reasons, then those of flags that no number of the plan decides."""
-    spoken_of = {reason.subject for reason in plan.reasons}
+    """Return the plan's reasons, then those of flags that no number of the plan decides."""
+    subjects = {reason.subject for reason in plan.reasons}
     found = [
         NumberedReason(number, reason.subject, reason.value, reason.why, reason.basis)
         for number, reason in enumerate(plan.reasons, 1)
     ]
     for flag in flags:
-        story = STORIES.get(flag.name)
-        if story and story.always and not spoken_of.intersection(story.subjects):
-            found.append(NumberedReason(len(found) + 1, flag.name, "", story.always, None))
+        facts = FLAGS.get(flag.name)
+        if facts and facts.always and not subjects.intersection(facts.subjects):
+            found.append(NumberedReason(len(found) + 1, flag.name, None, facts.always, None))
     return found
 
 
-def reason_behind(flag: Flag, reasons: Sequence[NumberedReason]) -> NumberedReason | None:
-    """The reason that is nearest to a flag, if any."""
-    story = STORIES.get(flag.name, FlagStory(""))
+def reason_behind(name: str, reasons: Sequence[NumberedReason]) -> NumberedReason | None:
+    """Return the nearest reason of a flag, if any."""
+    subjects = FLAGS[name].subjects if name in FLAGS else ()
     by_subject = {reason.subject: reason for reason in reversed(reasons)}
-    return next((by_subject[name] for name in (*story.subjects, flag.name) if name in by_subject), None)
+    return next((by_subject[subject] for subject in (*subjects, name) if subject in by_subject), None)
 
 
-def find_flag(written: str) -> str:
-    """The flag that a person means, with or without dashes, or by vedette's own option.
-
-    Raises BadInputError, naming the nearest.
-    """
-    name = "--" + written.strip().lower().lstrip("-").replace("_", "-").replace(" ", "-")
-    name = OWN_OPTIONS.get(name, name)
-    if name in STORIES:
-        return name
-    near = difflib.get_close_matches(name, STORIES, n=1, cutoff=0.6)
-    raise BadInputError(
-        f"vedette gives vLLM no flag {name}.",
-        f"Did you mean {near[0]}?" if near else "`vedette plan` shows those that it gives.",
+def flag_story(
+    name: str, plan: Plan, arguments: Sequence[str], wish: Wish, replan: Callable[[Wish], Plan]
+) -> FlagStory:
+    """Explain a flag of a plan. arguments: of the engine. replan: makes the plan of another wish."""
+    _, flags = split_arguments(arguments)
+    flag = next((flag for flag in flags if flag.name == name), None)
+    reason = reason_behind(name, numbered_reasons(plan, flags))
+    found = neighbours(name, plan, wish, replan) if flag else ()
+    return FlagStory(
+        flag=name,
+        value=" ".join(flag.values) if flag else None,
+        does=FLAGS[name].does,
+        why=reason.why if reason else None,
+        basis=reason.basis if reason else None,
+        number=reason.number if reason else None,
+        moved_by=FLAGS[name].wish if found else None,
+        neighbours=found,
     )
 
 
-@dataclass(frozen=True)
-class Neighbour:
-    """What another value would cost."""
+def neighbours(name: str, plan: Plan, wish: Wish, replan: Callable[[Wish], Plan]) -> tuple[Neighbour, ...]:
+    """Return the plans with half and with double of the wish that changes a flag, all else equal.
 
-    value: int
-    difference_bytes: int | None
-    """More memory than the plan takes (less, if negative); None if it cannot be had."""
-    said: str
-    """What that means, in words."""
-
-
-def neighbours(name: str, plan: Plan, wish: Wish, replan: Callable[[Wish], Plan]) -> tuple[str, list[Neighbour]]:
-    """The wish that moves this flag, and the plan with half and with double of it, all else held.
-
-    Empty where no wish moves it, or the plan has no such number.
+    Empty where no wish changes it, or the plan has no such number.
     """
-    field = STORIES[name].wish
+    field = FLAGS[name].wish
     present = _pinned(plan, wish)
     now: int | None = getattr(present, field) if field else None
     if field is None or not now:
-        return "", []
+        return ()
     values = [value for value in (now // 2, now * 2) if value > 0]
     wishes: list[dict[str, Any]] = [{field: value} for value in values]
-    return field, [_neighbour(plan, replace(present, **other), field, replan) for other in wishes]
+    return tuple(_neighbour(plan, replace(present, **other), field, replan) for other in wishes)
+
+
+def story_json(story: FlagStory) -> dict[str, Any]:
+    """Return one flag's story for programs, each sentence in English and as its message."""
+    return {
+        "flag": story.flag,
+        "given": story.value is not None,
+        "value": story.value,
+        "does": say(story.does),
+        "does_message": message_json(story.does),
+        "why": say(story.why) if story.why else None,
+        "message": message_json(story.why) if story.why else None,
+        "basis": story.basis.value if story.basis else None,
+        "reason": story.number,
+        "moved_by": story.moved_by,
+        "neighbours": [
+            {
+                "value": each.value,
+                "memory_difference_bytes": each.difference_bytes,
+                "said": say(each.effect),
+                "message": message_json(each.effect),
+            }
+            for each in story.neighbours
+        ],
+    }
+
+
+def explain_flag(story: FlagStory, paper: Paper) -> str:
+    """Return one flag's story as text."""
+    title = typed_lines(Flag(story.flag, (story.value,) if story.value else ()), paper.columns)
+    lines = [
+        click.style(title[0], bold=True),
+        *title[1:],
+        "",
+        *_paragraph(Message("report.does"), story.does, paper),
+        *_paragraph(Message("report.why"), _why(story), paper),
+    ]
+    costs = [_cost(story.moved_by or "", neighbour) for neighbour in story.neighbours]
+    if not costs and story.value is not None:
+        costs = [Message("report.no_wish")]
+    for index, cost in enumerate(costs):
+        lines += _paragraph(None if index else Message("report.to_change"), cost, paper)
+    return "\n".join(lines)
 
 
 def _pinned(plan: Plan, wish: Wish) -> Wish:
-    """A wish for exactly this plan, so that only what is then changed in it changes."""
+    """Return a wish for exactly this plan, so that one change of it changes nothing else."""
     context = plan.context
     return replace(
         wish,
@@ -248,56 +176,67 @@ def _neighbour(plan: Plan, wish: Wish, field: str, replan: Callable[[Wish], Plan
     try:
         other = replan(wish)
     except VedetteError as error:
-        return Neighbour(value, None, error.sentence)
+        return Neighbour(value, None, error.message)
     if other.concession is not None:
-        beyond = plan.memory.available_bytes - plan.memory.total_bytes + other.concession.missing_bytes
-        return Neighbour(value, beyond, _missing(other.concession.missing_bytes))
+        missing_bytes = other.concession.missing_bytes
+        beyond = plan.memory.available_bytes - plan.memory.total_bytes + missing_bytes
+        return Neighbour(value, beyond, Message("report.neighbour_missing", missing_bytes=missing_bytes))
     difference = other.memory.total_bytes - plan.memory.total_bytes
     if not other.fits:
-        return Neighbour(value, difference, _missing(other.shortfall_bytes))
+        return Neighbour(value, difference, Message("report.neighbour_missing", missing_bytes=other.shortfall_bytes))
     return Neighbour(value, difference, _changes(plan, other, field))
 
 
-def _missing(missing_bytes: int) -> str:
-    return f"does not fit: {size(missing_bytes)} are missing"
+def _changes(plan: Plan, other: Plan, field: str) -> Message:
+    """Return what differs in the context of another plan, apart from `field`."""
+    names = ("max_model_len", "concurrency", "visual_tokens", "prompt_tokens", "answer_tokens")
+    changed = tuple(
+        Message("report.change", label=label(name), before=before, after=after)
+        for name in names
+        for before, after in [(getattr(plan.context, name), getattr(other.context, name))]
+        if name != field and before != after
+    )
+    return Message("report.changes", changes=changed) if changed else Message("report.nothing_changes")
 
 
-def _changes(plan: Plan, other: Plan, field: str) -> str:
-    """What the context of another plan gives and takes, `field` apart."""
-    names = {
-        "max_model_len": "context",
-        "concurrency": "requests at once",
-        "visual_tokens": "tokens of a picture",
-        "prompt_tokens": "prompt",
-        "answer_tokens": "answer",
-    }
-    changed = [
-        f"{label} {getattr(plan.context, name):,} → {getattr(other.context, name):,}"
-        for name, label in names.items()
-        if name != field and getattr(plan.context, name) != getattr(other.context, name)
-    ]
-    return ", ".join(changed) or "nothing else changes"
+def _why(story: FlagStory) -> Message:
+    if story.why is not None:
+        why = story.why
+    elif story.value is not None:
+        why = Message("report.follows")
+    else:
+        why = Message("report.vllm_default")
+    if story.value is None:
+        why = Message("report.not_given", why=why)
+    if story.number is None:
+        return why
+    if story.basis is Basis.COMPUTED:
+        return Message("report.why_computed", why=why, number=story.number)
+    if story.basis is Basis.ASSUMED:
+        return Message("report.why_assumed", why=why, number=story.number)
+    if story.basis is Basis.CALIBRATED:
+        return Message("report.why_calibrated", why=why, number=story.number)
+    return Message("report.why_numbered", why=why, number=story.number)
 
 
-def story_json(
-    name: str, plan: Plan, arguments: Sequence[str], wish: Wish, replan: Callable[[Wish], Plan]
-) -> dict[str, Any]:
-    """One flag's story for programs; `value` is None where this plan does not give the flag, and `why` then says what
-    is so instead."""
-    _, flags = split_arguments(arguments)
-    flag = next((flag for flag in flags if flag.name == name), None)
-    reason = reason_behind(flag or Flag(name, ()), numbered_reasons(plan, flags))
-    moved_by, costs = neighbours(name, plan, wish, replan) if flag else ("", [])
-    return {
-        "flag": name,
-        "given": flag is not None,
-        "value": " ".join(flag.values) if flag else None,
-        "does": STORIES[name].does,
-        "why": reason.why if reason else None,
-        "basis": reason.basis.value if reason and reason.basis else None,
-        "reason": reason.number if reason else None,
-        "moved_by": moved_by or None,
-        "neighbours": [
-            {"value": cost.value, "memory_difference_bytes": cost.difference_bytes, "said": cost.said} for cost in costs
-        ],
-    }
+def _cost(moved_by: str, neighbour: Neighbour) -> Message:
+    difference_bytes, name, value = neighbour.difference_bytes, label(moved_by), neighbour.value
+    if difference_bytes is None:
+        return Message("report.cost", label=name, value=value, effect=neighbour.effect)
+    memory = memory_difference(difference_bytes)
+    return Message("report.cost_with_memory", label=name, value=value, memory=memory, effect=neighbour.effect)
+
+
+def memory_difference(difference_bytes: int) -> Message:
+    """Return a difference of memory: `0.25 GiB more`, `no more memory`."""
+    if abs(difference_bytes) < EQUAL_BYTES:
+        return Message("report.same_memory")
+    if difference_bytes > 0:
+        return Message("report.more_memory", size_bytes=difference_bytes)
+    return Message("report.less_memory", size_bytes=-difference_bytes)
+
+
+def _paragraph(title: Message | None, text: Message, paper: Paper) -> list[str]:
+    indent = " " * TITLE_COLUMNS
+    first = pad(f"  {paper.say(title)}", TITLE_COLUMNS) if title else indent
+    return paper.wrap(text, first, indent)

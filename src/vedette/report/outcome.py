@@ -1,14 +1,30 @@
-"""What a plan said against what its start then took. Pure."""
+"""What a plan predicted and what its start then took. Pure."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from vedette.language.columns import columns, pad
+from vedette.language.message import Message
 from vedette.plan.calibration import ROUNDING_BYTES, SPARE_LIBRARIES_BYTES, Calibration
 from vedette.plan.plan import Backend, Plan
-from vedette.report.bars import Paper
-from vedette.units import GIB
+from vedette.report.labels import LABELS
+from vedette.report.paper import Paper, right
+from vedette.units import size
+
+_LABELS = {
+    "weights": LABELS["weights"],
+    "KV cache": LABELS["kv_cache"],
+    "activation": LABELS["activation"],
+    "processes": LABELS["host"],
+    "graphs": LABELS["cuda_graph"],
+    "CUDA": LABELS["runtime"],
+    "total": LABELS["total"],
+    "ready after": Message("report.label.ready_after"),
+    "decoding": Message("report.label.decoding"),
+}
+"""By `Outcome.name`."""
 
 
 @dataclass(frozen=True)
@@ -16,22 +32,23 @@ class Outcome:
     """One figure; `unit` is `bytes`, `s` or `tokens/s`. None is what was not predicted, or not measured."""
 
     name: str
+    """Stable, for programs."""
     unit: str
     predicted: float | None
     measured: float | None
-    note: str = ""
+    note: Message | None = None
 
 
 def outcomes(plan: Plan, calibration: Calibration) -> list[Outcome]:
-    """Predicted against measured, part by part.
+    """Return predicted and measured figures, part by part.
 
-    On a CPU vLLM tells the KV cache alone; the rest can only be seen as the memory of its processes, with libraries
-    that a plan does not count because they can be read again.
+    On a CPU vLLM reports only the KV cache. The rest can only be seen as memory of its processes, with libraries that
+    a plan does not count because they can be read again.
     """
     memory, reported, speed = plan.memory, calibration.reported, plan.speed
     cpu = plan.settings.backend is Backend.CPU
     activation = memory.activation_bytes + memory.vision_activation_bytes
-    inside, libraries = ("in the processes", SPARE_LIBRARIES_BYTES) if cpu else ("", 0)
+    inside, libraries = (Message("report.note.in_processes"), SPARE_LIBRARIES_BYTES) if cpu else (None, 0)
     found = [
         Outcome("weights", "bytes", memory.weights_bytes, reported.model_weights_bytes, inside),
         Outcome("KV cache", "bytes", memory.kv_cache_bytes, reported.kv_cache_bytes, inside),
@@ -39,31 +56,32 @@ def outcomes(plan: Plan, calibration: Calibration) -> list[Outcome]:
     ]
     if cpu:
         held = memory.host_bytes + memory.weights_bytes + libraries
-        found.append(Outcome("processes", "bytes", held, calibration.host_bytes, "with what was used of the KV cache"))
+        found.append(Outcome("processes", "bytes", held, calibration.host_bytes, Message("report.note.used_cache")))
     else:
         outside = calibration.outside_bytes
         found += [
             Outcome("graphs", "bytes", memory.cuda_graph_bytes, reported.cuda_graph_bytes),
-            Outcome("CUDA", "bytes", memory.runtime_bytes, outside, "what the GPU holds beyond the above"),
-            Outcome("processes", "bytes", memory.host_bytes, calibration.host_bytes, "in RAM"),
+            Outcome("CUDA", "bytes", memory.runtime_bytes, outside, Message("report.note.beyond")),
+            Outcome("processes", "bytes", memory.host_bytes, calibration.host_bytes, Message("report.note.in_ram")),
         ]
     total = memory.total_bytes - memory.reserve_bytes + libraries
+    expected = speed.decode_tokens_per_s
     return [
         *found,
-        Outcome("total", "bytes", total, _held(plan, calibration), "at rest"),
+        Outcome("total", "bytes", total, _held(plan, calibration), Message("report.note.at_rest")),
         Outcome("ready after", "s", None, sum(calibration.phase_s.values()) or None),
         Outcome(
             "decoding",
             "tokens/s",
-            speed.decode_tokens_per_s or speed.decode_tokens_per_s_ceiling,
+            expected or speed.decode_tokens_per_s_ceiling,
             calibration.decode_tokens_per_s,
-            "one short answer" + ("" if speed.decode_tokens_per_s else "; predicted is the ceiling"),
+            Message("report.note.short_answer") if expected else Message("report.note.ceiling"),
         ),
     ]
 
 
 def _held(plan: Plan, calibration: Calibration) -> int | None:
-    """All that the start took of the memory that the plan speaks of."""
+    """Return all that the start took of the memory that the plan is about."""
     if plan.settings.backend is Backend.CPU:
         return calibration.host_bytes
     if plan.memory.host_available_bytes is not None:
@@ -74,29 +92,30 @@ def _held(plan: Plan, calibration: Calibration) -> int | None:
 
 
 def outcomes_json(found: list[Outcome]) -> list[dict[str, Any]]:
-    """The outcomes for programs."""
+    """Return the outcomes for programs."""
     return [
         {"name": each.name, "unit": each.unit, "predicted": each.predicted, "measured": each.measured} for each in found
     ]
 
 
 def explain_outcomes(found: list[Outcome], paper: Paper) -> str:
-    """The outcomes as a table; a note only where there is room for it."""
-    lines = [click.style(f"{'':<14}{'predicted':>16}{'measured':>16}{'off by':>9}", bold=True)]
+    """Return the outcomes as a table, each with its note where the paper is wide enough."""
+    heads = [paper.say(message) for message in (Message("report.predicted"), Message("report.measured"))]
+    off_by = right(paper.say(Message("report.off_by")), 9)
+    lines = [click.style(" " * 14 + "".join(right(head, 16) for head in heads) + off_by, bold=True)]
     for each in found:
-        predicted, measured = (_said(value, each.unit) for value in (each.predicted, each.measured))
-        row = f"  {each.name:<12}{predicted:>16}{measured:>16}{_off(each):>9}"
-        fits = len(row) + len(each.note) + 2 <= paper.columns
-        lines.append(row + click.style(f"  {each.note}", dim=True) if each.note and fits else row.rstrip())
+        predicted, measured = (right(_shown(value, each.unit), 16) for value in (each.predicted, each.measured))
+        row = f"  {pad(paper.say(_LABELS[each.name]), 12)}{predicted}{measured}{_off(each):>9}"
+        note = f"  {paper.say(each.note)}" if each.note else ""
+        fits = columns(row) + columns(note) <= paper.columns
+        lines.append(row + click.style(note, dim=True) if note and fits else row.rstrip())
     return "\n".join(lines)
 
 
-def _said(value: float | None, unit: str) -> str:
+def _shown(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
-    if unit == "bytes":
-        return f"{value / GIB:.2f} GiB"
-    return f"{value:,.1f} {unit}"
+    return size(value) if unit == "bytes" else f"{value:,.1f} {unit}"
 
 
 def _off(each: Outcome) -> str:

@@ -1,25 +1,35 @@
-"""Several models on one device, for people: one bar for all, a row for each, and who can only take turns."""
+"""Several models on one device, for people: one bar for all, a row for each, and the models that must take turns."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
+from vedette.language.columns import clip, columns, pad
+from vedette.language.message import Message
 from vedette.plan.plan import Plan
-from vedette.report.bars import Paper, Part, bar
-from vedette.report.explain import concession_sentence, flag_lines, heading
-from vedette.report.flag_story import split_arguments
-from vedette.units import missing_size, size
+from vedette.report.bars import Part, bar
+from vedette.report.command import command_lines, split_arguments
+from vedette.report.concession import concession_message
+from vedette.report.labels import LABELS
+from vedette.report.paper import Paper, right
+from vedette.units import size
 
 _HUES = (33, 208, 70, 134, 220, 44, 168)
-_COLUMNS = ("weights", "KV cache", "total", "context", "requests", "tokens/s")
+_COLUMNS = (
+    LABELS["weights"],
+    LABELS["kv_cache"],
+    LABELS["total"],
+    Message("report.column.context"),
+    Message("report.column.requests"),
+    Message("report.column.speed"),
+)
 _NAME_COLUMNS = 24
 
 
 @dataclass(frozen=True)
 class Room:
-    """The memory of the device that several models share."""
+    """Memory of a device that several models share."""
 
     available_bytes: int
     reserve_bytes: int
@@ -29,88 +39,99 @@ class Room:
 def explain_packing(
     together: Sequence[tuple[Plan, Sequence[str]]], in_turns: Sequence[Plan], room: Room, paper: Paper
 ) -> str:
-    """The whole packing. together: each plan with its engine's arguments."""
+    """Return the whole packing as text. together: each plan with its engine's arguments."""
     plans = [plan for plan, _ in together]
     taken = sum(plan.memory.total_bytes for plan in plans) + room.reserve_bytes
-    sections = [[_verdict(plans, in_turns, room.available_bytes - taken), *_concessions(plans, paper)]]
+    verdict = paper.say(_verdict(plans, in_turns, room.available_bytes - taken))
+    sections = [[paper.mark(verdict, not in_turns), *paper.notes(_concessions(plans))]]
     if plans:
-        memory = f"{size(taken)} of the {size(room.available_bytes)} available"
-        sections.append([heading("Memory", memory), *bar(_parts(plans, room), room.available_bytes, paper)])
-        sections.append([heading("Models", ""), *_table(plans, paper)])
+        used = Message("report.memory_used", total_bytes=taken, available_bytes=room.available_bytes, ram=None)
+        memory = paper.heading(Message("report.heading.memory"), used)
+        sections.append([memory, *bar(_parts(plans, room), room.available_bytes, paper)])
+        sections.append([paper.heading(Message("report.heading.models")), *_table(plans, paper)])
     if in_turns:
-        turns = [line for plan in in_turns for line in _turn(plan, paper)]
-        sections.append([heading("Turns", "each of these alone would have the whole device"), *turns])
+        turns = [line for plan in in_turns for line in paper.wrap(_turn(plan), "  ", "    ")]
+        sections.append([paper.heading(Message("report.heading.turns"), Message("report.turns")), *turns])
     for plan, arguments in together:
-        lines = flag_lines(*split_arguments(arguments), [], paper)
-        sections.append([heading("Flags", plan.model_name), *lines])
+        name = Message("plan.value.name", name=plan.model_name)
+        lines = command_lines(*split_arguments(arguments), {}, paper.columns)
+        sections.append([paper.heading(Message("report.heading.flags"), name), *lines])
     return "\n\n".join("\n".join(lines) for lines in sections)
 
 
-def _verdict(plans: Sequence[Plan], in_turns: Sequence[Plan], left_bytes: int) -> str:
-    device = (*plans, *in_turns)[0].device_name
+def _verdict(plans: Sequence[Plan], in_turns: Sequence[Plan], left_bytes: int) -> Message:
+    device, models, wanted = (*plans, *in_turns)[0].device_name, len(plans), len(plans) + len(in_turns)
     if not in_turns:
-        return (
-            click.style("✓ ", fg="green") + f"{device}: {len(plans)} models fit side by side, {size(left_bytes)} left"
-        )
-    cross = click.style("✗ ", fg="red")
+        return Message("report.all_fit", device=device, models=models, left_bytes=left_bytes)
     if not plans:
-        return cross + f"{device}: none of these models fits"
-    wanted = len(plans) + len(in_turns)
-    fit = "only one fits" if len(plans) == 1 else f"only {len(plans)} fit side by side"
-    return cross + f"{device}: of {wanted} models {fit}"
+        return Message("report.none_fits", device=device)
+    if models == 1:
+        return Message("report.one_fits", device=device, wanted=wanted)
+    return Message("report.some_fit", device=device, wanted=wanted, models=models)
 
 
-def _concessions(plans: Sequence[Plan], paper: Paper) -> list[str]:
-    """What was asked for and does not fit beside the others."""
-    told = [f"{plan.model_name}: {concession_sentence(plan.concession)}" for plan in plans if plan.concession]
-    lines = [line for sentence in told for line in textwrap.wrap(sentence, paper.columns - 4)]
-    return [f"  {click.style(line, fg='yellow')}" for line in lines]
+def _concessions(plans: Sequence[Plan]) -> list[Message]:
+    """Return the wishes that are not granted beside the other models."""
+    return [
+        Message("report.of_model", model=plan.model_name, text=concession_message(plan.concession))
+        for plan in plans
+        if plan.concession
+    ]
 
 
 def _parts(plans: Sequence[Plan], room: Room) -> list[Part]:
-    """One part for each model with all that its engine takes, and one for what is kept free."""
+    """Return one part for each model's engine, and one for the memory that is kept free."""
     found = []
     for index, plan in enumerate(plans):
-        own_bytes = _own_bytes(plan)
-        name = plan.model_name.rpartition("/")[2]
-        found.append(Part(name, chr(ord("A") + index), _HUES[index % len(_HUES)], own_bytes, size(own_bytes)))
+        letter, hue = chr(ord("A") + index), _HUES[index % len(_HUES)]
+        name = Message("plan.value.name", name=_short_name(plan))
+        found.append(Part(name, letter, hue, _own_bytes(plan), _size(_own_bytes(plan))))
     reserve = room.reserve_bytes + sum(plan.memory.reserve_bytes for plan in plans)
-    return [*found, Part("reserve", "r", 245, reserve, size(reserve))]
+    return [*found, Part(LABELS["reserve"], "r", 245, reserve, _size(reserve))]
 
 
 def _own_bytes(plan: Plan) -> int:
-    """What the model's engine takes; what its plan keeps free is shown for all of them together."""
+    """Return the memory of the model's engine. What the plans keep free is shown for all of them together."""
     return plan.memory.total_bytes - plan.memory.reserve_bytes
 
 
 def _table(plans: Sequence[Plan], paper: Paper) -> list[str]:
     width = max(8, min(14, (paper.columns - 2 - _NAME_COLUMNS) // len(_COLUMNS)))
-    head = " " * (2 + _NAME_COLUMNS) + "".join(f"{name:>{width}}" for name in _COLUMNS)
+    head = " " * (2 + _NAME_COLUMNS) + "".join(right(paper.say(name), width) for name in _COLUMNS)
     lines = [click.style(head, dim=True)]
     for plan in plans:
-        ceiling = plan.speed.decode_tokens_per_s or plan.speed.decode_tokens_per_s_ceiling
+        speed = plan.speed.decode_tokens_per_s or plan.speed.decode_tokens_per_s_ceiling
         row = (
             size(plan.memory.weights_bytes).removesuffix(" GiB"),
             size(plan.memory.kv_cache_bytes).removesuffix(" GiB"),
             size(_own_bytes(plan)).removesuffix(" GiB"),
             f"{plan.context.max_model_len:,}",
             str(plan.context.concurrency),
-            "–" if ceiling is None else f"{ceiling:,.0f}",
+            "–" if speed is None else f"{speed:,.0f}",
         )
-        name = plan.model_name.rpartition("/")[2]
-        short = name if len(name) <= _NAME_COLUMNS else f"{name[: _NAME_COLUMNS - 1]}…"
-        lines.append(f"  {short:<{_NAME_COLUMNS}}" + "".join(f"{value:>{width}}" for value in row))
-    return [*lines, click.style("  sizes in GiB; tokens/s of one request while the others rest", dim=True)]
+        name = _short_name(plan)
+        if columns(name) > _NAME_COLUMNS:
+            name = f"{clip(name, _NAME_COLUMNS - 1)}…"
+        lines.append(f"  {pad(name, _NAME_COLUMNS)}" + "".join(right(value, width) for value in row))
+    notes = paper.wrap(Message("report.table_notes"), "  ")
+    return [*lines, *(click.style(line, dim=True) for line in notes)]
 
 
-def _turn(plan: Plan, paper: Paper) -> list[str]:
-    """One model that does not fit beside the others."""
-    needs = size(plan.memory.total_bytes)
+def _turn(plan: Plan) -> Message:
+    """Return how one model stands that does not fit beside the others."""
     if plan.unsupported is not None:
-        told = f"cannot run here. {plan.unsupported}"
+        text = Message("report.cannot_run_here", why=plan.unsupported)
     elif plan.fits:
-        told = f"fits alone: {needs}, context {plan.context.max_model_len:,}"
+        total_bytes, context = plan.memory.total_bytes, plan.context.max_model_len
+        text = Message("report.fits_alone", total_bytes=total_bytes, context=context)
     else:
-        told = f"does not fit even alone: {missing_size(plan.shortfall_bytes)} are missing"
-    told = f"{plan.model_name}: {told}"
-    return textwrap.wrap(told, paper.columns, initial_indent="  ", subsequent_indent="    ")
+        text = Message("report.does_not_fit_alone", missing_bytes=plan.shortfall_bytes)
+    return Message("report.of_model", model=plan.model_name, text=text)
+
+
+def _short_name(plan: Plan) -> str:
+    return plan.model_name.rpartition("/")[2]
+
+
+def _size(size_bytes: int) -> Message:
+    return Message("plan.value.size", size_bytes=size_bytes)

@@ -19,7 +19,7 @@ def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
     plan, note = out.getvalue().splitlines()
     assert f"context {proposal.plan.context.max_model_len}" in plan
     assert "a context of 200,000" in note
-    assert "more; planned: a context of" in note
+    assert "more. Planned: a context of" in note
 
 
 def test_what_an_older_engine_does_otherwise_is_noted() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from vedette.language.message import say
 from vedette.plan.formats import Verdict, advice, best_formats, kv_dtype, weights_format
 
 ORIN, ADA, HOPPER, B200, THOR, RTX50, TURING, XAVIER = (8, 7), (8, 9), (9, 0), (10, 0), (11, 0), (12, 0), (7, 5), (7, 2)
@@ -37,15 +38,16 @@ def test_blackwell_of_every_kind_multiplies_4_bit_floats() -> None:
 def test_old_gpus_are_refused_what_is_packed_and_given_what_is_not() -> None:
     assert {found.quantization for found in best_formats(XAVIER) if found.verdict is not REFUSED} == {None}
     assert weights_format("mxfp4", TURING).verdict is REFUSED
-    assert "0.16" in weights_format("fp8", TURING).why
+    assert "0.16" in say(weights_format("fp8", TURING).why)
 
 
 def test_fp8_on_orin_says_what_it_means_and_what_was_reported() -> None:
-    why = weights_format("fp8", ORIN).why
+    why = say(weights_format("fp8", ORIN).why)
     assert "weight-only" in why
     assert "wrong answers" in why
     assert "0.27" in why
-    assert "wrong answers" not in weights_format("fp8", (8, 6)).why
+    assert "wrong answers" not in say(weights_format("fp8", (8, 6)).why)
+    assert "caveat" not in say(weights_format("w8a8-fp8", ORIN).why)
 
 
 def test_the_best_formats_are_native_and_small() -> None:
@@ -57,20 +59,25 @@ def test_the_best_formats_are_native_and_small() -> None:
     assert [found.quantization for found in best_formats(THOR)][:2] == ["mxfp4", "nvfp4"]
 
 
-def test_advice_is_one_sentence_that_names_every_format_once() -> None:
-    assert advice(ORIN) == (
-        "This GPU (sm_87) runs natively W4A16, AWQ, GPTQ, W8A8 INT8, W8A16, plain 16-bit weights; "
-        "widens in the kernel MXFP4, NVFP4, FP8, W8A8 FP8."
+def test_advice_names_every_format_once() -> None:
+    assert say(advice(ORIN)) == (
+        "This GPU (sm_87) runs W4A16, AWQ, GPTQ, W8A8 INT8, W8A16, plain 16-bit weights natively; "
+        "it widens MXFP4, NVFP4, FP8, W8A8 FP8 in the kernel"
     )
-    assert advice(None).startswith("This CPU runs natively W4A16, AWQ, GPTQ")
-    for device in (ORIN, THOR, None):
-        assert all(advice(device).count(f" {found.title}") >= 1 for found in best_formats(device))
+    assert say(advice(None)) == (
+        "This CPU runs W4A16, AWQ, GPTQ, W8A8 INT8, W8A16, plain 16-bit weights natively; it may run FP8; "
+        "it cannot run MXFP4, NVFP4, W8A8 FP8"
+    )
+    assert say(advice(TURING), "zh").startswith("此 GPU(sm_75)原生支持 W4A16、AWQ、GPTQ")
+    for device in (ORIN, THOR, XAVIER, None):
+        assert all(say(advice(device)).count(f" {say(found.title)}") >= 1 for found in best_formats(device))
 
 
 def test_every_judgement_has_a_reason_and_a_source() -> None:
     for device in (XAVIER, TURING, ORIN, ADA, HOPPER, THOR, None):
         for found in best_formats(device):
-            assert found.why
+            assert say(found.why)
+            assert say(found.why, "zh") != say(found.why)
             assert "(0.32.0)" in found.source
 
 

@@ -11,6 +11,7 @@ from tests.rig.devices import GIB, MIB, cpu, gpu, jetson
 from tests.rig.models import TINY, catalogue_model
 from vedette.device.boards import device_named
 from vedette.errors import BadInputError, DoesNotFitError
+from vedette.language.message import say
 from vedette.models.model import Model
 from vedette.models.store.model_lookup import candidates
 from vedette.plan.choose import choose_model
@@ -196,14 +197,14 @@ def test_a_gate_that_a_fitting_plan_passes() -> None:
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        (Wish(max_model_len=-1), "A context of -1 tokens cannot be"),
+        (Wish(max_model_len=-1), "A context of -1 tokens is not possible"),
         (Wish(concurrency=0), "A concurrency of 0"),
         (Wish(answer_tokens=1 << 40), "An answer of"),
         (Wish(max_model_len=5000), "no more than 4,096 positions"),
-        (Wish(image_max_pixels=100), "too small to be seen"),
+        (Wish(image_max_pixels=100), "too small for tiny"),
         (Wish(images_per_request=-2), "-2 pictures"),
-        (Wish(max_model_len=256, answer_tokens=3000), "3,183 .* more than the 256 asked for.* at least 3,183"),
-        (Wish(prompt_tokens=4000, answer_tokens=4000), r"8,151 .*answer 4,000\), more than the 4,096 that it knows"),
+        (Wish(max_model_len=256, answer_tokens=3000), "3,183 .* You asked for 256.* at least 3,183"),
+        (Wish(prompt_tokens=4000, answer_tokens=4000), r"8,151 .*answer 4,000\)\. tiny has no more than 4,096"),
         (Wish(image_max_pixels=1 << 32), "A picture of 4,294,967,296 pixels"),
     ],
 )
@@ -234,7 +235,9 @@ def test_pictures_cannot_be_wished_of_a_model_that_does_not_see(wish: Wish) -> N
     with pytest.raises(BadInputError, match="takes no pictures"):
         make_plan(cpu(8 * GIB), catalogue_model("ernie-4.5-0.3b"), wish)
     unknown = dataclasses.replace(TINY, vision=None, unknown_vision=True)
-    with pytest.raises(BadInputError, match="how Qwen3VLForConditionalGeneration turns them into tokens is not known"):
+    with pytest.raises(
+        BadInputError, match="does not know how Qwen3VLForConditionalGeneration turns pictures into tokens"
+    ):
         make_plan(cpu(8 * GIB), unknown, wish)
 
 
@@ -265,7 +268,7 @@ def test_a_model_that_does_not_see_is_better_than_none() -> None:
 
 
 def test_nothing_fits() -> None:
-    with pytest.raises(DoesNotFitError, match=r"nearest, needs \d\.\d\d GiB more"):
+    with pytest.raises(DoesNotFitError, match=r"nearest is tiny, which needs \d\.\d\d GiB more"):
         choose_model(cpu(GIB), [("tiny", TINY)], Wish())
 
 
@@ -275,7 +278,7 @@ def test_a_wish_that_does_not_fit_says_what_it_would_cost_and_gets_the_best_that
     plan = make_plan(jetson(9 * GIB), model, wish)
     assert plan.fits
     assert plan.concession is not None
-    assert plan.concession.wished == "a context of 32,768, 4,000-token answers"
+    assert say(plan.concession.wished) == "a context of 32,768, 4,000-token answers"
     assert plan.context.max_model_len < 32_768
     enough = jetson(9 * GIB + plan.concession.missing_bytes * 104 // 100)  # 3 % of more memory is reserve
     assert make_plan(enough, model, wish).concession is None

@@ -28,14 +28,14 @@ def busy(device: Device, others: tuple[OtherProcess, ...] = OTHERS) -> Device:
     return dataclasses.replace(device, other_processes=others, assumed=False)
 
 
-def told(plan: Plan) -> dict[str, str]:
-    return {reason.subject: reason.why for reason in plan.reasons}
+def reasons_of(plan: Plan) -> dict[str, str]:
+    return {reason.subject: say(reason.why) for reason in plan.reasons}
 
 
 def test_a_plan_that_does_not_fit_names_who_holds_memory() -> None:
     plan = make_plan(busy(jetson(5 * GIB)), catalogue_model("cosmos-reason2-2b"), Wish())
     assert not plan.fits
-    assert told(plan)["other_processes"] == HELD
+    assert reasons_of(plan)["other_processes"] == HELD
     assert does_not_fit(plan).hint.startswith(f"Free memory ({HELD}), choose")
 
 
@@ -43,14 +43,14 @@ def test_so_does_one_that_had_to_take_less_and_one_that_has_all_does_not() -> No
     model = catalogue_model("cosmos-reason2-2b")
     tight, roomy = (make_plan(busy(jetson(size * GIB)), model, Wish()) for size in (8, 40))
     assert tight.fits
-    assert told(tight)["other_processes"] == HELD
+    assert reasons_of(tight)["other_processes"] == HELD
     assert roomy.fits
-    assert "other_processes" not in told(roomy)
+    assert "other_processes" not in reasons_of(roomy)
 
 
 def test_one_alone_holds() -> None:
     plan = make_plan(busy(cpu(GIB), OTHERS[:1]), TINY, Wish())
-    assert told(plan)["other_processes"] == "firefox 1.20 GiB holds memory that this plan could use"
+    assert reasons_of(plan)["other_processes"] == "firefox 1.20 GiB holds memory that this plan could use"
 
 
 def test_a_wish_that_was_not_granted_is_noted_with_them() -> None:
@@ -70,17 +70,17 @@ def test_the_catalogue_without_a_model_that_fits_names_them_too() -> None:
     assert f"Free memory ({HELD})" in refused.value.hint
 
 
-def test_ram_is_nothing_to_a_model_in_a_gpus_own_memory_unless_ram_is_short() -> None:
+def test_ram_matters_to_a_model_in_a_gpus_own_memory_only_where_ram_is_short() -> None:
     model = catalogue_model("cosmos-reason2-2b")
-    assert "other_processes" not in told(make_plan(busy(gpu(4 * GIB, 16 * GIB)), model, Wish()))
-    assert "other_processes" in told(make_plan(busy(gpu(40 * GIB, GIB)), model, Wish()))
+    assert "other_processes" not in reasons_of(make_plan(busy(gpu(4 * GIB, 16 * GIB)), model, Wish()))
+    assert "other_processes" in reasons_of(make_plan(busy(gpu(40 * GIB, GIB)), model, Wish()))
 
 
-def test_nobody_outside_takes_of_a_cgroups_memory() -> None:
+def test_processes_outside_do_not_use_a_cgroups_memory() -> None:
     limited = dataclasses.replace(busy(cpu(GIB // 2)), memory_limited=True)
     plan = make_plan(limited, TINY, Wish())
     assert not plan.fits
-    assert "other_processes" not in told(plan)
+    assert "other_processes" not in reasons_of(plan)
 
 
 @pytest.mark.parametrize("device", [cpu(6 * GIB), jetson(6 * GIB), gpu(6 * GIB, 4 * GIB)])
@@ -96,7 +96,7 @@ def test_swap_never_changes_a_number(device: Device, zram: int | None) -> None:
 
 def swap_story(device: Device, zram_bytes: int) -> str:
     swapping = dataclasses.replace(device, swap_total_bytes=4 * GIB, swap_zram_bytes=zram_bytes)
-    return told(make_plan(swapping, TINY, Wish()))["swap"]
+    return reasons_of(make_plan(swapping, TINY, Wish()))["swap"]
 
 
 def test_why_swap_does_not_count() -> None:
@@ -106,13 +106,13 @@ def test_why_swap_does_not_count() -> None:
     assert "swapped in each time" in swap_story(cpu(6 * GIB), 0)
     assert "GPU" not in swap_story(cpu(6 * GIB), 0)
     none = dataclasses.replace(cpu(6 * GIB), swap_total_bytes=0, swap_free_bytes=0, swap_zram_bytes=0)
-    assert "swap" not in told(make_plan(none, TINY, Wish()))
+    assert "swap" not in reasons_of(make_plan(none, TINY, Wish()))
 
 
 def test_the_gate_is_low_for_the_page_cache_where_it_counts_as_used() -> None:
     board = dataclasses.replace(jetson(7 * GIB), page_cache_bytes=3 * GIB // 2)
     newer = dataclasses.replace(board, page_cache_counts_as_used=False)
-    old, new = (told(make_plan(each, TINY, Wish()))["gpu_memory_utilization"] for each in (board, newer))
+    old, new = (reasons_of(make_plan(each, TINY, Wish()))["gpu_memory_utilization"] for each in (board, newer))
     assert "below L4T r39 the page cache (1.50 GiB now) counts as used for CUDA" in old
     assert "page cache" not in new
 
@@ -122,7 +122,7 @@ def test_a_board_of_the_catalogue_has_nothing_of_this_machine(name: str) -> None
     board = device_named(name)
     assert board.other_processes == ()
     assert (board.swap_total_bytes, board.swap_free_bytes, board.swap_zram_bytes, board.page_cache_bytes) == (None,) * 4
-    reasons = told(proposal_of("Qwen2-7B-Instruct", name).plan)
+    reasons = reasons_of(proposal_of("Qwen2-7B-Instruct", name).plan)
     assert {"swap", "other_processes"}.isdisjoint(reasons)
     assert "now)" not in reasons["gpu_memory_utilization"]
     assert "below L4T r39" in reasons["gpu_memory_utilization"]

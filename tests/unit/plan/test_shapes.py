@@ -12,13 +12,14 @@ from bench.lab.shapes import make_shape
 from tests.rig.devices import GIB, jetson
 from tests.rig.models import published
 from vedette.device.device import Device, Family
+from vedette.language.message import say
 from vedette.models.checkpoint import read_model
 from vedette.models.config import parse_config
 from vedette.models.store.model_lookup import find_model, read_source
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Basis, Wish, Workload
-from vedette.report.bars import Paper
 from vedette.report.explain import explain_plan
+from vedette.report.paper import Paper
 
 
 def test_clips_of_models_that_limit_each_frame_by_itself() -> None:
@@ -61,7 +62,7 @@ def test_a_gpu_of_unknown_compute_capability_is_no_cpu() -> None:
     plan = make_plan(gpu(None), model, Wish())
     assert plan.fits  # a processor would refuse it
     (reason,) = [reason for reason in plan.reasons if reason.subject == "weights_format"]
-    assert "not known" in reason.why
+    assert "not known" in say(reason.why)
     assert reason.basis is Basis.ASSUMED
     assert plan.settings.kv_cache_dtype is None
     plain = make_plan(gpu(None), published("Qwen3-0.6B"), Wish())
@@ -72,7 +73,9 @@ def test_what_a_device_cannot_run_is_said_with_what_it_can() -> None:
     plan = make_plan(dataclasses.replace(gpu(None), family=Family.CPU), published("Qwen3-8B-NVFP4"), Wish())
     assert not plan.fits
     assert plan.unsupported is not None
-    assert plan.unsupported.startswith("Its weights are in NVFP4: vLLM has no kernel for it on a CPU. This CPU runs ")
+    assert say(plan.unsupported).startswith(
+        "Its weights are in NVFP4: vLLM has no kernel for it on a CPU. This CPU runs "
+    )
 
 
 def test_pictures_whose_tokens_see_each_other_get_8_bit_caches_only_where_every_backend_reads_them() -> None:
@@ -95,8 +98,10 @@ def test_of_an_unknown_architecture_is_said_what_was_assumed(tmp_path: Path) -> 
     plan = make_plan(jetson(8 * GIB), read_model(directory), Wish())
     bases = {reason.subject: reason.basis for reason in plan.reasons}
     assert {bases[part] for part in ("architecture", "kv_cache", "activation")} == {Basis.ASSUMED}
-    told = explain_plan(plan, ["vllm", "serve", "martian", "--dtype", "bfloat16"], Paper(100, colour=False))
-    assert "MartianLM: vedette does not know it; assumed: keys and values of every token" in " ".join(told.split())
+    text = explain_plan(plan, ["vllm", "serve", "martian", "--dtype", "bfloat16"], Paper(100, colour=False))
+    assert "MartianLM: vedette does not know this architecture; assumed: keys and values of every token" in " ".join(
+        text.split()
+    )
     known = make_plan(jetson(8 * GIB), published("Qwen3-0.6B"), Wish())
     assert {"architecture"}.isdisjoint(reason.subject for reason in known.reasons)
 

@@ -39,5 +39,7 @@ def test_three_times_what_it_holds_must_be_free_beside_the_plan() -> None:
 def test_beside_a_gpu_with_memory_of_its_own_it_is_the_ram_that_counts() -> None:
     plan = cosmos_on("agx-thor")
     needed = plan.memory.host_bytes + 3 * GIB
-    assert has_room_for_standby(with_memory(plan, available_bytes=plan.memory.engine_bytes, host_available_bytes=needed))
+    assert has_room_for_standby(
+        with_memory(plan, available_bytes=plan.memory.engine_bytes, host_available_bytes=needed)
+    )
     assert not has_room_for_standby(with_memory(plan, host_available_bytes=needed - 1))

@@ -7,11 +7,15 @@ import click
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.report.bars import Paper, Part, bar, cells
+from vedette.language.columns import columns as columns_of
+from vedette.language.message import Message
+from vedette.report.bars import Part, bar, cells
+from vedette.report.paper import Paper
 
 
 def part(label: str, size: int) -> Part:
-    return Part(label, label[0].upper(), 33, size, f"{size} bytes")
+    name, shown = (Message("plan.value.name", name=text) for text in (label, f"{size} bytes"))
+    return Part(name, label[0].upper(), 33, size, shown)
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1, max_size=9), st.integers(20, 200))
@@ -37,6 +41,9 @@ def test_too_much_has_a_mark_where_the_available_ends() -> None:
     lines = bar([part("weights", 80), part("KV", 120)], 100, Paper(44))
     assert "." not in lines[0]
     assert lines[1].index("^") == 21, lines
+    chinese = bar([part("weights", 80), part("KV", 120)], 100, Paper(44, language="zh"))[1]
+    assert columns_of(chinese) == columns_of(lines[1])
+    assert chinese.endswith("可用到此处 ^")
 
 
 def test_colours_only_where_they_can_be_seen() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.rig.plans import proposal_of
 from vedette.errors import BadInputError
-from vedette.report.bars import Paper
 from vedette.report.diff import diff_json, differences, explain_diff, parse_plan
+from vedette.report.paper import Paper
 
 SMALL = proposal_of("vedette-tiny", "orin-nx-8gb", context=1024).as_json()
 LARGE = proposal_of("vedette-tiny", "orin-nx-16gb", context=4096).as_json()

@@ -14,11 +14,14 @@ from tests.rig.plans import MODELS_ON_BOARDS, NEWEST, page, proposal_of
 from vedette.deploy.proposal import Proposal
 from vedette.device.boards import boards
 from vedette.errors import BadInputError
+from vedette.language.columns import columns as columns_of
+from vedette.language.message import Message, say
 from vedette.models.store.model_catalogue import catalogue
 from vedette.plan.plan import Basis, Concession, Speed
-from vedette.report.bars import Paper
 from vedette.report.explain import explain_plan
-from vedette.units import missing_size, size_difference
+from vedette.report.labels import LABELS
+from vedette.report.paper import Paper
+from vedette.units import missing_size
 
 
 @pytest.mark.parametrize(("model", "device"), MODELS_ON_BOARDS)
@@ -80,7 +83,7 @@ def test_each_figure_is_marked_with_its_basis() -> None:
     first, *others = proposal.plan.reasons
     reasons = (dataclasses.replace(first, basis=Basis.CALIBRATED), *others)
     text = page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, reasons=reasons)))
-    assert re.search(rf"^   1  weights +\* +{re.escape(first.value)}", text, re.MULTILINE)
+    assert re.search(rf"^   1  weights +\* +{re.escape(say(first.value))}", text, re.MULTILINE)
     assert re.search(r"^ +\d+  reserve +~ ", text, re.MULTILINE)
     assert "= computed   ~ assumed   * calibrated" in text
 
@@ -91,33 +94,59 @@ def test_speed_says_what_is_known_and_that_nothing_is() -> None:
     text = page(dataclasses.replace(proposal, plan=known))
     assert "at most 30 tokens/s" in text
     assert "about 24 tokens/s expected" in text
-    assert "after 310 ms at the earliest" in " ".join(text.split())
+    assert "after at least 310 ms" in " ".join(text.split())
     assert "not known" in page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, speed=Speed())))
 
 
 def test_a_wish_that_was_not_granted_is_said_with_what_is_missing() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
-    given_up = Concession("640×480 and 150-token answers", "480×352", 118_111_600)
+    wished, planned = (Message("plan.wish.pixels", pixels=pixels) for pixels in (307_200, 168_960))
+    given_up = Concession(wished, planned, 118_111_600)
     text = page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, concession=given_up)))
-    assert "640×480 and 150-token answers would take 0.11 GiB more; planned: 480×352." in " ".join(text.split())
+    assert "pictures of 307,200 pixels would take 0.11 GiB more. Planned: pictures of 168,960 pixels." in " ".join(
+        text.split()
+    )
 
 
 def test_a_wish_for_what_does_not_fit_at_all_promises_nothing() -> None:
     proposal = proposal_of("Qwen2-7B-Instruct", "orin-nano-8gb")
-    given_up = Concession("8 requests at once", "one request at a time", 2 * 1024**3)
+    wished, planned = Message("plan.wish.requests", requests=8), Message("plan.wish.request")
+    given_up = Concession(wished, planned, 2 * 1024**3)
     text = page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, concession=given_up)))
     told = " ".join(text.split("\n\n")[0].split())
-    assert "what you asked for (8 requests at once) needs 2.00 GiB more" in told
-    assert "planned" not in told
+    assert "What you asked for (8 requests at once) needs 2.00 GiB more" in told
+    assert "Planned" not in told
     assert "→ Free memory" in told
 
 
 def test_what_the_device_cannot_run_is_said_instead_of_a_number() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
-    plan = dataclasses.replace(proposal.plan, fits=False, unsupported="FP8 needs a GPU of sm_89 or later.")
+    plan = dataclasses.replace(proposal.plan, fits=False, unsupported=Message("plan.format.fp8_needs_7_5"))
     lines = page(dataclasses.replace(proposal, plan=plan)).splitlines()
     assert lines[0].endswith("cannot run")
-    assert lines[1] == "  FP8 needs a GPU of sm_89 or later."
+    assert lines[1] == "  8-bit floats need a GPU of compute capability 7.5 or newer"
+
+
+@pytest.mark.parametrize(("model", "device"), MODELS_ON_BOARDS)
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_chinese_page_keeps_to_its_width_and_lines_up(model: str, device: str, columns: int) -> None:
+    proposal = proposal_of(model, device)
+    text = click.unstyle(explain_plan(proposal.plan, proposal.arguments, Paper(columns, language="zh")))
+    names = (str(proposal.source.path), proposal.source.name)
+    for line in text.splitlines():
+        assert columns_of(line) <= columns or any(name in line for name in names), line
+    section = text.split("\n理由 ")[1].splitlines()[1:]
+    marks = {
+        columns_of(line[: found.start(1)]) for line in section if (found := re.match(r" +\d+  \S.* ([=~*]) ", line))
+    }
+    assert len(marks) == 1, text
+    assert "内存 " in text
+    assert not re.search(r"[a-z] enough|as you asked|KV cache", text)
+
+
+@pytest.mark.parametrize(("model", "device"), MODELS_ON_BOARDS)
+def test_every_subject_has_a_label(model: str, device: str) -> None:
+    assert {reason.subject for reason in proposal_of(model, device).plan.reasons} <= set(LABELS)
 
 
 def test_the_context_is_shown_as_one_budget() -> None:
@@ -127,12 +156,6 @@ def test_the_context_is_shown_as_one_budget() -> None:
     assert f"{context.max_model_len:,} tokens for each of" in text
     assert f"P prompt {context.prompt_tokens:,}" in text
     assert f"{context.visual_tokens:,}" in text
-
-
-def test_differences_are_said_with_their_direction() -> None:
-    assert size_difference(3 * 1024**3) == "3.00 GiB more"
-    assert size_difference(-(1024**3) // 2) == "0.50 GiB less"
-    assert size_difference(1000) == "no more memory"
 
 
 SIZES = st.none() | st.integers(1, 1_000_000)
@@ -167,16 +190,16 @@ def test_every_wish_ends_in_a_page_or_a_sentence(model: str, device: str, wishes
 
 
 def why_of(proposal: Proposal) -> dict[str, str]:
-    return {reason.subject: reason.why for reason in proposal.plan.reasons}
+    return {reason.subject: say(reason.why) for reason in proposal.plan.reasons}
 
 
 def test_every_choice_of_the_engines_settings_has_a_reason() -> None:
     on_gpu = {
         reason.subject: reason for reason in proposal_of("cosmos-reason2-2b", "orin-nx-16gb", image=NEWEST).plan.reasons
     }
-    assert on_gpu["prefix_caching"].value == on_gpu["chunked_prefill"].value == "on"
-    assert "below sm_89" in on_gpu["kv_cache_dtype"].why
-    assert "W4A16" in on_gpu["weights_format"].why
+    assert say(on_gpu["prefix_caching"].value) == say(on_gpu["chunked_prefill"].value) == "on"
+    assert "below sm_89" in say(on_gpu["kv_cache_dtype"].why)
+    assert "W4A16" in say(on_gpu["weights_format"].why)
     assert {"attention_backend", "max_num_batched_tokens", "images_per_request", "video_frames"} <= set(on_gpu)
 
 
@@ -186,7 +209,7 @@ def test_every_choice_of_the_engines_settings_has_a_reason() -> None:
         (None, "enough for a live page and a conversation beside it"),
         ("live", "enough for a picture, a question and a short answer"),
         ("chat", "enough for a long conversation with pictures"),
-        ("api", "all that the model knows"),
+        ("api", "all positions that the model has"),
     ],
 )
 def test_what_is_enough_is_said(workload: str | None, why: str) -> None:
@@ -197,7 +220,7 @@ def test_what_was_given_up_is_said_once_with_what_all_of_it_would_need() -> None
     told = why_of(proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=131_072))
     asked_for = r"less than the 131,072 that you asked for: with 4 requests at once that would need \d+\.\d\d GiB"
     assert re.fullmatch(asked_for, told["max_model_len"])
-    assert told["concurrency"] == "less than 4, for want of memory as well"
+    assert told["concurrency"] == "less than 4, also for lack of memory"
 
 
 def test_a_model_in_16_bits_that_does_not_fit_may_come_in_4() -> None:

@@ -7,8 +7,8 @@ import click
 from tests.rig.plans import proposal_of
 from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, Reported, calibration_key, conditions_of
 from vedette.plan.plan import Backend, Plan
-from vedette.report.bars import Paper
 from vedette.report.outcome import explain_outcomes, outcomes, outcomes_json
+from vedette.report.paper import Paper
 
 GIB = 1024**3
 

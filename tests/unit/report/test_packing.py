@@ -5,9 +5,10 @@ import dataclasses
 import click
 
 from tests.rig.plans import proposal_of
+from vedette.language.message import Message
 from vedette.plan.plan import Concession
-from vedette.report.bars import Paper
 from vedette.report.packing import Room, explain_packing
+from vedette.report.paper import Paper
 from vedette.units import GIB, missing_size
 
 COSMOS, TINY = proposal_of("cosmos-reason2-2b", "agx-orin-64gb"), proposal_of("vedette-tiny", "agx-orin-64gb")
@@ -51,8 +52,9 @@ def test_none_beside_another() -> None:
 
 
 def test_a_wish_that_does_not_fit_beside_another_is_said() -> None:
-    given_up = Concession("a context of 100,000", "a context of 50,000", GIB)
+    wished, planned = (Message("plan.wish.context", tokens=tokens) for tokens in (100_000, 50_000))
+    given_up = Concession(wished, planned, GIB)
     plan = dataclasses.replace(TINY.plan, concession=given_up)
     text = explain_packing([(plan, TINY.arguments)], [], Room(plan.memory.available_bytes, 0), Paper(80))
     told = " ".join(click.unstyle(text).split())
-    assert "vedette-tiny: Not all that you asked for fits: a context of 100,000 would take 1.00 GiB more" in told
+    assert "vedette-tiny: Not everything that you asked for fits: a context of 100,000 would take 1.00 GiB more" in told

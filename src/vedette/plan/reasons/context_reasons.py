@@ -25,6 +25,8 @@ ENOUGH_REQUESTS = {
 _SUBJECTS = {"images": "images_per_request"}
 """Fields of `Rung` that have another name in a plan."""
 _AS_ASKED = Message("plan.reason.as_asked")
+_BESIDE_PICTURES = Message("plan.reason.prompt_beside_pictures")
+_BESIDE_ANSWER = Message("plan.reason.prompt_beside_answer")
 
 
 def context_reasons(site: Site, wish: Wish, choice: Choice) -> Iterator[Reason]:
@@ -37,10 +39,7 @@ def context_reasons(site: Site, wish: Wish, choice: Choice) -> Iterator[Reason]:
     if rung.videos:
         why = Message("plan.reason.clip_frames", tokens=rung.clip_tokens)
         yield Reason("video_frames", count_value(CLIP_FRAMES), why, Basis.COMPUTED)
-    if rung.images:
-        rest = Message("plan.reason.prompt_beside_pictures")
-    else:
-        rest = Message("plan.reason.prompt_beside_answer")
+    rest = _BESIDE_PICTURES if rung.images else _BESIDE_ANSWER
     yield _share("prompt_tokens", wish.prompt_tokens, rung.prompt_tokens, rest)
     yield _share("answer_tokens", wish.answer_tokens, rung.answer_tokens, _enough_answer(site, wish, rung))
 
