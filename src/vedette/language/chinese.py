@@ -429,7 +429,7 @@ CHINESE: Table = {
     "plan.reason.less_than": "少于 {preferred}",
     "plan.reason.also_for_memory": "{less},同样因为内存不足",
     "plan.reason.would_need": "{less}:那需要 {needed_bytes}",
-    "plan.reason.would_need_with": "{less}:连同{others},那需要 {needed_bytes}",
+    "plan.reason.would_need_with": "{less}:连同 {others},那需要 {needed_bytes}",
     "plan.reason.whole_context": "模型的全部位置",
     "plan.reason.twice_the_request": "您要求的提示、回答和图片之和的两倍,向上取整",
     "plan.reason.cpu_context": "CPU 读取提示很慢:如需更多,请用 `--context`",

@@ -13,7 +13,7 @@ from vedette.language.message import Message
 from vedette.report.command import split_arguments
 from vedette.report.labels import label
 from vedette.report.paper import Paper, right
-from vedette.units import size
+from vedette.units import MIB, size
 
 _GROUPS = {
     "memory": Message("report.heading.memory"),
@@ -157,7 +157,8 @@ def _shown_difference(each: Difference) -> str:
     if each.difference is None:
         return ""
     if each.name.endswith("_bytes"):
-        return f"{'+' if each.difference > 0 else ''}{size(each.difference)}"
+        amount = abs(each.difference)
+        return f"{'+' if each.difference > 0 else '-'}{size(amount) if amount >= MIB else '<1 MiB'}"
     return f"{each.difference:+,.0f}" if isinstance(each.difference, int) else f"{each.difference:+,.1f}"
 
 

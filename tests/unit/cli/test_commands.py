@@ -52,7 +52,7 @@ def test_a_wrong_command_line_is_also_told_as_json(tmp_path: Path, wrong: tuple[
         (("--device", ""), "no device named ''"),
         (("",), "model is '': not a text"),
         (("ernie-4.5-0.3b", "--images", "2"), "takes no pictures"),
-        (("vedette-tiny", "--images", "64"), "more than the 4,096 that it knows"),
+        (("vedette-tiny", "--images", "64"), "no more than 4,096"),
         (("./model.gguf",), "GGUF"),
     ],
 )

@@ -7,8 +7,9 @@ import pytest
 
 from tests.rig.plans import proposal_of
 from vedette.errors import BadInputError
-from vedette.report.diff import diff_json, differences, explain_diff, parse_plan
+from vedette.report.diff import Difference, diff_json, differences, explain_diff, parse_plan
 from vedette.report.paper import Paper
+from vedette.units import GIB, MIB
 
 SMALL = proposal_of("vedette-tiny", "orin-nx-8gb", context=1024).as_json()
 LARGE = proposal_of("vedette-tiny", "orin-nx-16gb", context=4096).as_json()
@@ -24,6 +25,21 @@ def test_only_what_differs_is_found_with_how_much() -> None:
     assert "memory.cuda_graph_bytes" not in found
     assert "model" not in found
     assert "--dtype" not in found
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "shown"),
+    [
+        (0, 2 * GIB, "+2.00 GiB"),
+        (2 * GIB, 0, "-2.00 GiB"),
+        (0, 1000, "+<1 MiB"),
+        (1, 0, "-<1 MiB"),
+        (0, 7 * MIB, "+7 MiB"),
+    ],
+)
+def test_a_difference_of_memory_has_its_sign(a: int, b: int, shown: str) -> None:
+    text = click.unstyle(explain_diff(("a", "b"), [Difference("memory.host_bytes", a, b)], Paper()))
+    assert text.splitlines()[-1].endswith(f" {shown}")
 
 
 def test_a_plan_does_not_differ_from_itself() -> None:
