@@ -153,7 +153,7 @@ def test_processor_settings_in_one_file(model: Path) -> None:
     assert found.videos_per_prompt == 0
 
 
-def test_a_vision_part_of_another_kind_is_said_to_be_unknown(model: Path) -> None:
+def test_a_vision_part_of_no_family_is_unknown(model: Path) -> None:
     rewrite(model / "config.json", model_type="internvl", architectures=["InternVLForConditionalGeneration"])
     found = read_model(model)
     assert found.vision is None
@@ -186,7 +186,7 @@ def test_shards_and_their_index(model: Path) -> None:
         [],
     ],
 )
-def test_an_index_that_is_none(model: Path, index: object) -> None:
+def test_an_invalid_index(model: Path, index: object) -> None:
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ModelCorruptError, match=r"index\.json"):
         read_model(model)
@@ -255,13 +255,13 @@ def test_a_damaged_configuration_is_one_clear_sentence(model: Path, changes: dic
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, '"x"', "\udcff"])
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "video_preprocessor_config.json"])
-def test_a_file_that_is_no_json_object(model: Path, name: str, text: str) -> None:
+def test_a_file_without_a_json_object(model: Path, name: str, text: str) -> None:
     (model / name).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ModelCorruptError, match=name):
         read_model(model)
 
 
-def test_no_model_at_all(tmp_path: Path) -> None:
+def test_a_directory_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="is not a readable directory"):
         read_model(tmp_path / "nowhere")
     with pytest.raises(ModelNotFoundError, match=r"no config\.json"):
@@ -277,7 +277,7 @@ def test_no_model_at_all(tmp_path: Path) -> None:
         read_model(tmp_path)
 
 
-def test_a_model_without_its_tokenizer_is_refused_before_an_engine_dies_of_it(model: Path) -> None:
+def test_a_model_without_a_tokenizer_is_refused(model: Path) -> None:
     (model / "tokenizer.json").unlink()
     with pytest.raises(ModelCorruptError, match="no tokenizer"):
         read_model(model)

@@ -47,7 +47,7 @@ def test_nothing_is_assumed_of_published_models(name: str) -> None:
     assert parse_config(read_config(name), name).assumed_parts == ()
 
 
-def test_gemma_3_leaves_out_what_every_gemma_3_has() -> None:
+def test_missing_values_of_gemma_3_have_defaults() -> None:
     shape = parse_config(read_config("gemma-3-4b-it"), "config.json")
     attention = {"kv_heads": 4, "key_size": 256, "value_size": 256}
     assert shape.cache_layers == (
@@ -58,7 +58,7 @@ def test_gemma_3_leaves_out_what_every_gemma_3_has() -> None:
     assert tables(shape) == [(8 * 131_072, 256, 2, True), (131_072, 256, 2, True)], "576 MiB"
 
 
-def test_llava_leaves_out_nearly_all_of_llama() -> None:
+def test_missing_sizes_of_llava_are_those_of_llama() -> None:
     shape = parse_config(read_config("llava-1.5-7b-hf"), "config.json")
     assert (shape.layers, shape.hidden_size, shape.kv_heads, shape.head_size) == (32, 4096, 32, 128)
     assert shape.vision_layers == 23, "pictures come from the last layer but one"
@@ -73,14 +73,14 @@ def test_qwen_3_5_keeps_a_state_in_three_layers_of_four() -> None:
     assert shape.rotary[0].spare == 4
 
 
-def test_deepseek_keeps_one_latent_and_a_table_that_is_as_long_as_it_is() -> None:
+def test_deepseek_has_latent_attention_and_a_table_of_fixed_length() -> None:
     shape = parse_config(read_config("DeepSeek-V2-Lite"), "config.json")
     assert shape.cache_layers == (CacheLayers(CacheKind.LATENT, 27, latent_size=576),)
     assert tables(shape) == [(163_840, 64, 2, False)]
     assert (shape.experts, shape.experts_per_token, shape.expert_intermediate_size) == (64, 6, 1408)
 
 
-def test_gpt_oss_slides_in_every_other_layer_and_wants_its_table_in_float32() -> None:
+def test_gpt_oss_has_sliding_layers_and_a_float32_table() -> None:
     shape = parse(
         architectures=["GptOssForCausalLM"],
         model_type="gpt_oss",
@@ -96,14 +96,14 @@ def test_gpt_oss_slides_in_every_other_layer_and_wants_its_table_in_float32() ->
     assert (shape.experts, shape.experts_per_token) == (32, 4)
 
 
-def test_layers_as_they_are_listed() -> None:
+def test_listed_kinds_of_layers() -> None:
     listed = ["sliding_attention", "full_attention", "sliding_attention"]
     shape = parse(model_type="gemma3_text", num_hidden_layers=3, layer_types=listed)
     assert kinds(shape) == [(CacheKind.FULL, 1), (CacheKind.SLIDING, 2)]
 
 
 @pytest.mark.parametrize("listed", [[], ["full_attention"] * 2, ["mamba"] * 3, [None] * 3, "full_attention", {"a": 1}])
-def test_a_list_of_layers_that_cannot_be(listed: object) -> None:
+def test_an_impossible_list_of_layers(listed: object) -> None:
     with pytest.raises(ModelCorruptError, match="layer_types"):
         parse(model_type="gemma3_text", num_hidden_layers=3, layer_types=listed)
 
@@ -122,7 +122,7 @@ def test_a_window_over_all_layers_or_none(changes: dict[str, Any], kind: CacheKi
     assert kinds(parse(**changes)) == [(kind, 16)]
 
 
-def test_what_is_assumed_of_an_unknown_architecture_is_said() -> None:
+def test_an_unknown_architecture_names_its_assumptions() -> None:
     shape = parse(architectures=["NovelForCausalLM"], model_type="novel", sliding_window=100)
     assert kinds(shape) == [(CacheKind.FULL, 16)]
     assert shape.assumed_parts == (Message("models.assumed_cache"), Message("models.assumed_layers"))
@@ -202,7 +202,7 @@ def places(values: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | in
 
 @settings(max_examples=400)
 @given(data=st.data())
-def test_whatever_a_configuration_says_it_is_read_or_refused_in_a_sentence(data: st.DataObject) -> None:
+def test_every_configuration_is_read_or_refused_with_a_sentence(data: st.DataObject) -> None:
     config = copy.deepcopy(read_config(data.draw(st.sampled_from(sorted(SHAPES)))))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.sampled_from(places(config)))

@@ -47,7 +47,7 @@ def test_embeddings_are_padded_to_64_rows() -> None:
     assert found == {"model.embed_tokens.weight": 128 * 256 * 2, "lm_head.weight": 128 * 256 * 2}
 
 
-def test_what_is_not_loaded_does_not_count() -> None:
+def test_tensors_that_are_not_loaded_do_not_count() -> None:
     found = kept(
         {
             "model.layers.0.mlp.up_proj.weight": ("BF16", (10, 10)),
@@ -62,7 +62,7 @@ def test_what_is_not_loaded_does_not_count() -> None:
     assert found == {"model.layers.0.mlp.up_proj.weight": 200}
 
 
-def test_a_tower_ends_where_its_pictures_are_taken_from() -> None:
+def test_a_vision_tower_ends_at_its_feature_layer() -> None:
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {
         f"vision_tower.vision_model.encoder.layers.{layer}.mlp.fc1.weight": ("BF16", (4, 4)) for layer in range(24)
     }
@@ -100,7 +100,7 @@ ENTRIES = st.dictionaries(
         st.binary(max_size=40), st.dictionaries(st.text(max_size=5), ENTRIES).map(lambda h: json.dumps(h).encode())
     )
 )
-def test_whatever_a_header_says_it_is_read_or_refused(header: bytes) -> None:
+def test_every_header_is_read_or_refused(header: bytes) -> None:
     try:
         shard = parse_header(header, Path("model.safetensors"))
     except ModelCorruptError as error:
@@ -117,7 +117,7 @@ def test_scales_of_eight_bits_are_kept_in_float32(method: str, size: int) -> Non
     assert kept({name: ("BF16", (100, 1))}, quantization_config={"quant_method": method}) == {name: 100 * size}
 
 
-def test_fp8_blocks_cost_more_where_they_are_repacked() -> None:
+def test_repacked_fp8_blocks_take_more_memory() -> None:
     tensors = made(
         {
             "model.layers.0.mlp.up_proj.weight": ("F8_E4M3", (1024, 512)),
@@ -138,7 +138,7 @@ def test_fp8_blocks_cost_more_where_they_are_repacked() -> None:
         ("language_model.model.layers.0.mlp.up_proj.weight", False),
     ],
 )
-def test_what_switching_pictures_off_saves(name: str, vision: bool) -> None:
+def test_vision_tensors_by_name(name: str, vision: bool) -> None:
     assert belongs_to_vision(name) is vision
 
 
@@ -146,7 +146,7 @@ def test_what_switching_pictures_off_saves(name: str, vision: bool) -> None:
     ("name", "resident"),
     [("Qwen3.5-2B", 4_460_562_744), ("llava-1.5-7b-hf", 14_102_711_304), ("gemma-3-4b-it", 9_204_172_034)],
 )
-def test_weights_and_tables_are_what_vllm_makes(name: str, resident: int, tmp_path: Path) -> None:
+def test_weights_and_tables_equal_vllms(name: str, resident: int, tmp_path: Path) -> None:
     """bench/lab/oracle_kv.md has all of them."""
     model = read_model(make_shape(name, tmp_path))
     ours = model.weights_bytes + sum(table.table_bytes // table.spare for table in model.rotary)

@@ -29,13 +29,13 @@ def directory(tmp_path: Path) -> Path:
     return path
 
 
-def test_without_the_family_its_pictures_are_said_to_be_unknown(directory: Path) -> None:
+def test_without_the_family_its_vision_part_is_unknown(directory: Path) -> None:
     model = read_model(directory)
     assert model.vision is None
     assert model.unknown_vision
 
 
-def test_the_example_of_the_guide_plans_a_model(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_in_contributing_plans_a_model(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [file] = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
     [name] = re.findall(r"^\+    (\w+)\.FAMILY,$", CONTRIBUTING, re.MULTILINE)
     module = types.ModuleType(name)

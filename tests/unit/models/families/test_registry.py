@@ -39,7 +39,7 @@ def parse(
     return parse_vision(values, image or {}, video, "config.json", tokenizer.encode())
 
 
-def test_qwen2_vl_counts_each_frame_and_takes_its_pictures_limits_for_clips() -> None:
+def test_qwen2_vl_limits_each_frame_by_the_limits_of_pictures() -> None:
     found = parse("qwen2_vl", QWEN2_VL, {"min_pixels": 3136, "max_pixels": 12_845_056})
     assert isinstance(found, QwenVision)
     assert (found.hidden_size, found.output_size, found.intermediate_size) == (1280, 1536, 5120)
@@ -55,7 +55,7 @@ def test_qwen2_5_vl() -> None:
     assert (found.video_min_pixels, found.video_max_pixels) == (128 * 28 * 28, 768 * 28 * 28)
 
 
-def test_qwen3_vl_counts_the_whole_clip_and_stacks_deeper_layers() -> None:
+def test_qwen3_vl_limits_the_whole_clip_and_has_deepstack() -> None:
     found = parse("qwen3_vl_moe", QWEN3_VL, {"size": {"shortest_edge": 65_536, "longest_edge": 16_777_216}}, {})
     assert (found.patch_size, found.outputs, found.whole_clip, found.timestamps) == (16, 4, True, True)
     assert (found.min_pixels, found.max_pixels) == (65_536, 16_777_216)
@@ -65,25 +65,25 @@ def test_qwen3_vl_counts_the_whole_clip_and_stacks_deeper_layers() -> None:
     assert parse("qwen3_5", QWEN3_VL).outputs == 1
 
 
-def test_qwen3_vl_heeds_only_the_edges_of_a_clip() -> None:
+def test_qwen3_vl_reads_only_the_edges_of_a_clip() -> None:
     found = parse("qwen3_vl", QWEN3_VL, video={"max_pixels": 1, "size": {"shortest_edge": 5, "longest_edge": 7}})
     assert (found.video_min_pixels, found.video_max_pixels) == (5, 7)
 
 
 @pytest.mark.parametrize("tokenizer", ['{"Ġseconds": 6486}', '{"\\u0120seconds": 6486}'])
-def test_tokenizers_that_know_what_stands_between_frames(tokenizer: str) -> None:
+def test_tokenizers_that_know_seconds(tokenizer: str) -> None:
     assert parse("qwen3_vl", QWEN3_VL, tokenizer=tokenizer).knows_seconds
     assert not parse("qwen3_vl", QWEN3_VL, tokenizer='{"seconds": 1}').knows_seconds
 
 
-def test_the_packaged_models_tokenizer_is_looked_through() -> None:
+def test_the_packaged_models_tokenizer_is_searched() -> None:
     found = read_model(Path(vedette.__file__).parent / "models" / "vedette-tiny").vision
     assert isinstance(found, QwenVision)
     assert found.knows_seconds
     assert (found.video_min_pixels, found.video_max_pixels, found.outputs) == (163_840, 327_680, 3)
 
 
-def test_smolvlm_leaves_most_of_its_encoder_out() -> None:
+def test_missing_values_of_smolvlm_have_defaults() -> None:
     words = '"<row_1_col_1>", "ĊĊ"'
     found = parse("idefics3", SMOLVLM, SPLITTING, tokenizer=words, scale_factor=4)
     assert isinstance(found, Idefics3Vision)
@@ -121,7 +121,7 @@ def test_llava() -> None:
     ("model_type", "vision"),
     [("qwen3", None), ("internvl", QWEN3_VL), (None, QWEN3_VL), ("llava", {"model_type": "pixtral"})],
 )
-def test_what_is_not_known_is_not_guessed(model_type: Any, vision: Settings | None) -> None:
+def test_models_of_no_family_have_no_vision(model_type: Any, vision: Settings | None) -> None:
     assert parse(model_type, vision) is None
 
 
@@ -147,10 +147,24 @@ def test_what_is_not_known_is_not_guessed(model_type: Any, vision: Settings | No
         (("llava_next", CLIP), "image_grid_pinpoints"),
     ],
 )
-def test_absurd_settings_are_one_clear_sentence(call: tuple[Any, ...], message: str) -> None:
+def test_an_impossible_setting_is_refused_with_a_sentence(call: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ModelCorruptError, match=message) as caught:
         parse(*call, image_grid_pinpoints=[[336, 672], [True, 5]])
     assert len(caught.value.sentence) < 300
+
+
+@pytest.mark.parametrize("pinpoints", [[[336, 672, 336]], [[336]], [5], ["ab"], [], {}, [[335, 336]], [[336, 1 << 16]]])
+def test_impossible_grids(pinpoints: Any) -> None:
+    with pytest.raises(ModelCorruptError, match="image_grid_pinpoints"):
+        parse("llava_next", CLIP, image_grid_pinpoints=pinpoints)
+
+
+def test_the_smallest_grid_and_the_most_tiles() -> None:
+    assert parse("llava_next", CLIP, image_grid_pinpoints=[[336, 336]]).pinpoints == ((336, 336),)
+    tiles = {"size": {"longest_edge": 64 * 60}, "max_image_size": {"longest_edge": 60}}
+    assert parse("idefics3", SMOLVLM, tiles).longest_edge == 64 * 60
+    with pytest.raises(ModelCorruptError, match="65 × 65 tiles"):
+        parse("idefics3", SMOLVLM, tiles | {"size": {"longest_edge": 65 * 60}})
 
 
 FAMILIES: list[tuple[str, Settings, Settings]] = [
@@ -178,9 +192,7 @@ NAMES = [
 
 
 @given(family=st.sampled_from(FAMILIES), changes=st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=4))
-def test_whatever_the_files_say_tokens_are_counted_or_the_model_is_refused(
-    family: tuple[str, Settings, Settings], changes: Settings
-) -> None:
+def test_tokens_are_counted_or_the_model_is_refused(family: tuple[str, Settings, Settings], changes: Settings) -> None:
     model_type, vision, image = copy.deepcopy(family)
     try:
         others = {name: value for name, value in changes.items() if name != "model_type"}

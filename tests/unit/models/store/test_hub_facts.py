@@ -62,7 +62,7 @@ class Hub:
     redirect: str | None = None
     """Where files are said to be, with `{name}` for theirs."""
     cut_at: int | None = None
-    """Bytes of a weights file's answer after which the connection ends, whatever length was announced."""
+    """Bytes of a weights file's answer after which the connection ends before the announced length."""
     sizes: bool = True
     sent_bytes: int = 0
     tokens: set[str | None] = field(default_factory=set)
@@ -76,7 +76,7 @@ class Hub:
 
 
 class Server(ThreadingHTTPServer):
-    """A hub, or whatever else is at an address."""
+    """A local server: a hub, or something else."""
 
     daemon_threads = True
 
@@ -157,7 +157,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server.server_close()
 
 
-def test_facts_are_those_of_the_files_themselves(hub: Hub, tmp_path: Path) -> None:
+def test_facts_equal_those_of_the_downloaded_files(hub: Hub, tmp_path: Path) -> None:
     remote = read_hub_model(MODEL_ID, tmp_path / "later")
     here = tmp_path / "here"
     here.mkdir()
@@ -183,7 +183,7 @@ def test_a_long_header_is_read_whole(hub: Hub, tmp_path: Path, ranges: bool) -> 
     assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 1_000_000
 
 
-def test_a_server_without_ranges_does_not_make_it_read_the_weights(hub: Hub, tmp_path: Path) -> None:
+def test_weights_are_not_read_from_a_server_without_ranges(hub: Hub, tmp_path: Path) -> None:
     hub.ranges = False
     # More than what the sockets of both sides hold.
     hub.files["model.safetensors"] = weights([f"model.layers.0.{turn}.weight" for turn in range(60)])
@@ -215,13 +215,13 @@ def test_a_redirect_on_the_same_host_is_followed(hub: Hub, tmp_path: Path) -> No
         (f"/{MODEL_ID}/resolve/{COMMIT}/{{name}}", "is not a model hub"),
     ],
 )
-def test_other_redirects_are_not(hub: Hub, tmp_path: Path, redirect: str, message: str) -> None:
+def test_other_redirects_are_refused(hub: Hub, tmp_path: Path, redirect: str, message: str) -> None:
     hub.redirect = redirect
     with pytest.raises(ModelNotFoundError, match=message):
         read_hub_model(MODEL_ID, tmp_path)
 
 
-def test_a_token_is_for_the_hub_alone(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_only_sent_to_the_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRET)
     read_hub_model(MODEL_ID, tmp_path)
     assert hub.tokens == {f"Bearer {SECRET}"}
@@ -252,7 +252,7 @@ def test_refusals(hub: Hub, tmp_path: Path, status: int, headers: dict[str, str]
         read_hub_model(MODEL_ID, tmp_path)
 
 
-def test_an_answer_that_breaks_off(hub: Hub, tmp_path: Path) -> None:
+def test_a_response_that_is_cut_short(hub: Hub, tmp_path: Path) -> None:
     hub.cut_at = 20
     with pytest.raises(ModelCorruptError, match="cut short: its header ends after"):
         read_hub_model(MODEL_ID, tmp_path)
@@ -276,31 +276,31 @@ def test_a_header_that_lies_about_its_length(hub: Hub, tmp_path: Path, length: i
 @pytest.mark.parametrize(
     "listing", [b"<html>", b"[]", b'{"sha": 1, "siblings": []}', b'{"sha": "../x", "siblings": []}']
 )
-def test_what_is_no_hub(hub: Hub, tmp_path: Path, listing: bytes) -> None:
+def test_a_server_that_is_not_a_hub(hub: Hub, tmp_path: Path, listing: bytes) -> None:
     hub.listing = listing
     with pytest.raises(ModelNotFoundError, match="is not a model hub"):
         read_hub_model(MODEL_ID, tmp_path)
 
 
-def test_a_repository_that_holds_no_model(hub: Hub, tmp_path: Path) -> None:
+def test_a_repository_without_a_model(hub: Hub, tmp_path: Path) -> None:
     del hub.files["config.json"]
     with pytest.raises(ModelNotFoundError, match=r"There is no config\.json in someone/small"):
         read_hub_model(MODEL_ID, tmp_path)
 
 
-def test_a_damaged_configuration_is_told_by_the_models_name(hub: Hub, tmp_path: Path) -> None:
+def test_the_error_of_a_damaged_configuration_names_the_model(hub: Hub, tmp_path: Path) -> None:
     hub.files["config.json"] = b"{"
     with pytest.raises(ModelCorruptError, match=r"someone/small/config\.json is not valid JSON"):
         read_hub_model(MODEL_ID, tmp_path)
 
 
-def test_a_file_too_large_to_be_what_its_name_says(hub: Hub, tmp_path: Path) -> None:
+def test_a_file_too_large_for_its_name(hub: Hub, tmp_path: Path) -> None:
     hub.files["config.json"] = b" " * 33_000_000
     with pytest.raises(ModelCorruptError, match=r"someone/small/config\.json is too large"):
         read_hub_model(MODEL_ID, tmp_path)
 
 
-def test_no_hub_is_asked_where_that_is_forbidden(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_hub_is_asked_if_that_is_forbidden(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelNotFoundError, match="HF_HUB_OFFLINE"):
         read_hub_model(MODEL_ID, tmp_path)

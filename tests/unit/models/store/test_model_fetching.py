@@ -154,7 +154,7 @@ async def test_a_model_is_fetched_whole_and_checked(hub: Hub, models: Path) -> N
     assert not partial_of(source).exists()
 
 
-async def test_a_dropped_connection_is_taken_up_where_it_broke(hub: Hub, models: Path) -> None:
+async def test_a_dropped_connection_resumes_where_it_broke(hub: Hub, models: Path) -> None:
     hub.break_after = 2_500_000
     source, _ = await fetch(models)
     assert (source.path / "model.safetensors").read_bytes() == BIG
@@ -180,7 +180,7 @@ def unfinished_bytes(source: Source) -> int:
     return sum(path.stat().st_size for path in partial_of(source).glob("*.unfinished"))
 
 
-async def test_a_stopped_download_is_no_model_and_is_taken_up_later(hub: Hub, models: Path) -> None:
+async def test_a_stopped_download_is_not_installed_and_resumes_later(hub: Hub, models: Path) -> None:
     hub.hang_after = 2_500_000
     source, steps = await hang_in_the_weights(models)
     children = psutil.Process().children(recursive=True)
@@ -196,7 +196,7 @@ async def test_a_stopped_download_is_no_model_and_is_taken_up_later(hub: Hub, mo
     assert hub.ranges == [f"bytes={here}-"], "and nothing is fetched twice"
 
 
-async def test_a_killed_download_is_taken_up_later(hub: Hub, models: Path) -> None:
+async def test_a_killed_download_resumes_later(hub: Hub, models: Path) -> None:
     hub.hang_after = 2_500_000
     source, steps = await hang_in_the_weights(models)
     for child in psutil.Process().children(recursive=True):
@@ -209,20 +209,20 @@ async def test_a_killed_download_is_taken_up_later(hub: Hub, models: Path) -> No
     assert len(hub.ranges) == 1
 
 
-async def test_one_damaged_arrival_is_fetched_anew(hub: Hub, models: Path) -> None:
+async def test_a_damaged_file_is_downloaded_again(hub: Hub, models: Path) -> None:
     hub.damaged = 1
     source, _ = await fetch(models)
     assert (source.path / "model.safetensors").read_bytes() == BIG
 
 
-async def test_two_damaged_arrivals_are_an_error_and_no_model(hub: Hub, models: Path) -> None:
+async def test_a_file_damaged_twice_is_an_error(hub: Hub, models: Path) -> None:
     hub.damaged = 2
     with pytest.raises(ModelCorruptError, match=r"model\.safetensors of someone/small was damaged"):
         await fetch(models)
     assert not find_model(MODEL_ID, models).installed
 
 
-async def test_files_of_an_earlier_version_do_not_stay(hub: Hub, models: Path) -> None:
+async def test_files_of_an_earlier_version_are_removed(hub: Hub, models: Path) -> None:
     source = find_model(MODEL_ID, models)
     partial = partial_of(source)
     (partial / "stray").mkdir(parents=True)
@@ -249,7 +249,7 @@ async def test_files_of_an_earlier_version_do_not_stay(hub: Hub, models: Path) -
         (400, {}, "refused someone/small with status 400"),
     ],
 )
-async def test_refusals_are_told_apart(
+async def test_each_refusal_has_its_error(
     hub: Hub, models: Path, status: int, headers: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRET)
@@ -261,7 +261,7 @@ async def test_refusals_are_told_apart(
     assert not find_model(MODEL_ID, models).installed
 
 
-async def test_no_hub_at_all(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_no_hub_answers(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     use_hub(monkeypatch, tmp_path, "http://user:password@127.0.0.1:9")
     installed = models / "someone--else"
     installed.mkdir(parents=True)
@@ -279,7 +279,7 @@ async def test_a_repository_without_weights_that_can_be_served(hub: Hub, models:
         await fetch(models)
 
 
-async def test_a_disk_too_small_is_noticed_before_anything_is_written(hub: Hub, models: Path) -> None:
+async def test_a_full_disk_is_an_error_before_the_download(hub: Hub, models: Path) -> None:
     hub.announced_bytes = 1 << 60
     with pytest.raises(DiskFullError, match=r"GiB are free"):
         await fetch(models)
@@ -287,7 +287,7 @@ async def test_a_disk_too_small_is_noticed_before_anything_is_written(hub: Hub, 
     assert not any(path.stat().st_size for path in models.rglob("*") if path.is_file())
 
 
-async def test_a_place_that_cannot_be_written(hub: Hub, tmp_path: Path) -> None:
+async def test_a_directory_that_cannot_be_written(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file, not a directory")
     with pytest.raises(VedetteError, match="could not be written"):
         await fetch(tmp_path / "models")
@@ -300,7 +300,7 @@ async def test_hostile_file_names_stay_inside(hub: Hub, models: Path) -> None:
     assert len(list(source.path.iterdir())) == 3
 
 
-async def test_modules_in_the_current_directory_are_not_taken_for_the_childs_own(
+async def test_a_child_does_not_import_from_the_current_directory(
     hub: Hub, models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit(7)")
@@ -309,7 +309,7 @@ async def test_modules_in_the_current_directory_are_not_taken_for_the_childs_own
     assert (source.path / "model.safetensors").read_bytes() == BIG
 
 
-async def test_what_the_child_prints_is_json_only(hub: Hub, models: Path) -> None:
+async def test_the_child_prints_only_json(hub: Hub, models: Path) -> None:
     import sys
 
     process = await asyncio.create_subprocess_exec(

@@ -28,7 +28,7 @@ def test_catalogue_names_in_any_case(argument: str, tmp_path: Path) -> None:
     assert not source.installed
 
 
-def test_facts_of_a_catalogue_model_before_its_files_are_here(tmp_path: Path) -> None:
+def test_facts_of_a_catalogue_model_that_is_not_installed(tmp_path: Path) -> None:
     model = read_source(find_model("cosmos-reason2-2b", tmp_path))
     assert model is not None
     assert model.assumed
@@ -37,7 +37,7 @@ def test_facts_of_a_catalogue_model_before_its_files_are_here(tmp_path: Path) ->
     assert model.path == tmp_path / "nvidia--Cosmos-Reason2-2B"
 
 
-def test_an_id_outside_the_catalogue_is_only_known_to_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_id_outside_the_catalogue_needs_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     source = find_model("someone/some-model.v2", tmp_path)
@@ -49,7 +49,7 @@ def test_an_id_outside_the_catalogue_is_only_known_to_a_hub(tmp_path: Path, monk
     assert caught.value.hint.startswith("Did you mean nvidia/Cosmos-Reason2-2B? Check the network")
 
 
-def test_what_is_fetched_is_installed_and_what_is_half_fetched_is_not(tmp_path: Path) -> None:
+def test_only_complete_downloads_are_installed(tmp_path: Path) -> None:
     install(tmp_path, "someone/whole")
     install(tmp_path, "someone/half.partial")
     assert "someone/whole" in installed_models(tmp_path)
@@ -76,7 +76,7 @@ def test_a_catalogue_name_is_not_shadowed_by_a_directory_of_that_name(
     assert find_model("vedette-tiny", tmp_path).entry is not None
 
 
-def test_an_unknown_name_suggests_the_nearest_and_says_what_is_installed(tmp_path: Path) -> None:
+def test_an_unknown_name_gets_the_nearest_and_the_installed_models(tmp_path: Path) -> None:
     install(tmp_path, "someone/whole")
     with pytest.raises(ModelNotFoundError) as caught:
         find_model("cosmos-raeson2-2b", tmp_path)
@@ -119,7 +119,7 @@ def test_smaller_models_of_a_family_are_known_by_any_of_its_names() -> None:
     assert smaller_of_family("somebody/else") == ()
 
 
-def test_a_family_sees_or_does_not(tmp_path: Path) -> None:
+def test_all_models_of_a_family_take_pictures_or_none_does(tmp_path: Path) -> None:
     for name, entry in catalogue().items():
         for smaller in smaller_of_family(name):
             other = find_model(smaller, tmp_path).entry
@@ -137,7 +137,7 @@ def test_a_damaged_installed_model_is_no_candidate(tmp_path: Path) -> None:
     assert "baidu/ERNIE-4.5-0.3B-PT" not in {source.name for source, _ in candidates(tmp_path)}
 
 
-def test_a_directory_named_from_here_is_found_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_directory_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-model").mkdir()
     for argument in ("./my-model", "my-model"):
@@ -145,6 +145,6 @@ def test_a_directory_named_from_here_is_found_from_everywhere(tmp_path: Path, mo
         assert (source.name, source.path) == ("my-model", tmp_path / "my-model")
 
 
-def test_the_home_of_nobody(tmp_path: Path) -> None:
+def test_the_home_of_an_unknown_user(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="~nosuchuser/m names the home directory of a user"):
         find_model("~nosuchuser/m", tmp_path)
