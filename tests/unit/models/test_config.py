@@ -96,6 +96,11 @@ def test_gpt_oss_has_sliding_layers_and_a_float32_table() -> None:
     assert (shape.experts, shape.experts_per_token) == (32, 4)
 
 
+def test_a_dense_model_has_no_experts() -> None:
+    dense = parse()
+    assert (dense.experts, dense.experts_per_token, dense.expert_intermediate_size) == (0, 0, 0)
+
+
 def test_listed_kinds_of_layers() -> None:
     listed = ["sliding_attention", "full_attention", "sliding_attention"]
     shape = parse(model_type="gemma3_text", num_hidden_layers=3, layer_types=listed)

@@ -14,6 +14,7 @@ from bench.lab.shapes import make_shape
 from vedette.device.boards import device_named
 from vedette.models.checkpoint import read_model
 from vedette.models.families import registry
+from vedette.models.families.family import Vision
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Wish
 
@@ -54,6 +55,13 @@ def test_the_example_in_contributing_plans_a_model(directory: Path, monkeypatch:
     assert plan.fits
     assert plan.context.visual_tokens == tokens
     assert plan.memory.vision_activation_bytes > 0
+
+
+def test_a_family_says_all_that_a_plan_asks() -> None:
+    unsaid = {"picture_tokens", "most_picture_tokens", "encoder_patches", "pixel_limits"}
+    assert Vision.__abstractmethods__ == unsaid
+    with pytest.raises(TypeError, match="abstract"):
+        Vision(patch_size=14, merge_size=2, max_pixels=1, hidden_size=1, intermediate_size=1)  # type: ignore[abstract]
 
 
 def test_every_file_of_a_family_is_registered() -> None:

@@ -114,7 +114,7 @@ def test_llava() -> None:
     assert parse("llava", CLIP, vision_feature_select_strategy="full").tokens_per_picture == 577
     following = parse("llava_next", CLIP)
     assert isinstance(following, LlavaNextVision)
-    assert len(following.pinpoints) == 5
+    assert following.pinpoints == ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,11 @@ def test_fitted_sizes_keep_to_the_limits(frames: int, width: int, height: int, v
     assert frame_width * frame_height > 0
 
 
+@pytest.mark.parametrize(("size", "fitted"), [((1000, 20), (1600, 32)), ((20, 1000), (32, 1600)), ((8, 8), (64, 64))])
+def test_tiny_frames_are_first_enlarged_to_one_token(size: tuple[int, int], fitted: tuple[int, int]) -> None:
+    assert QWEN3_VL.fitted_frame_size(2, *size) == fitted
+
+
 def test_the_bound_is_reached() -> None:
     assert QWEN3_VL.most_picture_tokens(262_144) == QWEN3_VL.picture_tokens(512, 512, 262_144) == 258
     assert TINY.most_picture_tokens() == TINY.picture_tokens(320, 256) == 82
@@ -222,6 +227,23 @@ def test_thin_pictures_can_take_more_than_their_pixels_say() -> None:
 )
 def test_patches_of_the_largest_picture(vision: Vision, max_pixels: int | None, patches: int) -> None:
     assert vision.encoder_patches(max_pixels) == patches
+
+
+@pytest.mark.parametrize(
+    ("vision", "patches", "pictures", "elements"),
+    [
+        (QWEN3_VL, 65_536, 1, 65_536 * (3 * 4096 + 5 * 1024)),
+        # Small pictures: interpolated positions need more than the layers.
+        (QWEN3_VL, 1100, 1, 1024 * (3 * 4096 + 11 * 1024)),
+        (QWEN3_VL, 1000, 1, 1000 * (3 * 4096 + 11 * 1024)),
+        (QWEN2_5_VL, 1000, 1, 1000 * (3 * 3420 + 5 * 1280)),
+        (SMOLVLM, 1000, 1, 1000 * (3 * 3072 + 6 * 768)),
+        (GEMMA3, 4096, 2, 4096 * (3 * 4304 + 1152)),
+        (LLAVA_NEXT, 2880, 1, 2880 * (3 * 4096 + 4 * 1024)),
+    ],
+)
+def test_elements_in_memory_at_the_encoders_peak(vision: Vision, patches: int, pictures: int, elements: int) -> None:
+    assert vision.encoder_elements(patches, pictures) == elements
 
 
 def test_limits_worth_planning_with() -> None:
