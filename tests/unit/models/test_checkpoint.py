@@ -10,6 +10,7 @@ import pytest
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.checkpoint import read_model
 from vedette.models.families.qwen_vl import QwenVision
+from vedette.models.tensors import parse_index
 
 QWEN3_VL: dict[str, Any] = {
     "architectures": ["Qwen3VLForConditionalGeneration"],
@@ -173,6 +174,18 @@ def test_shards_and_their_index(model: Path) -> None:
         ModelCorruptError, match=r"weights file b\.safetensors, which the model.s index names, is missing"
     ):
         read_model(model)
+    (model / "a.safetensors").unlink()
+    with pytest.raises(ModelCorruptError, match=r"weights file a\.safetensors and 1 more"):
+        read_model(model)
+
+
+def test_an_index_names_at_most_2000_files() -> None:
+    files = {str(number): f"{number:04}.safetensors" for number in range(2001)}
+    path = Path("model.safetensors.index.json")
+    with pytest.raises(ModelCorruptError, match="cannot be a model's weights"):
+        parse_index(json.dumps({"weight_map": files}).encode(), path)
+    del files["2000"]
+    assert len(parse_index(json.dumps({"weight_map": files}).encode(), path)) == 2000
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,22 @@ VALUES = st.one_of(
 )
 
 
+def test_only_latent_attention_reads_the_size_of_a_latent() -> None:
+    assert kinds(parse(kv_lora_rank=512, qk_rope_head_dim=64)) == [(CacheKind.FULL, 16)]
+    assert kinds(parse(model_type="deepseek_v3")) == [(CacheKind.LATENT, 16)]
+
+
+@pytest.mark.parametrize("layer", [25, -26, [-2, 25], [], "last", [None]])
+def test_vision_layers_that_the_tower_does_not_have(layer: Any) -> None:
+    with pytest.raises(ModelCorruptError, match="vision_feature_layer"):
+        parse(vision_config={"num_hidden_layers": 24}, vision_feature_layer=layer)
+
+
+@pytest.mark.parametrize(("layer", "built"), [(-1, 24), (-2, 23), (24, 24), (0, 0), (-25, 0), ([-2, 5, -9], 23)])
+def test_vision_layers_that_are_built(layer: Any, built: int) -> None:
+    assert parse(vision_config={"num_hidden_layers": 24}, vision_feature_layer=layer).vision_layers == built
+
+
 def places(values: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Where there is anything to change in a configuration."""
     if isinstance(values, dict):

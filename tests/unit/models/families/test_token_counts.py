@@ -132,6 +132,19 @@ def test_tokens_of_a_clip(vision: Vision, clip: tuple[int, int, int], max_pixels
     assert vision.clip_tokens(*clip, max_pixels) == tokens
 
 
+def test_markers_beyond_the_sixth_row_and_column_are_plain_text() -> None:
+    large = replace(SMOLVLM, longest_edge=4096, max_pixels=4096**2)
+    known, plain = 6 * 6, 8 * 8 - 6 * 6
+    markers = known + plain * len("<row_7_col_1>")
+    assert large.picture_tokens(4096, 4096) == 8 * 8 * (1 + 64) + markers + 8 + 67
+
+
+@pytest.mark.parametrize("size", [(1, 3), (3, 1), (1, 1)])
+@pytest.mark.parametrize("vision", [QWEN3_VL, SMOLVLM, LLAVA_NEXT])
+def test_a_picture_may_be_one_pixel_wide(vision: Vision, size: tuple[int, int]) -> None:
+    assert vision.picture_tokens(*size) > 0
+
+
 def test_sizes_round_half_to_even_as_the_processor_does() -> None:
     # 1104 / 32 is 34.5 and 1040 / 32 is 32.5: rounding half up would give 1120 x 1056.
     assert QWEN3_VL.fitted_size(1104, 1040) == (1088, 1024)
@@ -248,7 +261,8 @@ def test_elements_in_memory_at_the_encoders_peak(vision: Vision, patches: int, p
 
 def test_limits_worth_planning_with() -> None:
     assert TINY.pixel_limits() == (81_920, 65_536)
-    assert QWEN3_VL.pixel_limits()[:2] == (16_777_216, 1920 * 1080)
+    published = (2_073_600, 921_600, 307_200, 262_144, 200_704, 147_456, 102_400, 65_536)
+    assert QWEN3_VL.pixel_limits() == (16_777_216, *published)
     assert SMOLVLM.pixel_limits() == (2048**2, 1536**2, 1024**2)
     assert GEMMA3.pixel_limits() == LLAVA_NEXT.pixel_limits() == ()
 
