@@ -26,6 +26,7 @@ from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.flags import Target
 from vedette.errors import EngineDiedError, EngineInstallError
 from vedette.events import Event, PlanMade
+from vedette.language.message import Message, say
 from vedette.settings.home import Home
 from vedette.settings.load import read_settings
 
@@ -54,9 +55,9 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def ready_host(tmp_path: Path) -> tuple[ContainerHost, list[str]]:
     engine = await find_container_engine()
     host = ContainerHost(engine, IMAGE, tmp_path / "cache", tmp_path / "engine")
-    steps: list[str] = []
+    steps: list[Message] = []
     await host.make_ready(steps.append)
-    return host, steps
+    return host, [say(step) for step in steps]
 
 
 async def launch(host: ContainerHost, tmp_path: Path) -> Engine:
@@ -95,16 +96,16 @@ async def test_an_image_stays_the_one_that_ran_here_until_it_is_fetched_anew(doc
     host, _ = await ready_host(tmp_path)
     assert ["pull", f"{REPOSITORY}@{FIRST}"] in asked(docker)
     assert host.image == f"{REPOSITORY}@{FIRST}"
-    await host._engine.ask("pull", IMAGE.reference)  # as a person would
+    await host._engine.run("pull", IMAGE.reference)  # as a person would
     host, steps = await ready_host(tmp_path)
-    assert f"{IMAGE.reference} was fetched anew and is another image than before" in steps
+    assert f"{IMAGE.reference} has been fetched again and is another image than before" in steps
     assert host.image == f"{REPOSITORY}@{SECOND}"
-    assert "asking the image for its vLLM" in steps
+    assert "reading version and options of the image's vLLM" in steps
 
 
 async def test_an_image_that_cannot_be_fetched_is_refused(docker: Path, tmp_path: Path) -> None:
     (docker / "offline").touch()
-    with pytest.raises(EngineInstallError, match="registry cannot be reached"):
+    with pytest.raises(EngineInstallError, match="registry is not reachable"):
         await ready_host(tmp_path)
 
 

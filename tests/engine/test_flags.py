@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.rig.engine_settings import CPU, GPU, TEXT, WITH_CLIPS
-from vedette.engine.hosts.installer import Workshop, ensure
+from vedette.engine.hosts.installer import InstallSettings, ensure
 from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.engine.vllm.flags import serve_arguments
 from vedette.engine.vllm.versions import parse_help
@@ -38,7 +38,7 @@ CASES = {
 def answer(check_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What vLLM's parser makes of each case, and its help."""
     work = tmp_path_factory.mktemp("work")
-    workshop = Workshop(check_home / "engines", Settings().torch_index, work, lambda _: None)
+    workshop = InstallSettings(check_home / "engines", Settings().torch_index, work, lambda _: None)
     made = asyncio.run(ensure(CPU_RECIPE, workshop))
     asked = json.dumps([arguments[1:] for arguments in CASES.values()])
     program = [str(made.python), "-c", PARSE]

@@ -31,7 +31,7 @@ from vedette.engine.hosts.container import ContainerHost
 from vedette.engine.hosts.container_record import container_processes
 from vedette.engine.hosts.docker import find_container_engine
 from vedette.engine.hosts.images import image_named
-from vedette.engine.hosts.installer import Workshop, ensure
+from vedette.engine.hosts.installer import InstallSettings, ensure
 from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.engine.process.process import EngineProcess
 from vedette.engine.state import Phase
@@ -93,7 +93,7 @@ class Podman:
 def podman(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Podman]:
     """A Podman that keeps everything under a directory of the test's own, and is the only container engine on PATH."""
     torch_index = read_settings({}, {}).torch_index
-    workshop = Workshop(own_home / "engines", torch_index, tmp_path / "workshop", lambda _: None)
+    workshop = InstallSettings(own_home / "engines", torch_index, tmp_path / "workshop", lambda _: None)
     environment = asyncio.run(ensure(CPU_RECIPE, workshop))
     python = environment.python.resolve()
     mounted = {Path("/usr"), environment.root.resolve(), python.parents[1]}

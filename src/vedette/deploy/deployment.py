@@ -239,7 +239,7 @@ class Deployment:
     async def _make_host_ready(self) -> None:
         assert self._host is not None  # noqa: S101 - chosen before
         self.life.progress(Phase.INSTALLING)
-        await self._host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, _verbatim(step)))
+        await self._host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, step))
 
     async def _fetch(self, source: Source, python: Path | None) -> None:
         async with contextlib.aclosing(fetch_model(source, self._home.models, python)) as steps:
@@ -445,10 +445,6 @@ def _refuse(order: _Order, error: VedetteError | None = None) -> None:
         stopped = EngineFailedError("vedette stops, or the engine died for good.", "See `vedette status`.")
         order.done.set_exception(error or stopped)
         order.done.exception()  # whoever waited may be gone
-
-
-def _verbatim(text: str) -> Message:
-    return Message("detail.verbatim", text=text)
 
 
 def _read_fetched(source: Source) -> Model:

@@ -18,7 +18,6 @@ from vedette.engine.state import Phase
 from vedette.engine.vllm.flags import engine_traits, substitutes
 from vedette.errors import Cause, DeviceError, DoesNotFitError
 from vedette.events import Event, Note, Notify, PlanMade
-from vedette.language.message import Message
 from vedette.models.model import Model
 from vedette.models.store.model_catalogue import smaller_of_family
 from vedette.models.store.model_lookup import Source, candidates
@@ -179,7 +178,5 @@ def with_host_memory(device: Device, more_bytes: int) -> Device:
 
 def plan_events(plan: Plan, document: Mapping[str, Any]) -> list[Event]:
     """What is told of a plan that is about to run; document: its JSON."""
-    given_up = map(Note, concession_notes(plan))
-    substituted = substitutes(plan.settings, document["engine"]["version"])
-    verbatim = (Note(Message("errors.verbatim", sentence=note, hint="")) for note in substituted)
-    return [PlanMade(document), *given_up, *verbatim]
+    notes = (*concession_notes(plan), *substitutes(plan.settings, document["engine"]["version"]))
+    return [PlanMade(document), *map(Note, notes)]

@@ -1,4 +1,4 @@
-"""The one OpenAI client: how everything else in vedette talks to a running engine."""
+"""The OpenAI client that all of vedette uses to talk to a running engine."""
 
 import asyncio
 import json
@@ -14,12 +14,13 @@ from vedette.errors import EngineUnavailableError, EngineUnreachableError, Reque
 
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_TIMEOUT_S = 300.0
-"""How long an engine may say nothing within one answer: a long prompt on a slow board, not a dead engine."""
+"""Limit for silence within an answer: a long prompt on a slow board takes minutes."""
+_MOST_ERROR_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the engine counted them."""
+    """Tokens of a request, as the engine counts them."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -27,7 +28,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Delta:
-    """One step of a streamed answer; at most one of the texts is not empty."""
+    """One step of a streamed answer; at most one of its two texts is not empty."""
 
     content: str = ""
     reasoning: str = ""
@@ -36,29 +37,29 @@ class Delta:
 
 
 class EngineClient:
-    """Talks to one engine on `base_url` (`http://127.0.0.1:PORT`, without `/v1`)."""
+    """A client of one engine at `base_url` (`http://127.0.0.1:PORT`, without `/v1`)."""
 
     def __init__(self, base_url: str, model_name: str) -> None:
         self.base_url = base_url
         self.model_name = model_name
         self._open: set[aiohttp.ClientResponse] = set()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S)
-        # Bytes pass through untouched: the browser or the caller decompresses, not vedette.
-        # The engine closes idle connections, and a request sent at that moment would be lost: each takes a new one.
-        # How many may run at once is the engine's affair.
+        # vedette passes bytes on and does not decompress them: the browser or the caller does.
+        # A new connection for each request: the engine closes idle ones, and a request sent then would be lost.
+        # No limit on connections: the engine limits requests itself.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=timeout, auto_decompress=False, trust_env=False
         )
 
     async def close(self) -> None:
-        """Ends every answer that is still being read: aiohttp would leave its reader waiting."""
+        """Close all connections, and end every answer that is being read: aiohttp would leave its reader waiting."""
         for response in self._open:
-            response.content.set_exception(aiohttp.ClientConnectionError("the engine is stopped"))
+            response.content.set_exception(aiohttp.ClientConnectionError("the engine has stopped"))
         await self._session.close()
 
     async def is_healthy(self) -> bool:
-        """Whether `/health` answers 200; False, never an error, while nothing listens."""
+        """Whether `/health` answers 200; False while nothing listens."""
         try:
             async with self._session.get(
                 f"{self.base_url}/health", timeout=aiohttp.ClientTimeout(total=CONNECT_TIMEOUT_S)
@@ -68,7 +69,7 @@ class EngineClient:
             return False
 
     async def read_metrics(self) -> str | None:
-        """The engine's page of metrics; None, never an error, if it does not come within a few seconds."""
+        """The text of the engine's `/metrics`; None if it does not arrive within a few seconds."""
         try:
             async with self._session.get(
                 f"{self.base_url}/metrics", timeout=aiohttp.ClientTimeout(total=CONNECT_TIMEOUT_S)
@@ -81,12 +82,12 @@ class EngineClient:
     async def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | bytearray | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The engine's raw answer to any request, its body not yet read.
+        """The engine's raw response to any request, before its body is read.
 
-        Raises EngineUnavailableError when the engine goes, EngineUnreachableError when it was gone before.
+        Raises EngineUnreachableError if nothing listens, EngineUnavailableError if the engine stops during the request.
         """
         if self._session.closed:
-            raise EngineUnreachableError("The engine has just been stopped.", "Ask again in a moment.")
+            raise EngineUnreachableError("engine.just_stopped")
         try:
             async with self._session.request(
                 method, f"{self.base_url}{path}", headers=headers, data=body, allow_redirects=False
@@ -97,15 +98,15 @@ class EngineClient:
                 finally:
                     self._open.discard(response)
         except aiohttp.ClientConnectorError as error:
-            raise EngineUnreachableError(_gone(error).sentence, _gone(error).hint) from error
+            raise EngineUnreachableError("engine.no_response", error=type(error).__name__) from error
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            raise _gone(error) from error
+            raise EngineUnavailableError("engine.no_response", error=type(error).__name__) from error
 
     async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[Delta, None]:
-        """Answer to one chat request (an OpenAI `chat/completions` body without `model` and `stream`).
+        """The answer to one chat request; body: as of OpenAI's `chat/completions`, without `model` and `stream`.
 
         Closing the iterator early ends the request, so that the engine stops generating.
-        Raises RequestRefusedError when the engine says no, EngineUnavailableError when it is gone.
+        Raises RequestRefusedError if the engine refuses the request, EngineUnavailableError if it cannot answer.
         """
         payload = {
             **body,
@@ -125,7 +126,7 @@ class EngineClient:
 
 
 def parse_event(line: bytes) -> Delta | None:
-    """One line of the event stream; None for blank lines, comments and `[DONE]`.
+    """The step in one line of the event stream; None for blank lines, comments and `[DONE]`.
 
     Raises RequestRefusedError for an error that the engine sends in the middle of a stream.
     """
@@ -137,8 +138,8 @@ def parse_event(line: bytes) -> Delta | None:
     chunk = json.loads(text)
     if "error" in chunk:
         raise _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, text.decode())
-    counted = chunk.get("usage")
-    usage = Usage(counted["prompt_tokens"], counted.get("completion_tokens") or 0) if counted else None
+    counts = chunk.get("usage")
+    usage = Usage(counts["prompt_tokens"], counts.get("completion_tokens") or 0) if counts else None
     choices = chunk.get("choices")
     if not choices:  # usage arrives as a last chunk without choices
         return Delta(usage=usage)
@@ -154,20 +155,9 @@ def parse_event(line: bytes) -> Delta | None:
 def _refusal(status: int, text: str) -> EngineUnavailableError | RequestRefusedError:
     try:
         error = json.loads(text).get("error")
-        message = str(error["message"] if isinstance(error, dict) else error)
+        reason = str(error["message"] if isinstance(error, dict) else error)
     except (ValueError, AttributeError, KeyError):
-        message = text[:300].strip()
+        reason = text[:_MOST_ERROR_CHARACTERS].strip()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return EngineUnavailableError(
-            f"The engine failed on this request ({status}): {message}", "Try again, or see `vedette logs`."
-        )
-    return RequestRefusedError(
-        f"The engine refused the request ({status}): {message}", "Change the request as it says."
-    )
-
-
-def _gone(error: Exception) -> EngineUnavailableError:
-    return EngineUnavailableError(
-        f"The engine does not answer ({type(error).__name__}).",
-        "Wait until `vedette status` says ready, then try again.",
-    )
+        return EngineUnavailableError("engine.request_failed", status=int(status), error=reason)
+    return RequestRefusedError("engine.request_refused", status=int(status), error=reason)

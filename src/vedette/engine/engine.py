@@ -17,7 +17,7 @@ from vedette.engine.process.standby import Standby, start
 from vedette.engine.process.watchdog import wait_until_stuck
 from vedette.engine.state import Life, Phase
 from vedette.engine.vllm.causes import SILENT, STUCK, find_cause
-from vedette.engine.vllm.log import parse_line, tells_of_cores_death, with_line
+from vedette.engine.vllm.log import parse_line, reports_core_death, with_line
 from vedette.errors import Cause, EngineDiedError, EngineFailedError, VedetteError
 from vedette.plan.calibration import Reported
 from vedette.plan.plan import Context
@@ -96,8 +96,8 @@ class Engine:
     def _read(self, line: str) -> None:
         self._heard_at = time.monotonic()
         self.reported = with_line(self.reported, line)
-        if tells_of_cores_death(line):
-            self._process.end_remains()
+        if reports_core_death(line):
+            self._process.stop_server()
         fact = parse_line(line)
         if fact is not None:
             self._life.progress(fact.phase, fact.detail, fact.done, fact.total)

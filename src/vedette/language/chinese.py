@@ -718,6 +718,216 @@ CHINESE: Table = {
     "engine.stopped_with_error": ("引擎因错误停止:{error}", "详情见 `vedette logs`。"),
     "engine.ended_by_signal": ("引擎被信号 {signal} 结束。", "它最后的输出见 `vedette logs`。"),
     "engine.ended_with_status": ("引擎以退出状态 {status} 结束。", "它最后的输出见 `vedette logs`。"),
+    "engine.making_environment": "创建环境",
+    "engine.remaking_environment": "重新创建环境:{damage}",
+    "engine.checking_environment": "检查环境",
+    "engine.torch_without_cpu_build": "无法获取 torch 的 CPU 版本:改为安装 PyPI 上的版本,体积大 2.5 GB",
+    "engine.damage_other_recipe": "它是为另一版本的 vedette 创建的",
+    "engine.damage_changed_file": "{file} 已被改动",
+    "engine.damage_missing_file": "缺少 {file}",
+    "engine.damage_unfinished": "它尚未创建完成",
+    "engine.damage_unreadable_manifest": "无法读取它的清单",
+    "engine.pip_resolving": "解析依赖 {package}",
+    "engine.pip_downloading": "下载 {package}({amount})",
+    "engine.pip_unpacking": "解压 {packages} 个软件包",
+    "engine.reading_options": "读取 {python} 的 vLLM 所支持的选项",
+    "engine.fetching_image": "拉取镜像 {image}",
+    "engine.fetching_layers": "拉取镜像:{total} 层中已完成 {done} 层",
+    "engine.image_changed": "{image} 已被重新拉取,与之前的镜像不同",
+    "engine.reading_image": "读取镜像中 vLLM 的版本和选项",
+    "engine.environment_disk_full": (
+        "创建引擎的环境需要 {directory} 下有 {needed_bytes} 可用空间,目前只有 {free_bytes}。",
+        "请释放磁盘空间,或把 VEDETTE_HOME 设为更大磁盘上的目录。",
+    ),
+    "engine.install_disk_full": (
+        "无法安装引擎:磁盘已满。",
+        "请释放磁盘空间,或把 VEDETTE_HOME 设为更大磁盘上的目录。",
+    ),
+    "engine.no_python": (
+        "引擎需要 Python {oldest} 到 {newest},本机没有这些版本。",
+        "请安装其中之一(Debian 和 Ubuntu:`sudo apt install python3.12-venv`),然后重新启动。",
+    ),
+    "engine.python_without_venv": (
+        "{python} 缺少安装引擎所需的 venv 模块。",
+        "请安装它(Debian 和 Ubuntu:`sudo apt install python3-venv`),然后重新启动。",
+    ),
+    "engine.install_without_gpu": (
+        "引擎已安装,但找不到可用的 GPU。",
+        "请运行 `nvidia-smi`,它应显示该 GPU;或让引擎在容器中运行:VEDETTE_ENGINE=container。",
+    ),
+    "engine.install_offline": (
+        "无法安装引擎:没有可访问的软件包索引。",
+        "请连接互联网,或让 pip 使用镜像站(PIP_INDEX_URL)或磁盘上的 wheel(PIP_FIND_LINKS)。",
+    ),
+    "engine.install_package_unreachable": (
+        "无法安装引擎:可访问的软件包索引中都没有 {package}。",
+        "请连接互联网,或让 pip 使用镜像站(PIP_INDEX_URL)或磁盘上的 wheel(PIP_FIND_LINKS)。",
+    ),
+    "engine.install_package_missing": (
+        "无法安装引擎:软件包索引中没有 {package}。",
+        "如果是 torch,请把 VEDETTE_TORCH_INDEX 设为 PyTorch CPU wheel 的镜像站;其他软件包请设置 PIP_INDEX_URL。",
+    ),
+    "engine.install_failed": (
+        "无法安装引擎:{error}",
+        "请修复后重新启动。",
+    ),
+    "engine.install_failed_silently": (
+        "无法安装引擎:pip 失败,没有留下任何信息。",
+        "请重新启动。如果再次发生,请检查内存或磁盘空间是否耗尽(`vedette device`)。",
+    ),
+    "engine.no_environment": (
+        "{place} 不是环境:其中没有 bin/python。",
+        "请把 VEDETTE_ENGINE 设为装有 vLLM 的虚拟环境目录,或不设置它。",
+    ),
+    "engine.environment_without_vllm": (
+        "{python} 的环境中没有 vLLM。",
+        "请安装它(`{python} -m pip install vllm`),或把 VEDETTE_ENGINE 设为其他环境。",
+    ),
+    "engine.vllm_failed": (
+        "{python} 的 vLLM 无法在此运行:{error}",
+        "请修复它,或把 VEDETTE_ENGINE 设为其他环境。",
+    ),
+    "engine.vllm_failed_silently": (
+        "{python} 的 vLLM 无法在此运行,也没有输出任何信息。",
+        '请运行 `{python} -c "import vllm"` 查明原因,或把 VEDETTE_ENGINE 设为其他环境。',
+    ),
+    "engine.vllm_without_options": (
+        "{python} 的 vLLM 无法在此运行:它的帮助没有列出任何选项。",
+        "请运行 `{python} -m vllm.entrypoints.cli.main serve --help=all` 查明原因,或把 VEDETTE_ENGINE 设为其他环境。",
+    ),
+    "engine.no_container_engine": (
+        "在本机上引擎要在容器中运行,但 PATH 中既没有 Docker 也没有 Podman。",
+        "请安装其中之一(`sudo apt install docker.io nvidia-container-toolkit`)。`vedette up --print` 显示可在其他机器上运行的命令。",
+    ),
+    "engine.container_engine_forbidden": (
+        "当前用户无权在本机上使用 {name}。",
+        "请授权(`sudo usermod -aG {name} $USER`),然后重新登录。",
+    ),
+    "engine.container_engine_stopped": (
+        "{name} 已安装,但其服务没有运行。",
+        "请启动它:`sudo systemctl start {name}`。",
+    ),
+    "engine.container_engine_broken": (
+        "{name} 无法在此工作:{error}",
+        "请修复,直到 `{name} info` 成功。",
+    ),
+    "engine.container_engine_silent": (
+        "{name} 无法在此工作,也没有输出任何信息。",
+        "请修复,直到 `{name} info` 成功。",
+    ),
+    "engine.docker_without_gpu": (
+        "Docker 无法让容器使用 GPU。",
+        "请安装 nvidia-container-toolkit,并运行 `sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker`。",
+    ),
+    "engine.podman_without_gpu": (
+        "Podman 无法让容器使用 GPU。",
+        "请安装 nvidia-container-toolkit,并运行 `sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`。",
+    ),
+    "engine.no_image_for_jetson": (
+        "vedette 不知道适用于 Jetson Linux {version} 的 vLLM 容器镜像。",
+        "请把 VEDETTE_IMAGE(配置文件中的 `image`)设为能在其上运行的镜像,或升级 JetPack。",
+    ),
+    "engine.no_image_for_unknown_jetson": (
+        "vedette 无法选择 vLLM 容器镜像:Jetson Linux 的版本未知。",
+        "请把 VEDETTE_IMAGE(配置文件中的 `image`)设为能在其上运行的镜像。",
+    ),
+    "engine.image_disk_full": (
+        "无法拉取镜像 {image}:磁盘已满。",
+        "请在存放镜像的磁盘上释放空间,然后重新启动。",
+    ),
+    "engine.image_refused": (
+        "无法拉取镜像 {image}:镜像仓库中没有该镜像,或拒绝访问。",
+        "请登录镜像仓库,或把 VEDETTE_IMAGE 设为其他镜像。",
+    ),
+    "engine.image_unreachable": (
+        "无法拉取镜像 {image}:无法访问其镜像仓库。",
+        "请连接互联网,或从文件导入镜像,然后重新启动。",
+    ),
+    "engine.image_pull_failed": (
+        "无法拉取镜像 {image}:{error}",
+        "请修复后重新启动。",
+    ),
+    "engine.image_pull_failed_silently": (
+        "无法拉取镜像 {image},也没有任何信息。",
+        "请手动拉取镜像以查明原因,然后重新启动。",
+    ),
+    "engine.image_failed": (
+        "镜像 {image} 无法在此运行:{error}",
+        "请修复,或把 VEDETTE_IMAGE 设为其他镜像。",
+    ),
+    "engine.image_failed_silently": (
+        "镜像 {image} 无法在此运行,也没有输出任何信息。",
+        "请手动运行镜像以查明原因,或把 VEDETTE_IMAGE 设为其他镜像。",
+    ),
+    "engine.image_without_version": (
+        "镜像 {image} 没有输出其 vLLM 的版本。",
+        "请把 VEDETTE_IMAGE 设为其他镜像。",
+    ),
+    "engine.invalid_version": (
+        "“{version}”不是 vLLM 的版本号。",
+        "请使用 vLLM {oldest} 到 {newest}。",
+    ),
+    "engine.old_version": (
+        "vLLM {version} 对 vedette 来说太旧。",
+        "请使用 vLLM 为 {oldest} 到 {newest} 的引擎或镜像。",
+    ),
+    "engine.unknown_option": (
+        "{engine} 不支持计划所需的 `{option}`。",
+        "请使用 vLLM 更新的引擎或镜像。",
+    ),
+    "engine.inexact_cache_on_cpu": (
+        "{engine} 在 CPU 上不能使用精确的 KV 缓存大小。",
+        "请使用 vLLM 0.20.0 或更新版本。",
+    ),
+    "engine.clips_without_limit": (
+        "{engine} 不能分别限制图片和视频片段。",
+        "请使用 vLLM 0.29.0 或更新版本,或在计划中去掉视频片段。",
+    ),
+    "engine.reasons_by_default": "{engine} 会先思考再回答,除非请求在 `chat_template_kwargs` 中把 `enable_thinking` 设为 false。",
+    "engine.just_stopped": (
+        "引擎刚刚停止。",
+        "请稍后重新发送请求。",
+    ),
+    "engine.no_response": (
+        "引擎没有回应({error})。",
+        "请等到 `vedette status` 显示就绪,然后重试。",
+    ),
+    "engine.request_failed": (
+        "引擎处理此请求时出错(状态 {status:d}):{error}",
+        "请重试。如果再次失败,请查看 `vedette logs`。",
+    ),
+    "engine.request_refused": (
+        "引擎拒绝了请求(状态 {status:d}):{error}",
+        "请修改请求后重新发送。",
+    ),
+    "engine.server_refuses_key": (
+        "{server} 的服务器拒绝了密钥。",
+        "请把 {variable} 设为正确的密钥。",
+    ),
+    "engine.server_wants_key": (
+        "{server} 的服务器需要密钥。",
+        "请把 {variable} 设为它的密钥。",
+    ),
+    "engine.server_not_ready": (
+        "{server} 的服务器尚未就绪(状态 {status:d})。",
+        "请等待,或查看该服务器自己的日志。",
+    ),
+    "engine.server_not_openai": (
+        "{server} 的服务器不是 OpenAI 服务器(/v1/models 的状态为 {status:d})。",
+        "请把 VEDETTE_ENGINE 设为 OpenAI 服务器的地址,例如 http://127.0.0.1:8000。",
+    ),
+    "engine.server_silent": (
+        "{server} 的服务器已有 {silence_s:.0f} 秒没有回应。",
+        "请等待,或查看该服务器自己的日志。",
+    ),
+    "engine.server_unreachable": (
+        "{server} 没有服务器回应。",
+        "请启动该服务器,或更正 VEDETTE_ENGINE。",
+    ),
+    "engine.server_empty_answer": (
+        "服务器对测试问题没有给出任何回答。",
+        "请查看该服务器自己的日志。",
+    ),
     # ---- deploy ----
     "deploy.as_asked": "按您的要求",
     "deploy.best_that_fits": "目录中适合本机的最佳模型",

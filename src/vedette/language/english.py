@@ -820,6 +820,216 @@ ENGLISH: Table = {
         "The engine ended with exit status {status}.",
         "See `vedette logs` for its last lines.",
     ),
+    "engine.making_environment": "making the environment",
+    "engine.remaking_environment": "making the environment again: {damage}",
+    "engine.checking_environment": "checking the environment",
+    "engine.torch_without_cpu_build": "no CPU build of torch is reachable: installing PyPI's build, which is 2.5 GB larger",
+    "engine.damage_other_recipe": "it was made for another version of vedette",
+    "engine.damage_changed_file": "{file} has changed",
+    "engine.damage_missing_file": "{file} is missing",
+    "engine.damage_unfinished": "it was not finished",
+    "engine.damage_unreadable_manifest": "its manifest cannot be read",
+    "engine.pip_resolving": "resolving {package}",
+    "engine.pip_downloading": "downloading {package} ({amount})",
+    "engine.pip_unpacking": "unpacking {packages} packages",
+    "engine.reading_options": "reading the options of the vLLM of {python}",
+    "engine.fetching_image": "fetching the image {image}",
+    "engine.fetching_layers": "fetching the image: {done} of {total} layers",
+    "engine.image_changed": "{image} has been fetched again and is another image than before",
+    "engine.reading_image": "reading version and options of the image's vLLM",
+    "engine.environment_disk_full": (
+        "Making the engine's environment needs {needed_bytes} under {directory}. Only {free_bytes} are free.",
+        "Free disk space, or set VEDETTE_HOME to a directory on a larger disk.",
+    ),
+    "engine.install_disk_full": (
+        "The engine could not be installed: the disk is full.",
+        "Free disk space, or set VEDETTE_HOME to a directory on a larger disk.",
+    ),
+    "engine.no_python": (
+        "The engine needs Python {oldest} to {newest}. This machine has none of these versions.",
+        "Install one (on Debian and Ubuntu: `sudo apt install python3.12-venv`), then start again.",
+    ),
+    "engine.python_without_venv": (
+        "{python} lacks the venv module, which the engine's installation needs.",
+        "Install it (on Debian and Ubuntu: `sudo apt install python3-venv`), then start again.",
+    ),
+    "engine.install_without_gpu": (
+        "The engine is installed, but finds no GPU that it can use.",
+        "Run `nvidia-smi`: it must show the GPU. Or run the engine in a container: VEDETTE_ENGINE=container.",
+    ),
+    "engine.install_offline": (
+        "The engine could not be installed: no package index is reachable.",
+        "Connect to the internet, or point pip to a mirror (PIP_INDEX_URL) or to wheels on disk (PIP_FIND_LINKS).",
+    ),
+    "engine.install_package_unreachable": (
+        "The engine could not be installed: no reachable package index offers {package}.",
+        "Connect to the internet, or point pip to a mirror (PIP_INDEX_URL) or to wheels on disk (PIP_FIND_LINKS).",
+    ),
+    "engine.install_package_missing": (
+        "The engine could not be installed: no package index offers {package}.",
+        "For torch, set VEDETTE_TORCH_INDEX to a mirror of PyTorch's CPU wheels. For other packages, set PIP_INDEX_URL.",
+    ),
+    "engine.install_failed": (
+        "The engine could not be installed: {error}",
+        "Fix it, then start again.",
+    ),
+    "engine.install_failed_silently": (
+        "The engine could not be installed: pip failed without a message.",
+        "Start again. If this happens again, see whether memory or disk space runs out (`vedette device`).",
+    ),
+    "engine.no_environment": (
+        "{place} is not an environment: it has no bin/python.",
+        "Set VEDETTE_ENGINE to the directory of a virtual environment with vLLM, or leave it out.",
+    ),
+    "engine.environment_without_vllm": (
+        "There is no vLLM in the environment of {python}.",
+        "Install it (`{python} -m pip install vllm`), or set VEDETTE_ENGINE to another environment.",
+    ),
+    "engine.vllm_failed": (
+        "The vLLM of {python} does not run here: {error}",
+        "Fix it, or set VEDETTE_ENGINE to another environment.",
+    ),
+    "engine.vllm_failed_silently": (
+        "The vLLM of {python} does not run here. It printed no message.",
+        'Run `{python} -c "import vllm"` to find the cause, or set VEDETTE_ENGINE to another environment.',
+    ),
+    "engine.vllm_without_options": (
+        "The vLLM of {python} does not run here: its help shows no options.",
+        "Run `{python} -m vllm.entrypoints.cli.main serve --help=all` to find the cause, or set VEDETTE_ENGINE to another environment.",
+    ),
+    "engine.no_container_engine": (
+        "The engine runs in a container on this machine, but neither Docker nor Podman is on PATH.",
+        "Install one (`sudo apt install docker.io nvidia-container-toolkit`). `vedette up --print` shows the command for another machine.",
+    ),
+    "engine.container_engine_forbidden": (
+        "This user may not use {name} on this machine.",
+        "Allow it (`sudo usermod -aG {name} $USER`), then log in again.",
+    ),
+    "engine.container_engine_stopped": (
+        "{name} is installed, but its service does not run.",
+        "Start it: `sudo systemctl start {name}`.",
+    ),
+    "engine.container_engine_broken": (
+        "{name} does not work here: {error}",
+        "Fix it until `{name} info` succeeds.",
+    ),
+    "engine.container_engine_silent": (
+        "{name} does not work here. It printed no message.",
+        "Fix it until `{name} info` succeeds.",
+    ),
+    "engine.docker_without_gpu": (
+        "Docker cannot give a container the GPU.",
+        "Install nvidia-container-toolkit and run `sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker`.",
+    ),
+    "engine.podman_without_gpu": (
+        "Podman cannot give a container the GPU.",
+        "Install nvidia-container-toolkit and run `sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`.",
+    ),
+    "engine.no_image_for_jetson": (
+        "vedette knows no container image with vLLM for Jetson Linux {version}.",
+        "Set VEDETTE_IMAGE (`image` in the configuration file) to an image that runs there, or update JetPack.",
+    ),
+    "engine.no_image_for_unknown_jetson": (
+        "vedette cannot choose a container image with vLLM: the version of Jetson Linux is unknown.",
+        "Set VEDETTE_IMAGE (`image` in the configuration file) to an image that runs there.",
+    ),
+    "engine.image_disk_full": (
+        "The image {image} could not be fetched: the disk is full.",
+        "Free disk space where images are stored, then start again.",
+    ),
+    "engine.image_refused": (
+        "The image {image} could not be fetched: its registry has no such image, or refuses access.",
+        "Log in to its registry, or set VEDETTE_IMAGE to another image.",
+    ),
+    "engine.image_unreachable": (
+        "The image {image} could not be fetched: its registry is not reachable.",
+        "Connect to the internet, or load the image from a file, then start again.",
+    ),
+    "engine.image_pull_failed": (
+        "The image {image} could not be fetched: {error}",
+        "Fix it, then start again.",
+    ),
+    "engine.image_pull_failed_silently": (
+        "The image {image} could not be fetched. There was no message.",
+        "Pull the image by hand to find the cause, then start again.",
+    ),
+    "engine.image_failed": (
+        "The image {image} does not run here: {error}",
+        "Fix it, or set VEDETTE_IMAGE to another image.",
+    ),
+    "engine.image_failed_silently": (
+        "The image {image} does not run here. It printed no message.",
+        "Run the image by hand to find the cause, or set VEDETTE_IMAGE to another image.",
+    ),
+    "engine.image_without_version": (
+        "The image {image} does not print the version of its vLLM.",
+        "Set VEDETTE_IMAGE to another image.",
+    ),
+    "engine.invalid_version": (
+        "'{version}' is not a version of vLLM.",
+        "Use vLLM {oldest} to {newest}.",
+    ),
+    "engine.old_version": (
+        "vLLM {version} is too old for vedette.",
+        "Use an engine or image with vLLM {oldest} to {newest}.",
+    ),
+    "engine.unknown_option": (
+        "{engine} does not know `{option}`, which the plan needs.",
+        "Use an engine or image with a newer vLLM.",
+    ),
+    "engine.inexact_cache_on_cpu": (
+        "{engine} cannot use an exact size of KV cache on a CPU.",
+        "Use vLLM 0.20.0 or newer.",
+    ),
+    "engine.clips_without_limit": (
+        "{engine} cannot limit pictures and clips separately.",
+        "Use vLLM 0.29.0 or newer, or plan without clips.",
+    ),
+    "engine.reasons_by_default": "{engine} reasons before it answers, unless a request sets `enable_thinking` to false in `chat_template_kwargs`.",
+    "engine.just_stopped": (
+        "The engine has just stopped.",
+        "Send the request again in a moment.",
+    ),
+    "engine.no_response": (
+        "The engine does not respond ({error}).",
+        "Wait until `vedette status` shows ready, then try again.",
+    ),
+    "engine.request_failed": (
+        "The engine failed on this request (status {status:d}): {error}",
+        "Try again. If it fails again, see `vedette logs`.",
+    ),
+    "engine.request_refused": (
+        "The engine refused the request (status {status:d}): {error}",
+        "Change the request, then send it again.",
+    ),
+    "engine.server_refuses_key": (
+        "The server at {server} refuses the key.",
+        "Set {variable} to the right key.",
+    ),
+    "engine.server_wants_key": (
+        "The server at {server} wants a key.",
+        "Set {variable} to its key.",
+    ),
+    "engine.server_not_ready": (
+        "The server at {server} is not ready (status {status:d}).",
+        "Wait, or see the server's own log.",
+    ),
+    "engine.server_not_openai": (
+        "The server at {server} is not an OpenAI server (status {status:d} for /v1/models).",
+        "Set VEDETTE_ENGINE to the address of one, such as http://127.0.0.1:8000.",
+    ),
+    "engine.server_silent": (
+        "The server at {server} has not answered for {silence_s:.0f} seconds.",
+        "Wait, or see the server's own log.",
+    ),
+    "engine.server_unreachable": (
+        "No server answers at {server}.",
+        "Start the server there, or correct VEDETTE_ENGINE.",
+    ),
+    "engine.server_empty_answer": (
+        "The server answered a test question with nothing.",
+        "See the server's own log.",
+    ),
     # ---- deploy ----
     "deploy.as_asked": "as you asked",
     "deploy.best_that_fits": "the best of the catalogue that fits here",

@@ -247,7 +247,7 @@ async def test_a_server_that_goes_is_waited_for_and_asked_anew() -> None:
         await run.until(State.FAILED)
         cause = run.attachment.life.status.cause
         assert cause is not None
-        assert cause.sentence == f"Nobody answers at {server.address}."
+        assert cause.sentence == f"No server answers at {server.address}."
         assert run.attachment.client is None
         server.documents["/v1/models"] = {"data": [{"id": "larger", "max_model_len": 9000}]}
         await server.start()
@@ -292,8 +292,8 @@ async def test_the_key_is_sent_and_told_to_nobody(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("documents", "settings", "kind", "says"),
     [
-        ({}, {}, ConfigError, r"no OpenAI server \(status 404"),
-        ({"/v1/models": "hello"}, {}, ConfigError, "no OpenAI server"),
+        ({}, {}, ConfigError, r"not an OpenAI server \(status 404"),
+        ({"/v1/models": "hello"}, {}, ConfigError, "not an OpenAI server"),
         ({"/v1/models": {"data": []}}, {}, ModelNotFoundError, "no model that one can talk to"),
         ({"/v1/models": VLLM_MODELS}, {"model": "gemma"}, ModelNotFoundError, "no model 'gemma'.*It has: vedette-tiny"),
     ],
@@ -309,6 +309,6 @@ async def test_what_cannot_be_attached_to_is_said(
 async def test_where_nobody_listens_it_says_so_and_shows_no_password() -> None:
     nobody = Server({}, address="http://me:secret@127.0.0.1:9")
     async with attached(nobody) as run:
-        with pytest.raises(EngineUnavailableError, match="Nobody answers at http://127") as refused:
+        with pytest.raises(EngineUnavailableError, match="No server answers at http://127") as refused:
             await run.task
         assert "secret" not in json.dumps(refused.value.as_json())

@@ -6,7 +6,6 @@ from tests.rig.plans import NEWEST, proposal_of
 from vedette.cli.screen import PersonScreen
 from vedette.deploy.planner import plan_events
 from vedette.events import Note, PlanMade
-from vedette.language.message import say
 
 
 def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
@@ -27,7 +26,7 @@ def test_what_an_older_engine_does_otherwise_is_noted() -> None:
     older = {**proposal.as_json(), "engine": {"version": "0.13.0"}}
     (_, note) = plan_events(proposal.plan, older)
     assert isinstance(note, Note)
-    assert "answered with reasoning first" in say(note.message)
+    assert note.message.code == "engine.reasons_by_default"
 
 
 def test_a_granted_wish_is_not_noted() -> None:

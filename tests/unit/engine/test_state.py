@@ -3,7 +3,7 @@
 import pytest
 
 from vedette.engine.state import Life, Phase, State
-from vedette.engine.vllm.log import LogFact, parse_line, tells_of_cores_death
+from vedette.engine.vllm.log import LogFact, parse_line, reports_core_death
 from vedette.language.message import Message
 
 WEIGHTS = Message("detail.verbatim", text="weights")
@@ -42,8 +42,8 @@ def test_log_lines_are_read_as_phases(line: str, fact: LogFact | None) -> None:
 
 def test_a_server_says_that_its_core_has_died() -> None:
     line = "(APIServer pid=75) WARNING 11-22 10:00:02 [core_client.py:817] [shutdown] MPClient: engine core exited"
-    assert tells_of_cores_death(f"{line} unexpectedly; starting cleanup")
-    assert not tells_of_cores_death(CORE + "Starting to load model /models/tiny...")
+    assert reports_core_death(f"{line} unexpectedly; starting cleanup")
+    assert not reports_core_death(CORE + "Starting to load model /models/tiny...")
 
 
 def test_a_life_moves_only_along_its_states() -> None:

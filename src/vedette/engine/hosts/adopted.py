@@ -1,4 +1,4 @@
-"""An environment with vLLM that a person has made: looked at and run, never changed."""
+"""The engine in an environment that the user has made: vedette runs it and never changes it."""
 
 import asyncio
 import contextlib
@@ -27,19 +27,20 @@ from vedette.engine.vllm.flags import (
 from vedette.engine.vllm.software import Software, read_software, write_software
 from vedette.engine.vllm.versions import parse_help
 from vedette.errors import EngineInstallError
+from vedette.language.message import Message
 from vedette.plan.plan import Plan
 
 _VLLM = ("-m", "vllm.entrypoints.cli.main")
 """What the `vllm` command runs; an interpreter may have the package without the command."""
-_WHICH = """
+_FIND_VLLM = """
 import importlib.metadata, importlib.util, json
 spec = importlib.util.find_spec("vllm")
 print(json.dumps([importlib.metadata.version("vllm"), spec.origin] if spec and spec.origin else None))
 """
-"""Answers at once, for it imports nothing of vLLM."""
-_KEPT = re.compile("PYTHONPATH|VIRTUAL_ENV|CC|CXX|(VLLM|TORCH|TRITON|FLASHINFER|NCCL|GLOO|CONDA|XDG)_.*")
-_NOT_KEPT = {
-    "VLLM_API_KEY",  # would lock vedette out
+"""Prints version and file of the vLLM package, at once: it imports nothing of vLLM."""
+_USERS_VARIABLES = re.compile("PYTHONPATH|VIRTUAL_ENV|CC|CXX|(VLLM|TORCH|TRITON|FLASHINFER|NCCL|GLOO|CONDA|XDG)_.*")
+_EXCLUDED = {
+    "VLLM_API_KEY",  # the engine would refuse vedette's requests
     "VLLM_PORT",
     "VLLM_CPU_KVCACHE_SPACE",  # overrides the planned KV cache
     "VLLM_ENABLE_V1_MULTIPROCESSING",  # more processes than planned
@@ -47,41 +48,42 @@ _NOT_KEPT = {
 
 
 @dataclass(frozen=True)
-class Found:
+class InstalledVllm:
     """The vLLM that an interpreter imports."""
 
     version: str
     package: Path
+    """The package's `__init__.py`."""
 
 
 class AdoptedHost:
-    """The engine in somebody's environment, as processes of this machine."""
+    """The host for an environment of the user's; the engine runs as processes of this machine."""
 
     kind = "environment"
     image = None
 
-    def __init__(self, python: Path, found: Found, cache: Path, workplace: Path) -> None:
+    def __init__(self, python: Path, vllm: InstalledVllm, cache: Path, workplace: Path) -> None:
         self.python = python
         self._cache = cache
         self._workplace = workplace
-        key = f"{python} {found.package} {found.package.stat().st_mtime_ns} {found.version}"
-        self._kept = cache / "environments" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-        self._software = read_software(self._kept) or Software(found.version)
+        key = f"{python} {vllm.package} {vllm.package.stat().st_mtime_ns} {vllm.version}"
+        self._software_file = cache / "environments" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+        self._software = read_software(self._software_file) or Software(vllm.version)
 
     @property
     def version(self) -> str:
         return self._software.version
 
     async def make_ready(self, report: Report) -> None:
-        """Asks it what it understands, unless it has said so before. Raises EngineInstallError."""
+        """Read the engine's options, unless they are known. Raises EngineInstallError."""
         if self._software.options is not None:
             return
-        report(f"asking the vLLM of {self.python} what it understands")
-        understood = parse_help(await _answer(self.python, (*_VLLM, "serve", "--help=all")))
-        if not understood:
-            raise _unusable(self.python, "nothing of its options")
-        software = Software(self.version, understood)
-        write_software(self._kept, software)
+        report(Message("engine.reading_options", python=str(self.python)))
+        options = parse_help(await _output_of(self.python, (*_VLLM, "serve", "--help=all")))
+        if not options:
+            raise EngineInstallError("engine.vllm_without_options", python=str(self.python))
+        software = Software(self.version, options)
+        write_software(self._software_file, software)
         self._software = software
 
     def arguments(self, plan: Plan, target: Target) -> tuple[str, ...]:
@@ -95,11 +97,11 @@ class AdoptedHost:
         return Command(self.arguments(plan, target), variables, self._workplace, preload=preload(plan.settings))
 
     def mark_broken(self) -> None:
-        """Whoever made it mends it; what it understands is asked again."""
-        self._kept.unlink(missing_ok=True)
+        """Make the next start read the options again; only the user can repair the environment."""
+        self._software_file.unlink(missing_ok=True)
 
     async def end(self) -> None:
-        """Its processes end with the command's."""
+        """Do nothing: all processes run in the working directory and stop with the command."""
 
     def processes(self) -> list[psutil.Process]:
         return find_processes(self._workplace)
@@ -108,73 +110,69 @@ class AdoptedHost:
 async def adopt(place: Path, cache: Path, workplace: Path) -> AdoptedHost:
     """The host for an environment's directory, or for its interpreter. Raises EngineInstallError."""
     python = find_python(place)
-    answer = json.loads((await _answer(python, ("-c", _WHICH))).splitlines()[-1])
-    if answer is None:
-        raise EngineInstallError(
-            f"There is no vLLM in the environment of {python}.",
-            f"Install it (`{python} -m pip install vllm`), or name another environment (VEDETTE_ENGINE).",
-        )
-    version, package = answer
-    return AdoptedHost(python, Found(version, Path(package)), cache, workplace)
+    found = json.loads((await _output_of(python, ("-c", _FIND_VLLM))).splitlines()[-1])
+    if found is None:
+        raise EngineInstallError("engine.environment_without_vllm", python=str(python))
+    version, package = found
+    return AdoptedHost(python, InstalledVllm(version, Path(package)), cache, workplace)
 
 
 def find_python(place: Path) -> Path:
-    """The interpreter of an environment, which may be named itself, or by its `vllm`. Raises EngineInstallError."""
-    place = place.expanduser().absolute()  # not resolved: an environment's interpreter is a link, and is known by it
+    """The interpreter of an environment; place: its directory, its interpreter or its `vllm` command.
+
+    Raises EngineInstallError.
+    """
+    place = place.expanduser().absolute()  # not resolved: Python finds an environment by its interpreter's own path
     if place.name == "vllm" and place.is_file():
         place = place.with_name("python")
-    found = next(
-        (path for path in (place, place / "bin" / "python", place / "bin" / "python3") if path.is_file()), None
-    )
+    candidates = (place, place / "bin" / "python", place / "bin" / "python3")
+    found = next((path for path in candidates if path.is_file()), None)
     if found is None:
-        raise EngineInstallError(
-            f"There is no environment in {place}: it has no bin/python.",
-            "Let VEDETTE_ENGINE name a virtual environment's directory with vLLM in it, or leave it out.",
-        )
+        raise EngineInstallError("engine.no_environment", place=str(place))
     return found
 
 
 def adopted_environment(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """The variables of an engine that a person has set up; own: what vedette would set.
+    """The environment variables of an engine that the user has set up; own: the variables that vedette sets.
 
-    What the person has set for it holds, unless it would be another engine than the planned one.
+    The user's variables for vLLM and its libraries win, except those that would contradict the plan.
     """
-    kept = {name: value for name, value in environment.items() if _KEPT.fullmatch(name) and name not in _NOT_KEPT}
-    return inherited_environment(environment) | dict(own) | kept
+    users = {
+        name: value for name, value in environment.items() if _USERS_VARIABLES.fullmatch(name) and name not in _EXCLUDED
+    }
+    return inherited_environment(environment) | dict(own) | users
 
 
-async def _answer(python: Path, arguments: tuple[str, ...]) -> str:
-    """What an interpreter prints. Raises EngineInstallError when it cannot."""
-    with tempfile.TemporaryDirectory() as directory:  # torch makes one of its own as soon as it is imported
-        return await _answer_from(python, arguments, {"TMPDIR": directory})
-
-
-async def _answer_from(python: Path, arguments: tuple[str, ...], own: Mapping[str, str]) -> str:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(str(python), *arguments),
-            env=adopted_environment(os.environ, own),
-            cwd="/",  # where it looks for modules first
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        raise _unusable(python, error.strerror or str(error)) from error
-    try:
-        output, complaints = await process.communicate()
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+async def _output_of(python: Path, arguments: tuple[str, ...]) -> str:
+    """What an interpreter prints. Raises EngineInstallError if it fails."""
+    with tempfile.TemporaryDirectory() as directory:  # torch makes a directory there as soon as it is imported
+        variables = adopted_environment(os.environ, {"TMPDIR": directory})
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(str(python), *arguments),
+                env=variables,
+                cwd="/",  # do not import modules from the current directory
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            raise EngineInstallError(
+                "engine.vllm_failed", python=str(python), error=error.strerror or str(error)
+            ) from error
+        try:
+            output, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
     if process.returncode != 0:
-        lines = complaints.decode(errors="replace").splitlines()
-        raise _unusable(python, next((line.strip() for line in reversed(lines) if line.strip()), "nothing"))
+        raise _explain(python, errors.decode(errors="replace"))
     return output.decode(errors="replace")
 
 
-def _unusable(python: Path, said: str) -> EngineInstallError:
-    return EngineInstallError(
-        f"The vLLM of {python} does not run here; it said: {said}",
-        "Mend what it names, or name another environment (VEDETTE_ENGINE).",
-    )
+def _explain(python: Path, output: str) -> EngineInstallError:
+    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), None)
+    if last is None:
+        return EngineInstallError("engine.vllm_failed_silently", python=str(python))
+    return EngineInstallError("engine.vllm_failed", python=str(python), error=last)

@@ -1,4 +1,4 @@
-"""The engine in a container, through the command line of Docker or Podman: what a person can repeat by hand."""
+"""The engine in a container. vedette uses the command line of Docker or Podman, which a person can repeat."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from vedette.engine.hosts.container_record import container_processes, end_container, note_container
+from vedette.engine.hosts.container_record import container_processes, end_container, record_container
 from vedette.engine.hosts.docker import ContainerEngine
 from vedette.engine.hosts.host import Report
 from vedette.engine.hosts.image_pull import explain_pull, parse_layer
@@ -29,20 +29,22 @@ from vedette.engine.process.process import Command, spawn
 from vedette.engine.vllm.flags import Target, serve_arguments, serve_environment
 from vedette.engine.vllm.software import QUESTIONS, Software, parse_software, read_software, write_software
 from vedette.errors import EngineInstallError
+from vedette.language.message import Message
 from vedette.plan.plan import Backend, Plan
 
 _OOM_SCORE_ADJ = 500
-"""As for an engine that is a process (launcher.py): killed before whoever can start it again."""
+"""As in launcher.py: when memory runs out, the kernel kills the engine before vedette, which can start it again."""
 _SHM_SIZE = "1g"
-"""At most, for what vLLM's processes pass each other; only what is used is taken. 64 MiB, the default, are too few."""
+"""Limit of the shared memory of vLLM's processes; only used memory is taken. The default of 64 MiB is too little."""
+_OUTPUT_LINES = 20
+"""Last lines of a pull's output that are kept, to explain a failure."""
 
 
 class ContainerHost:
-    """One image that runs as one container, whose name tells the home that it belongs to."""
+    """The host for one image, which runs as one container; the container's name depends on the working directory."""
 
     kind = "container"
     python = None
-    """It has none of this machine's."""
 
     def __init__(self, engine: ContainerEngine, image: Image, cache: Path, workplace: Path) -> None:
         self.name = "vedette-" + hashlib.sha256(str(workplace).encode()).hexdigest()[:8]
@@ -59,39 +61,39 @@ class ContainerHost:
 
     @property
     def image(self) -> str:
-        """Its name, by digest as soon as that is known."""
+        """The image's name, by digest once that is known."""
         return self._fetched.pinned if self._fetched else self._image.pinned
 
     async def make_ready(self, report: Report) -> None:
-        """Pulls the image unless it is here, and asks it what it understands unless it has said so before.
+        """Pull the image if it is missing, and read its version and options if they are not known.
 
         Raises EngineInstallError.
         """
         found = await self._find(self._image.pinned)
-        if found is None:  # its name may stand for another image by now: the one that ran here is fetched again
+        if found is None:  # its tag may stand for another image by now: fetch the image that ran here before
             found = await self._find(self.image) or await self._pull(self.image, report)
         elif self._fetched is not None and self._fetched.image_id != found.image_id:
-            report(f"{self._image.reference} was fetched anew and is another image than before")
+            report(Message("engine.image_changed", image=self._image.reference))
         self._fetched = found
-        note_container(self._workplace, self._engine.program, self.name)
-        await self._engine.ask("rm", "-f", self.name)  # started by hand, or left where nothing was noted
-        kept = software_path(self._cache, found.image_id)
-        software = read_software(kept)
+        record_container(self._workplace, self._engine.program, self.name)
+        await self._engine.run("rm", "-f", self.name)  # started by hand, or left behind without a record
+        path = software_path(self._cache, found.image_id)
+        software = read_software(path)
         if software is None:
-            report("asking the image for its vLLM")
-            software = await self._ask()
-            write_software(kept, software)
+            report(Message("engine.reading_image"))
+            software = await self._read_software()
+            write_software(path, software)
         self._software = software
         write_fetched(self._cache, found)
 
     def command(self, plan: Plan, target: Target) -> Command:
         for directory in ("vllm", "inductor", "triton"):
             (self._cache / directory).mkdir(parents=True, exist_ok=True)
-        # The container is in none of vedette's cgroups, so that only the machine's count can tell.
+        # The container is in none of vedette's cgroups: only the whole machine's counter counts its kills.
         return Command(self.arguments(plan, target), dict(os.environ), self._workplace, read_machine_kills)
 
     def arguments(self, plan: Plan, target: Target) -> tuple[str, ...]:
-        """The whole command line, the container engine's program first. Raises EngineVersionError."""
+        """The whole command line, Docker's or Podman's program first. Raises EngineVersionError."""
         settings, software = plan.settings, self._software
         serve = serve_arguments(settings, target, software.version, software.options)
         variables = serve_environment(self._cache, settings, software.version)
@@ -106,29 +108,29 @@ class ContainerHost:
         )
 
     def mark_broken(self) -> None:
-        """An image is not mended here: whoever made it does that."""
+        """Do nothing: only the publisher of an image can repair it."""
 
     async def end(self) -> None:
         await asyncio.to_thread(end_container, self._workplace)
 
     def processes(self) -> list[psutil.Process]:
-        """Those of the running container, as this machine sees them."""
+        """The processes of the running container, as this machine sees them."""
         return container_processes(self._workplace)
 
     def _options(self, model: Path, limit_bytes: int | None) -> Iterator[tuple[str, ...]]:
         yield "--name", self.name
         yield ("--rm",)
-        yield "--restart", "no"  # vedette starts it again, with another plan if need be
-        yield "--pull", "never"  # it was fetched before, with its progress shown
+        yield "--restart", "no"  # vedette restarts it, with another plan if necessary
+        yield "--pull", "never"  # `make_ready` has pulled it and shown the progress
         yield self._engine.gpu
         yield "--network", "host"  # the engine listens on 127.0.0.1 alone
         yield "--ipc", "private"
         yield "--shm-size", _SHM_SIZE
         yield "--security-opt", "no-new-privileges"
         yield "--oom-score-adj", str(_OOM_SCORE_ADJ)
-        if limit_bytes is not None:  # what a GPU takes of memory that it shares is not counted: no limit would hold
+        if limit_bytes is not None:  # None for shared memory: the kernel does not count what the GPU takes of it
             yield "--memory", str(limit_bytes)
-        # Where they are on this machine: links out of either lead to the same place, and logs name real files.
+        # At the same paths as on this machine: links out of a directory stay valid, and logs name real files.
         yield "--mount", _mount(model, "readonly")
         for target in _linked_directories(model):
             yield "--mount", _mount(target, "readonly")
@@ -140,8 +142,8 @@ class ContainerHost:
         return (self.image, "vllm", *arguments)
 
     async def _find(self, name: str) -> Fetched | None:
-        """What a name stands for on this machine."""
-        status, output = await self._engine.ask("image", "inspect", "--format", "{{.Id}} {{json .RepoDigests}}", name)
+        """The image of this name on this machine; None if there is none."""
+        status, output = await self._engine.run("image", "inspect", "--format", "{{.Id}} {{json .RepoDigests}}", name)
         if status != 0:
             return None
         image_id, _, digests = output.strip().splitlines()[-1].partition(" ")
@@ -149,20 +151,21 @@ class ContainerHost:
         return Fetched(reference, image_id, self._image.digest or find_digest(reference, json.loads(digests) or ()))
 
     async def _pull(self, name: str, report: Report) -> Fetched:
-        report(f"fetching the image {self._image.reference}")
+        report(Message("engine.fetching_image", image=self._image.reference))
         command = Command((self._engine.program, "pull", name), dict(os.environ), self._workplace)
         process = await spawn(command)
         layers: dict[str, bool] = {}
-        tail: deque[str] = deque(maxlen=20)
+        output: deque[str] = deque(maxlen=_OUTPUT_LINES)
         try:
             assert process.stdout is not None  # noqa: S101 - launched with a pipe
             async for raw in process.stdout:
                 line = raw.decode(errors="replace").strip()
-                tail.append(line)
+                output.append(line)
                 layer = parse_layer(line)
                 if layer is not None:
                     layers[layer[0]] = layer[1]
-                    report(f"fetching the image: {sum(layers.values())} of {len(layers)} layers")
+                    done, total = sum(layers.values()), len(layers)
+                    report(Message("engine.fetching_layers", done=done, total=total))
             status = await process.wait()
         finally:
             if process.returncode is None:
@@ -171,40 +174,39 @@ class ContainerHost:
                 await process.wait()
         found = await self._find(name) if status == 0 else None
         if found is None:
-            raise explain_pull(name, tuple(tail))
+            raise explain_pull(name, tuple(output))
         return found
 
-    async def _ask(self) -> Software:
-        """What the vLLM in the image calls itself and understands; two runs, each with its imports."""
-        said = []
+    async def _read_software(self) -> Software:
+        """The version and the options of the image's vLLM; two runs, each of which imports vLLM."""
+        answers = []
         for question in QUESTIONS:
-            status, output = await self._engine.ask(
+            status, output = await self._engine.run(
                 *("run", "--rm", "--name", self.name, "--pull", "never", "--network", "none", *self._engine.gpu),
                 *self._image_words(question),
             )
             if status != 0:
-                last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "nothing")
-                raise EngineInstallError(
-                    f"The image {self._image.reference} does not run here; it said: {last}",
-                    "Mend what it names, or name another image (VEDETTE_IMAGE).",
-                )
-            said.append(output)
-        software = parse_software(*said)
+                raise self._explain(output)
+            answers.append(output)
+        software = parse_software(*answers)
         if software is None:
-            raise EngineInstallError(
-                f"The image {self._image.reference} does not say which vLLM it holds.",
-                "Name another image (VEDETTE_IMAGE).",
-            )
+            raise EngineInstallError("engine.image_without_version", image=self._image.reference)
         return software
+
+    def _explain(self, output: str) -> EngineInstallError:
+        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), None)
+        if last is None:
+            return EngineInstallError("engine.image_failed_silently", image=self._image.reference)
+        return EngineInstallError("engine.image_failed", image=self._image.reference, error=last)
 
 
 def _mount(path: Path, *options: str) -> str:
     fields = ["type=bind", f"source={path}", f"target={path}", *options]
-    return ",".join(f'"{field}"' if "," in field else field for field in fields)  # it is a line of CSV
+    return ",".join(f'"{field}"' if "," in field else field for field in fields)  # the option's value is a line of CSV
 
 
 def _linked_directories(model: Path) -> list[Path]:
-    """Directories outside a model's own that its files are links into, as in a hub's cache."""
+    """Directories outside the model's own that its files link to, as in a hub's cache."""
     if not model.is_dir():
         return []
     real = {path.resolve().parent for path in model.iterdir() if path.is_symlink()}

@@ -1,4 +1,4 @@
-"""The container that was started from a workplace: recorded, so that whoever comes later can find and end it."""
+"""The record of the container that an engine runs in, so that a later vedette can find and stop it."""
 
 import json
 import subprocess
@@ -6,50 +6,47 @@ from pathlib import Path
 
 import psutil
 
+from vedette.files import write_whole
+
 _RECORD = "container.json"
 _GRACE_S = 4
-"""How long a container may take to end by itself; with what follows `down` stays under 10 s."""
-_PATIENCE_S = 2.5
-"""How long the container engine itself is waited for when it is told to end one."""
+"""Time that a container has to stop by itself; with the steps that follow, `vedette down` takes less than 10 s."""
+_COMMAND_TIMEOUT_S = 2.5
 
 
-def note_container(workplace: Path, program: str, name: str) -> None:
-    """Notes which container is started from a workplace, so that it is found whoever started it."""
+def record_container(workplace: Path, program: str, name: str) -> None:
+    """Record which container runs the engine of a working directory; program: Docker's or Podman's."""
     workplace.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (workplace / _RECORD).write_text(json.dumps([program, name]), encoding="utf-8")
+    write_whole(workplace / _RECORD, json.dumps([program, name]))
 
 
 def end_container(workplace: Path) -> None:
-    """Ends and removes the container that was started from a workplace, by force if it does not listen."""
-    noted = _read_note(workplace)
-    if noted is None:
+    """Stop and remove the recorded container, by force if it does not stop in time."""
+    record = _read_record(workplace)
+    if record is None:
         return
-    program, name = noted
-
-    def tell(*words: str, within_s: float = _PATIENCE_S) -> bool:
-        return _tell(program, *words, within_s=within_s) is not None
-
-    if not tell("stop", "-t", str(_GRACE_S), name, within_s=_GRACE_S + 1):
-        tell("kill", name)
-    tell("rm", "-f", name)
+    program, name = record
+    if _run(program, "stop", "-t", str(_GRACE_S), name, timeout_s=_GRACE_S + 1) is None:
+        _run(program, "kill", name)
+    _run(program, "rm", "-f", name)
 
 
 def container_processes(workplace: Path) -> list[psutil.Process]:
-    """All processes of the container that runs from a workplace; [] if none does, or none that can be seen.
+    """All processes of the recorded container; [] if none runs, or none can be seen.
 
-    Whoever loses its parent in a container becomes a child of its first process.
+    In a container, a process that loses its parent becomes a child of the first one.
     """
-    noted = _read_note(workplace)
-    said = noted and _tell(noted[0], "container", "inspect", "--format", "{{.State.Pid}}", noted[1])
+    record = _read_record(workplace)
+    output = record and _run(record[0], "container", "inspect", "--format", "{{.State.Pid}}", record[1])
     try:
-        first = psutil.Process(int(said or 0))  # 0 of one that does not run: no process has that number
+        first = psutil.Process(int(output or 0))  # 0 if it does not run: no process has that number
         return [first, *first.children(recursive=True)]
     except (ValueError, psutil.Error):
         return []
 
 
-def _read_note(workplace: Path) -> tuple[str, str] | None:
-    """Program and name of the container that was started from a workplace; None if none was."""
+def _read_record(workplace: Path) -> tuple[str, str] | None:
+    """Program and name of the container; None if no container was recorded."""
     try:
         program, name = json.loads((workplace / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -57,10 +54,10 @@ def _read_note(workplace: Path) -> tuple[str, str] | None:
     return program, name
 
 
-def _tell(program: str, *words: str, within_s: float = _PATIENCE_S) -> str | None:
-    """What a container engine's command prints; None if it fails or takes too long."""
+def _run(program: str, *words: str, timeout_s: float = _COMMAND_TIMEOUT_S) -> str | None:
+    """What a command of the container engine prints; None if it fails or takes too long."""
     try:
-        ended = subprocess.run([program, *words], capture_output=True, timeout=within_s, check=False, text=True)
+        result = subprocess.run([program, *words], capture_output=True, timeout=timeout_s, check=False, text=True)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
-    return ended.stdout if ended.returncode == 0 else None
+    return result.stdout if result.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Docker or Podman as it is on this machine: which one answers, and how it lets a container have the GPU."""
+"""Docker or Podman on this machine: which of them answers, and how it gives a container the GPU."""
 
 import asyncio
 import contextlib
@@ -23,10 +23,10 @@ class ContainerEngine:
 
     program: str
     gpu: tuple[str, ...] = _RUNTIME
-    """The options that let a container have the GPU; a JetPack's Docker has the runtime for it."""
+    """The options that give a container the GPU; the Docker of JetPack has NVIDIA's runtime."""
 
-    async def ask(self, *arguments: str) -> tuple[int, str]:
-        """Exit status and all output of one of its commands."""
+    async def run(self, *arguments: str) -> tuple[int, str]:
+        """Run one of its commands; return the exit status and all output."""
         process = await asyncio.create_subprocess_exec(
             *(self.program, *arguments),
             stdin=asyncio.subprocess.DEVNULL,
@@ -39,76 +39,71 @@ class ContainerEngine:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-        return process.returncode or 0, output.decode(errors="replace")
+        status = process.returncode
+        assert status is not None  # noqa: S101 - it has ended
+        return status, output.decode(errors="replace")
 
 
 def is_container_engine_installed() -> bool:
-    """Whether there is one on PATH, in whatever state."""
+    """Whether Docker or Podman is on PATH, working or not."""
     return any(shutil.which(name) is not None for name in _NAMES)
 
 
 async def find_container_engine(
     needs_gpu: bool = True, cdi_directories: Sequence[Path] = _CDI_DIRECTORIES
 ) -> ContainerEngine:
-    """The first container engine on PATH that answers and, where one is needed, has a way to the GPU.
+    """The first container engine on PATH that answers and, if needed, can give a container the GPU.
 
-    Raises EngineInstallError that says what is missing and how to get it.
+    Raises EngineInstallError with the first problem found.
     """
     problem: EngineInstallError | None = None
     for name in _NAMES:
         program = shutil.which(name)
         if program is None:
             continue
-        status, output = await ContainerEngine(program).ask("info", "--format", "{{json .}}")
+        status, output = await ContainerEngine(program).run("info", "--format", "{{json .}}")
         try:
             info = parse_info(name, status, output)
             return ContainerEngine(program, parse_gpu_access(name, info, cdi_directories) if needs_gpu else ())
         except EngineInstallError as error:
             problem = problem or error
-    raise problem or EngineInstallError(
-        "The engine runs in a container here, and neither Docker nor Podman is on this machine's PATH.",
-        "Install one (`sudo apt install docker.io nvidia-container-toolkit`), or see the command to run elsewhere "
-        "with `vedette up --print`.",
-    )
+    raise problem or EngineInstallError("engine.no_container_engine")
 
 
 def parse_info(name: str, status: int, output: str) -> dict[str, Any]:
-    """What `info` says as JSON. Raises EngineInstallError when the container engine does not answer."""
-    found: dict[str, Any] = {}
-    with contextlib.suppress(ValueError):  # Podman writes it over many lines; warnings stand before or after it
-        found, _ = json.JSONDecoder().raw_decode(output, max(0, output.find("{")))
-    wrong = "\n".join(found.get("ServerErrors") or ()) or (output if status or not found else "")
-    if not wrong:
-        return found
-    if "permission denied" in wrong.lower():
-        raise EngineInstallError(
-            f"You may not use {name} on this machine.",
-            f"Allow it (`sudo usermod -aG {name} $USER`, then log in again).",
-        )
-    if "cannot connect" in wrong.lower():
-        raise EngineInstallError(
-            f"{name} is installed but its service does not run.", f"Start it: `sudo systemctl start {name}`."
-        )
-    last = wrong.strip().splitlines()[-1] if wrong.strip() else "nothing"
-    raise EngineInstallError(f"{name} does not work here; it said: {last}", f"Mend it until `{name} info` succeeds.")
+    """The JSON that `info` prints. Raises EngineInstallError if the container engine does not work.
+
+    Docker 28 exits with 0 and puts its errors into the JSON.
+    """
+    info: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):  # Podman's JSON has many lines; warnings precede or follow it
+        info, _ = json.JSONDecoder().raw_decode(output, max(0, output.find("{")))
+    errors = info.get("ServerErrors") or ()
+    if status == 0 and info and not errors:
+        return info
+    reason = ("\n".join(errors) or output).strip()
+    if "permission denied" in reason.lower():
+        raise EngineInstallError("engine.container_engine_forbidden", name=name)
+    if "cannot connect" in reason.lower():
+        raise EngineInstallError("engine.container_engine_stopped", name=name)
+    if not reason:
+        raise EngineInstallError("engine.container_engine_silent", name=name)
+    raise EngineInstallError("engine.container_engine_broken", name=name, error=reason.splitlines()[-1])
 
 
 def parse_gpu_access(name: str, info: dict[str, Any], cdi_directories: Sequence[Path]) -> tuple[str, ...]:
-    """The options that let a container have the GPU: NVIDIA's runtime where it is set up, else the device by CDI.
+    """The options that give a container the GPU: NVIDIA's runtime if it is configured, else the device by CDI.
 
-    Docker says itself whether it looks for CDI's files; Podman always does. Raises EngineInstallError without either.
+    Docker says whether it reads CDI files; Podman always does. Raises EngineInstallError if neither works.
     """
     if "nvidia" in (info.get("Runtimes") or {}):
         return _RUNTIME
-    looks = name == "podman" or bool(info.get("CDISpecDirs"))
-    if looks and any("nvidia" in path.name for directory in cdi_directories for path in _files(directory)):
+    reads_cdi = name == "podman" or bool(info.get("CDISpecDirs"))
+    if reads_cdi and any("nvidia" in path.name for directory in cdi_directories for path in _files(directory)):
         return _CDI
-    way = "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
     if name == "docker":
-        way = "nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
-    raise EngineInstallError(
-        f"{name} has no way to let a container use the GPU.", f"Install nvidia-container-toolkit and run `sudo {way}`."
-    )
+        raise EngineInstallError("engine.docker_without_gpu")
+    raise EngineInstallError("engine.podman_without_gpu")
 
 
 def _files(directory: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""An engine environment that vedette has made, and the manifest that shows whether it is whole."""
+"""An engine environment that vedette has made, and the manifest that shows whether it is intact."""
 
 import json
 import os
@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vedette.engine.hosts.recipes import Recipe
+from vedette.language.message import Message
 
 _MANIFEST = "vedette-manifest.txt"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A checked engine environment."""
+    """A Python environment made by one recipe."""
 
     root: Path
     recipe: Recipe
@@ -23,37 +24,40 @@ class Environment:
 
     @property
     def program(self) -> tuple[str, ...]:
-        """What starts vLLM; the script is named so that no shebang limits the path's length."""
+        """The words that run vLLM; without the interpreter, a long path would exceed the limit of a shebang line."""
         return (str(self.python), str(self.root / "bin" / "vllm"))
 
 
-def find_damage(environment: Environment) -> str | None:
-    """What is wrong with an environment, or None: every file it was made with must be there in its size."""
+def find_damage(environment: Environment) -> Message | None:
+    """The first damage found, or None: the manifest names each installed file and its size."""
     try:
         with (environment.root / _MANIFEST).open(encoding="utf-8") as manifest:
             if manifest.readline() != _recipe_line(environment.recipe):
-                return "it was made for another version of vedette"
-            for line in manifest:  # tens of thousands: read one by one, so that they never fill vedette's memory
+                return Message("engine.damage_other_recipe")
+            for line in manifest:  # one by one: tens of thousands of lines would fill vedette's memory
                 size, _, name = line.rstrip("\n").partition(" ")
                 try:
                     if (environment.root / name).stat().st_size != int(size):
-                        return f"{name} has changed"
+                        return Message("engine.damage_changed_file", file=name)
                 except OSError:
-                    return f"{name} is missing"
+                    return Message("engine.damage_missing_file", file=name)
     except FileNotFoundError:
-        return "it was not finished"
+        return Message("engine.damage_unfinished")
     except (OSError, ValueError):
-        return "its manifest cannot be read"
+        return Message("engine.damage_unreadable_manifest")
     return None
 
 
 def mark_broken(environment: Environment) -> None:
-    """Makes the next `ensure` remake an environment whose files are there but do not work."""
+    """Make the next `installer.ensure` make the environment again: its files are there and do not work."""
     (environment.root / _MANIFEST).unlink(missing_ok=True)
 
 
 def write_manifest(environment: Environment) -> None:
-    """Notes the recipe and the size in bytes of every file that stays as installed; whole or not at all."""
+    """Write the recipe and the size in bytes of every installed file, whole or not at all.
+
+    Line by line and not with `files.write_whole`: the text would fill vedette's memory.
+    """
     root = environment.root
     unfinished = root / f"{_MANIFEST}.part"
     with unfinished.open("w", encoding="utf-8") as manifest:

@@ -1,4 +1,4 @@
-"""A server that somebody else runs: asked what it has and what that can do. What it says is read in external.py."""
+"""A server that vedette does not run: asked which models it has and what each can do."""
 
 import asyncio
 import json
@@ -19,21 +19,20 @@ from vedette.errors import ConfigError, EngineFailedError, EngineUnavailableErro
 from vedette.units import MIB
 
 KEY_VARIABLE = "VEDETTE_ENGINE_KEY"
-"""The environment variable with the server's API key: a secret, and so no setting."""
-_PATIENCE_S = 30.0
-"""How long a server may take to tell of itself."""
+"""The environment variable with the server's API key: a secret, and therefore not a setting."""
+_TIMEOUT_S = 30.0
+"""Limit for a server's answer about itself."""
 _MOST_DOCUMENT_BYTES = 4 * MIB
 _QUESTION = "What do you see?"
-_QUESTION_TOKENS = 8
-"""Of its answer."""
+_ANSWER_TOKENS = 8
 _JSON = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
 class ExternalClient(EngineClient):
-    """Talks to a model of somebody's server."""
+    """A client of one model of an external server."""
 
     def __init__(self, base_url: str, model_name: str, key: str | None = None, efforts: bool = False) -> None:
-        """key: sent with every request, in the place of what a caller may have sent. efforts: as in `Facts`."""
+        """key: replaces the key of every request. efforts: as in `Facts`."""
         super().__init__(base_url, model_name)
         self._key = key
         self._efforts = efforts
@@ -58,14 +57,14 @@ class ExternalClient(EngineClient):
 
 
 class ExternalServer:
-    """What can be asked of a server; every question may raise EngineUnavailableError."""
+    """The questions that a server answers; each may raise EngineUnavailableError."""
 
     def __init__(self, address: str, key: str | None) -> None:
         self._address = parse_base(address)
         self._key = key
         self._client = ExternalClient(self._address, "", key)
         self.name = re.sub("//[^/@]*@", "//", self._address)
-        """Its address, without a password."""
+        """The server's address, without a password."""
 
     async def close(self) -> None:
         await self._client.close()
@@ -74,27 +73,25 @@ class ExternalServer:
         return ExternalClient(self._address, model, self._key, bool(facts.efforts))
 
     async def read_models(self) -> dict[str, Facts]:
-        """The models that it has. Raises ConfigError when it is no OpenAI server, or lets nobody in with this key."""
+        """The server's models. Raises ConfigError if it is not an OpenAI server, or refuses the key."""
         status, document = await self._read("GET", "/v1/models")
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            what = "refuses the key" if self._key else "wants a key"
-            raise ConfigError(f"The server at {self.name} {what}.", f"Set the right one in {KEY_VARIABLE}.")
+            if self._key:
+                raise ConfigError("engine.server_refuses_key", server=self.name, variable=KEY_VARIABLE)
+            raise ConfigError("engine.server_wants_key", server=self.name, variable=KEY_VARIABLE)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise EngineUnavailableError(f"The server at {self.name} is not ready ({status}).", "Wait, or look there.")
+            raise EngineUnavailableError("engine.server_not_ready", server=self.name, status=status)
         if status != HTTPStatus.OK or not isinstance(document, dict):
-            raise ConfigError(
-                f"What answers at {self.name} is no OpenAI server (status {status} for /v1/models).",
-                "Let VEDETTE_ENGINE name one, like http://127.0.0.1:8000.",
-            )
+            raise ConfigError("engine.server_not_openai", server=self.name, status=status)
         return parse_models(document)
 
     async def is_loading(self) -> bool:
-        """llama.cpp's server answers from its start, and says so while it loads; others do not answer before."""
+        """Whether the server is loading its model: llama.cpp's answers 503 meanwhile, others do not answer at all."""
         status, _ = await self._read("GET", "/health")
         return status == HTTPStatus.SERVICE_UNAVAILABLE
 
     async def read_facts(self, model: str, offered: Facts) -> Facts:
-        """What it says of a model beside what its list did."""
+        """What is known of a model: what the list of models says, then what the server says when asked about it."""
         if offered.max_model_len is not None:
             return offered
         _, props = await self._read("GET", f"/props?model={quote(model, safe='')}")
@@ -102,50 +99,46 @@ class ExternalServer:
         return offered | parse_props(props) | parse_show(show)
 
     async def read_running(self, model: str) -> Facts:
-        """What it says of a model that has answered."""
+        """What the server says of a model that is loaded."""
         _, running = await self._read("GET", "/api/ps")
         return parse_running(running, model)
 
     async def _read(self, method: str, path: str, body: Mapping[str, object] | None = None) -> tuple[int, object]:
-        """Status and JSON document; None for anything else."""
+        """Status and JSON document of a response; the document is None if it is not JSON, or too large."""
         data = None if body is None else json.dumps(body).encode()
         try:
-            return await asyncio.wait_for(self._read_whole(method, path, data), _PATIENCE_S)
+            return await asyncio.wait_for(self._read_whole(method, path, data), _TIMEOUT_S)
         except asyncio.TimeoutError as error:
-            raise EngineUnavailableError(
-                f"The server at {self.name} has said nothing for {_PATIENCE_S:.0f} seconds.", "Wait, or look there."
-            ) from error
+            raise EngineUnavailableError("engine.server_silent", server=self.name, silence_s=_TIMEOUT_S) from error
         except EngineUnavailableError as error:
-            raise EngineUnavailableError(
-                f"Nobody answers at {self.name}.", "Start the server there, or check VEDETTE_ENGINE."
-            ) from error
+            raise EngineUnavailableError("engine.server_unreachable", server=self.name) from error
 
     async def _read_whole(self, method: str, path: str, data: bytes | None) -> tuple[int, object]:
-        async with self._client.request(method, path, _JSON, data) as answer:
+        async with self._client.request(method, path, _JSON, data) as response:
             text = bytearray()
-            async for chunk in answer.content.iter_any():
+            async for chunk in response.content.iter_any():
                 text += chunk
                 if len(text) > _MOST_DOCUMENT_BYTES:
-                    return answer.status, None
+                    return response.status, None
             try:
-                return answer.status, json.loads(text)
+                return response.status, json.loads(text)
             except (ValueError, RecursionError):
-                return answer.status, None
+                return response.status, None
 
 
 async def ask_words(client: EngineClient) -> tuple[bool, int | None]:
-    """Asks a question, and returns whether it thought aloud and how many tokens the prompt was, if that is told.
+    """Ask a question; return whether the answer had reasoning, and the prompt's tokens (None if not counted).
 
-    Raises EngineFailedError when nothing comes back, RequestRefusedError, EngineUnavailableError.
+    Raises EngineFailedError if the answer is empty, RequestRefusedError, EngineUnavailableError.
     """
     return await _ask(client, [{"type": "text", "text": _QUESTION}])
 
 
 async def ask_of_picture(client: EngineClient, max_pixels: int, words_tokens: int | None) -> int | None:
-    """Asks about a picture and returns how many tokens it took, if that is told.
+    """Ask about a picture; return the tokens that it took (None if not counted).
 
-    words_tokens: those of the same question without one. Raises as `ask_words` does: RequestRefusedError of a model
-    that sees none.
+    words_tokens: tokens of the same question without a picture. Raises like `ask_words`; RequestRefusedError if the
+    model takes no pictures.
     """
     url = await asyncio.to_thread(sample_picture, max_pixels)
     picture: dict[str, object] = {"type": "image_url", "image_url": {"url": url}}
@@ -154,15 +147,15 @@ async def ask_of_picture(client: EngineClient, max_pixels: int, words_tokens: in
 
 
 async def _ask(client: EngineClient, content: list[dict[str, object]]) -> tuple[bool, int | None]:
-    thought = answered = False
+    reasoned = answered = False
     tokens = None
     async with aclosing(
-        client.stream_chat({"messages": [{"role": "user", "content": content}], "max_tokens": _QUESTION_TOKENS})
+        client.stream_chat({"messages": [{"role": "user", "content": content}], "max_tokens": _ANSWER_TOKENS})
     ) as deltas:
         async for delta in deltas:
-            thought |= bool(delta.reasoning)
+            reasoned |= bool(delta.reasoning)
             answered |= bool(delta.content or delta.reasoning or delta.finish_reason)
             tokens = delta.usage.prompt_tokens if delta.usage else tokens
     if not answered:
-        raise EngineFailedError("The server answered a test question with nothing.", "Look at what it says there.")
-    return thought, tokens
+        raise EngineFailedError("engine.server_empty_answer")
+    return reasoned, tokens

@@ -1,4 +1,4 @@
-"""Where engines run: the one interface that an environment of its own and a container share."""
+"""The interface of a host, which runs an engine: an environment of vedette's, one of the user's, or a container."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,44 +8,45 @@ import psutil
 
 from vedette.engine.process.process import Command
 from vedette.engine.vllm.flags import Target
+from vedette.language.message import Message
 from vedette.plan.plan import Plan
 
-Report = Callable[[str], None]
-"""Is told each step, in a person's words."""
+Report = Callable[[Message], None]
+"""Receives each step of an installation."""
 
 
 class Host(Protocol):
-    """Makes an engine runnable on this machine and says how to run it."""
+    """Installs an engine on this machine and gives the command that runs it."""
 
     kind: str
-    """As a plan's JSON has it: environment, container."""
+    """`environment` or `container`, as in a plan's JSON."""
 
     @property
     def version(self) -> str:
-        """vLLM's; `make_ready` may find that it is another one than was thought."""
+        """The version of vLLM; `make_ready` may correct it."""
 
     @property
     def python(self) -> Path | None:
-        """An interpreter of this machine that has the engine's libraries."""
+        """An interpreter on this machine that has the engine's libraries; None for a container."""
 
     @property
     def image(self) -> str | None:
-        """The container image that it runs in, by digest where that is known; None outside of containers."""
+        """The name of the container image, by digest once that is known; None for an environment."""
 
     async def make_ready(self, report: Report) -> None:
-        """Installs or fetches the engine if need be. Raises VedetteError."""
+        """Install or fetch the engine if it is missing. Raises VedetteError."""
 
     def arguments(self, plan: Plan, target: Target) -> tuple[str, ...]:
-        """The whole command line of `command`, its program first."""
+        """The whole command line of `command`, the program first."""
 
     def command(self, plan: Plan, target: Target) -> Command:
-        """What serves this plan; when it ends, the engine does. Raises EngineVersionError."""
+        """The command that serves this plan; the engine stops when this command does. Raises EngineVersionError."""
 
     def mark_broken(self) -> None:
-        """The engine is there but does not work: the next `make_ready` is to make it anew."""
+        """Make the next `make_ready` install the engine again: it is there and does not work."""
 
     async def end(self) -> None:
-        """Ends what a process of `command` has started elsewhere, where ending that process might not."""
+        """Stop what a process of `command` started and what may outlive that process."""
 
     def processes(self) -> list[psutil.Process]:
-        """Those of the running engine, wherever they run; [] where there are none, or none that can be seen."""
+        """The running engine's processes; [] if none runs, or none can be seen."""

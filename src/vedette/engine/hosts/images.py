@@ -1,6 +1,6 @@
-"""The container images that vedette knows, by what they run on; images.toml holds them. And what their names stood for.
+"""The catalogue of container images (images.toml), and which image a tag stood for when it was fetched.
 
-A tag is moved by whoever publishes it: what it stood for when an image was fetched is kept, and goes on being used.
+A publisher may move a tag to another image. vedette keeps using the image that it fetched.
 """
 
 import re
@@ -13,9 +13,10 @@ import msgspec
 
 from vedette.engine.vllm.software import Software, read_software
 from vedette.errors import EngineInstallError
+from vedette.files import write_whole
 
 _HUB = ("docker.io/library/", "docker.io/", "index.docker.io/")
-"""What a name on Docker's own registry may begin with, or leave out."""
+"""Beginnings of names on Docker's own registry, which may be left out."""
 
 
 class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,27 +24,27 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     reference: str
     vllm: str
-    """The version of vLLM to speak to until the image has been asked for its own."""
+    """The version of vLLM to assume until the image has been asked."""
     entrypoint: str | None = None
-    """What replaces the image's own entry point; None where that runs the command it is given."""
+    """The program to use in place of the image's entry point; None if that runs the command it is given."""
     l4t_from: str | None = None
     l4t_before: str | None = None
     digest: str | None = None
 
     @property
     def pinned(self) -> str:
-        """How a container engine is told of it; a digest says exactly which."""
+        """The image's name, by digest if that is known, which names exactly one image."""
         return pinned(self.reference, self.digest) if self.digest else self.reference
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """What the name of an image stood for when it last ran here."""
+    """The image that a name stood for when it last ran here."""
 
     reference: str
     image_id: str
-    """Of its content, as the container engine has it."""
+    """Hash of its content, from Docker or Podman."""
     digest: str | None
-    """Of what its registry gave out (sha256:…); None of an image that was made or loaded here."""
+    """The registry's digest (sha256:…); None for an image that was built or loaded here."""
 
     @property
     def pinned(self) -> str:
@@ -55,53 +56,51 @@ class _Catalogue(msgspec.Struct, frozen=True):
 
 
 def image_for_jetson(l4t: str | None) -> Image:
-    """The image for this Jetson Linux (`36.4.3`). Raises EngineInstallError where none is known to run."""
-    if l4t is not None:
-        version = _numbers(l4t)
-        for image in images():
-            first, gone = image.l4t_from, image.l4t_before
-            if first is not None and gone is not None and _numbers(first) <= version < _numbers(gone):
-                return image
-    raise EngineInstallError(
-        f"No container image with vLLM is known for Jetson Linux {l4t or 'of an unknown version'}.",
-        "Name one that runs there (VEDETTE_IMAGE, or `image` in the configuration file), or update JetPack.",
-    )
+    """The image for a version of Jetson Linux, such as `36.4.3`. Raises EngineInstallError if none is known."""
+    if l4t is None:
+        raise EngineInstallError("engine.no_image_for_unknown_jetson")
+    version = _numbers(l4t)
+    for image in images():
+        first, end = image.l4t_from, image.l4t_before
+        if first is not None and end is not None and _numbers(first) <= version < _numbers(end):
+            return image
+    raise EngineInstallError("engine.no_image_for_jetson", version=l4t)
 
 
 def image_for_gpu() -> Image:
-    """The image for an NVIDIA GPU that is no Jetson's."""
+    """The image for an NVIDIA GPU that is not a Jetson's."""
     return next(image for image in images() if image.l4t_from is None)
 
 
 def image_named(reference: str) -> Image:
-    """An image that a person names: that of the catalogue, or one of which only its name is known."""
+    """The image of this name, from the catalogue if it is there."""
     known = next((image for image in images() if reference in (image.reference, image.pinned)), None)
     if known is not None:
         return known
-    # Another version of one that is known is started as that is.
-    sister = next((image for image in images() if repository(image.reference) == repository(reference)), None)
-    sister = sister or Image(reference, image_for_gpu().vllm)
-    return Image(reference, sister.vllm, sister.entrypoint)
+    # Another version of a known image is started in the same way.
+    similar = next((image for image in images() if repository(image.reference) == repository(reference)), None)
+    similar = similar or Image(reference, image_for_gpu().vllm)
+    return Image(reference, similar.vllm, similar.entrypoint)
 
 
 def pinned(reference: str, digest: str) -> str:
-    """A name that stands for one image for ever; without the tag, which not every container engine takes beside it."""
+    """The name that always stands for one image; without the tag, which some programs refuse beside a digest."""
     return f"{_without_tag(reference)}@{digest}"
 
 
 def repository(reference: str) -> str:
-    """Where an image comes from: its name without tag and digest, and without what may be left out."""
+    """The repository of an image: its name without tag, digest and the name of Docker's own registry."""
     name = _without_tag(reference)
     return next((name.removeprefix(hub) for hub in _HUB if name.startswith(hub)), name)
 
 
 def find_digest(reference: str, repo_digests: Sequence[str]) -> str | None:
-    """The digest under which an image's own registry gives it out, among those that a container engine knows it by."""
+    """The digest that an image has in its own repository, from the names that Docker or Podman lists."""
     return next((name.partition("@")[2] for name in repo_digests if repository(name) == repository(reference)), None)
 
 
 def read_fetched(cache: Path, image: Image) -> Fetched | None:
-    """What an image's name stood for here; None where it never ran, or nothing usable was kept."""
+    """The image that a name stood for here; None if it never ran, or its record is unusable."""
     try:
         found = msgspec.json.decode(fetched_path(cache, image.reference).read_bytes(), type=Fetched)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
@@ -110,33 +109,31 @@ def read_fetched(cache: Path, image: Image) -> Fetched | None:
 
 
 def write_fetched(cache: Path, fetched: Fetched) -> None:
-    path = fetched_path(cache, fetched.reference)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.encode(fetched))
-    unfinished.replace(path)
+    """Record which image a name stands for."""
+    write_whole(fetched_path(cache, fetched.reference), msgspec.json.encode(fetched))
 
 
 def software_path(cache: Path, image_id: str) -> Path:
-    """Where is kept what an image says of its vLLM."""
+    """The file that records version and options of an image's vLLM."""
     return cache / "images" / f"{_file_name(image_id)}.json"
 
 
 def software_of(image: Image, cache: Path) -> Software:
-    """What is known of an image's vLLM without asking it: what it said when it last ran here, else the catalogue's."""
+    """The vLLM of an image, without running it: from the record of its last run here, else from the catalogue."""
     fetched = read_fetched(cache, image)
-    said = read_software(software_path(cache, fetched.image_id)) if fetched else None
-    return said or Software(image.vllm)
+    recorded = read_software(software_path(cache, fetched.image_id)) if fetched else None
+    return recorded or Software(image.vllm)
 
 
 @cache
 def images() -> tuple[Image, ...]:
+    """The catalogue."""
     text = resources.files("vedette.engine.hosts").joinpath("images.toml").read_bytes()
     return msgspec.toml.decode(text, type=_Catalogue).image
 
 
 def fetched_path(cache: Path, reference: str) -> Path:
-    """Where is kept what a name stood for."""
+    """The file that records which image a name stood for."""
     return cache / "images" / f"name-{_file_name(reference)}.json"
 
 
@@ -147,7 +144,7 @@ def _file_name(text: str) -> str:
 def _without_tag(reference: str) -> str:
     name = reference.partition("@")[0]
     colon = name.rfind(":")
-    return name[:colon] if colon > name.rfind("/") else name  # a registry's port has a slash behind it
+    return name[:colon] if colon > name.rfind("/") else name  # a slash follows a registry's port
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -1,11 +1,12 @@
-"""Reads the output of pip: its progress, and why it failed. Pure."""
+"""Reads the output of pip: its progress, and the reason of a failure. Pure."""
 
 import re
 
 from vedette.errors import DiskFullError, EngineInstallError
+from vedette.language.message import Message
 
 _UNREACHABLE = (
-    "from versions: none",  # how pip ends when no index answers, after the warnings it may have printed
+    "from versions: none",  # pip's last line when no index answers; warnings may precede it
     "NewConnectionError",
     "Temporary failure in name resolution",
     "Network is unreachable",
@@ -14,44 +15,41 @@ _UNREACHABLE = (
 )
 
 
-def parse_step(line: str) -> str | None:
-    """What a line of pip's output says about its progress, in a person's words."""
+def parse_step(line: str) -> Message | None:
+    """The step that a line of pip's output reports; None for any other line."""
     collecting = re.match(r"\s*Collecting ([A-Za-z0-9_.-]+)", line)
     if collecting:
-        return f"resolving {collecting[1]}"
+        return Message("engine.pip_resolving", package=collecting[1])
     downloading = re.match(r"\s*Downloading (\S+?)-\d\S* \(([^)]+)\)", line)
     if downloading:
-        return f"downloading {downloading[1].rpartition('/')[2]} ({downloading[2]})"
+        return Message("engine.pip_downloading", package=downloading[1].rpartition("/")[2], amount=downloading[2])
     installing = re.match(r"Installing collected packages: (.+)", line)
     if installing:
-        return f"unpacking {installing[1].count(',') + 1} packages"
+        return Message("engine.pip_unpacking", packages=installing[1].count(",") + 1)
     return None
 
 
+def missing_package(output: tuple[str, ...]) -> str | None:
+    """The requirement that no index offers, from pip's last lines; None if it was not that."""
+    found = re.search(r"No matching distribution found for (\S+)", "\n".join(output))
+    return found and found[1]
+
+
 def explain_failure(output: tuple[str, ...]) -> EngineInstallError | DiskFullError:
-    """The error that pip's last lines stand for."""
+    """The error for a failed step of an installation; output: its last lines."""
     text = "\n".join(output)
     if "No space left on device" in text:
-        return DiskFullError(
-            "The disk was full before the engine was installed.",
-            "Free some space, or set VEDETTE_HOME to a larger disk.",
-        )
+        return DiskFullError("engine.install_disk_full")
     if "Failed to infer device type" in text:
-        return EngineInstallError(
-            "The engine was installed, and finds no GPU here that it can use.",
-            "See that `nvidia-smi` shows it, or run the engine in a container (VEDETTE_ENGINE=container).",
-        )
-    missing = re.search(r"No matching distribution found for (\S+)", text)
+        return EngineInstallError("engine.install_without_gpu")
+    package = missing_package(output)
     if any(sign in text for sign in _UNREACHABLE):
-        what = missing[1] if missing else "it"
-        return EngineInstallError(
-            f"The engine could not be installed: no package index that can be reached offers {what}.",
-            "Connect to the internet, or point pip to a mirror (PIP_INDEX_URL) or to wheels on disk (PIP_FIND_LINKS).",
-        )
-    if missing:
-        return EngineInstallError(
-            f"The engine could not be installed: no index offers {missing[1]}.",
-            "For torch, set VEDETTE_TORCH_INDEX to a mirror of PyTorch's CPU wheels; else set PIP_INDEX_URL.",
-        )
-    last = next((line.strip() for line in reversed(output) if line.strip()), "it said nothing")
-    return EngineInstallError(f"The engine could not be installed: {last}", "Mend what it names, then start again.")
+        if package is None:
+            return EngineInstallError("engine.install_offline")
+        return EngineInstallError("engine.install_package_unreachable", package=package)
+    if package is not None:
+        return EngineInstallError("engine.install_package_missing", package=package)
+    last = next((line.strip() for line in reversed(output) if line.strip()), None)
+    if last is None:
+        return EngineInstallError("engine.install_failed_silently")
+    return EngineInstallError("engine.install_failed", error=last)

@@ -1,7 +1,7 @@
-"""A server that somebody else runs: what its documents say of a model, and the budget of one request there. Pure.
+"""Facts about the models of a server that vedette does not run, and the budget of one request to it. Pure.
 
-Read are vLLM's `/v1/models`; `/props` of llama.cpp's server (its tools/server/README.md); `/api/show` and `/api/ps` of
-Ollama (its docs/openapi.yaml). A document of another server, or of another version, says nothing instead of failing.
+Sources: vLLM's `/v1/models`; `/props` of llama.cpp's server (its tools/server/README.md); `/api/show` and `/api/ps` of
+Ollama (its docs/openapi.yaml). A document of another server or version gives no facts, and no error.
 """
 
 import dataclasses
@@ -13,19 +13,19 @@ from typing import Any
 from vedette.plan.plan import Context, Wish
 
 UNKNOWN_CONTEXT = 4096
-"""Tokens, where a server does not say: what Ollama takes on its own."""
+"""Tokens to assume if a server does not give its context: Ollama's default."""
 PICTURE_PIXELS = 512 * 512
-"""As a plan allows where nothing else is wished."""
+"""The default of a plan."""
 _PIXELS_A_TOKEN = 28 * 28
-"""Of the models in use those with small patches; for a server that does not count."""
+"""For a server that does not count tokens: as in the models with the smallest patches."""
 _ANSWER_TOKENS = 1024
 _BATCHING = 4
-"""Requests at once for a server that batches, where it does not say: as in a plan."""
+"""Requests at once for a server that batches and gives no limit: the default of a plan."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of one model of a server."""
+    """What is known of one model of a server; None is unknown."""
 
     max_model_len: int | None = None
     sees: bool | None = None
@@ -33,30 +33,31 @@ class Facts:
     chats: bool | None = None
     concurrency: int | None = None
     efforts: bool | None = None
-    """It is told by `reasoning_effort` whether to think, not by what its chat template is given."""
+    """Whether `reasoning_effort` switches its reasoning, and not an argument of the chat template."""
 
     def __or__(self, other: "Facts") -> "Facts":
-        """What this one says, and the other where this one says nothing."""
-        unsaid = [name for name, value in dataclasses.asdict(self).items() if value is None]
-        return dataclasses.replace(self, **{name: getattr(other, name) for name in unsaid})
+        """These facts, with the other's where these are unknown."""
+        unknown = [name for name, value in dataclasses.asdict(self).items() if value is None]
+        return dataclasses.replace(self, **{name: getattr(other, name) for name in unknown})
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What answers to test questions showed."""
+    """What the answers to test questions showed."""
 
     thought: bool
+    """Whether an answer had reasoning."""
     visual_tokens: int | None
-    """What a picture of the budget's size took; None for a model that sees none, or a server that does not count."""
+    """Tokens of a picture of the planned size; None if the model takes none, or the server does not count."""
 
 
 def parse_base(address: str) -> str:
-    """What comes before `/v1` in a server's address as people write it."""
+    """The part of a server's address before `/v1`."""
     return re.sub(r"(/v1)?/*$", "", address.strip())
 
 
 def parse_models(document: object) -> dict[str, Facts]:
-    """Each model that `/v1/models` names, in its order."""
+    """The models of `/v1/models`, in its order."""
     found = {}
     for entry in _list(_dict(document).get("data")):
         name = _dict(entry).get("id")
@@ -66,13 +67,13 @@ def parse_models(document: object) -> dict[str, Facts]:
             found[name] = Facts(
                 max_model_len=length,
                 sees="image" in modalities if isinstance(modalities, list) else None,
-                concurrency=_BATCHING if length else None,  # vLLM alone says it
+                concurrency=_BATCHING if length else None,  # only vLLM gives this length
             )
     return found
 
 
 def parse_props(document: object) -> Facts:
-    """What llama.cpp's `/props` says; its context is that of one slot."""
+    """The facts of llama.cpp's `/props`; its context is that of one slot."""
     props = _dict(document)
     template = props.get("chat_template")
     return Facts(
@@ -84,23 +85,23 @@ def parse_props(document: object) -> Facts:
 
 
 def parse_show(document: object) -> Facts:
-    """What Ollama's `/api/show` says; its context only if the model's file sets one, for its server has another."""
+    """The facts of Ollama's `/api/show`; the context only if the model's file sets it, else a default holds."""
     show = _dict(document)
-    can = show.get("capabilities")
-    if not isinstance(can, list):
+    capabilities = show.get("capabilities")
+    if not isinstance(capabilities, list):
         return Facts()
     chosen = re.search(r"^num_ctx\s+(\d+)", str(show.get("parameters", "")), re.MULTILINE)
     return Facts(
         max_model_len=int(chosen[1]) if chosen else None,
-        sees="vision" in can,
-        thinks="thinking" in can,
-        chats="completion" in can,
+        sees="vision" in capabilities,
+        thinks="thinking" in capabilities,
+        chats="completion" in capabilities,
         efforts=True,
     )
 
 
 def parse_running(document: object, name: str) -> Facts:
-    """What Ollama's `/api/ps` says of a model that it has in memory."""
+    """The facts of Ollama's `/api/ps` about a model that is loaded."""
     for entry in _list(_dict(document).get("models")):
         if name in (_dict(entry).get("name"), _dict(entry).get("model")):
             return Facts(max_model_len=_positive(_dict(entry).get("context_length")))
@@ -108,25 +109,25 @@ def parse_running(document: object, name: str) -> Facts:
 
 
 def find_name(wanted: str | None, names: Sequence[str]) -> str | None:
-    """The model that is meant, by its whole name or without Ollama's `:latest`; None if it is not there."""
+    """The model of this name, which may lack Ollama's `:latest`; the first if none is wanted; None if there is none."""
     if wanted is None:
         return next(iter(names), None)
     return next((name for name in names if name in (wanted, f"{wanted}:latest")), None)
 
 
 def picture_pixels(wish: Wish) -> int:
-    """Up to which size pictures are sent."""
+    """The largest size of a picture that is sent."""
     return wish.image_max_pixels or PICTURE_PIXELS
 
 
 def context_of(facts: Facts, asked: Asked, wish: Wish) -> Context:
-    """The budget of one request: what is wished, within what the server has."""
+    """The budget of one request: the wish, within the limits of the server."""
     known = facts.max_model_len or wish.max_model_len or UNKNOWN_CONTEXT
     length = min(known, wish.max_model_len or known)
     images = (1 if wish.images_per_request is None else wish.images_per_request) if facts.sees else 0
     pixels = picture_pixels(wish)
     visual = (asked.visual_tokens or -(-pixels // _PIXELS_A_TOKEN)) if images else 0
-    if images * visual > length // 2:  # smaller ones, so that there is room for words
+    if images * visual > length // 2:  # send smaller ones, to leave room for words
         pixels, visual = pixels * (length // 2) // (images * visual), length // 2 // images
     left = length - images * visual
     most = length if asked.thought or facts.thinks else _ANSWER_TOKENS

@@ -1,8 +1,8 @@
-"""Stands for a process that multiprocessing has spawned and that is in truth a fork (preloader.py).
+"""Takes the place of a process that multiprocessing spawns, where a fork does the work (preloader.py).
 
-Started as the interpreter would be: `… -c CODE --multiprocessing-fork`. Hands what it was given to the fork: code,
-environment and open files; then passes signals on, and ends as the fork ends. Where no fork waits, and for anything
-else that it is started for, it becomes the interpreter.
+multiprocessing starts it like an interpreter: `… -c CODE --multiprocessing-fork`. It passes code, environment and open
+files to the fork, passes signals on, and ends with the fork's exit status. If no fork waits, or it is started for
+anything else, it becomes the interpreter.
 """
 
 import contextlib
@@ -19,46 +19,46 @@ _MARK = "--multiprocessing-fork"
 
 def main() -> NoReturn:
     arguments = sys.argv[1:]
-    talk = socket.socket(socket.AF_UNIX)
+    channel = socket.socket(socket.AF_UNIX)
     try:
         if _MARK not in arguments:
-            raise OSError("multiprocessing's tracker of resources")
-        talk.connect(_SOCKET)
+            raise OSError("not a worker: multiprocessing's resource tracker")
+        channel.connect(_SOCKET)
     except OSError:
         os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
-    sys.exit(_stand_for(_hand_over(talk, arguments), talk))
+    sys.exit(_wait_for_fork(_hand_over(channel, arguments), channel))
 
 
-def _hand_over(talk: socket.socket, arguments: "list[str]") -> int:
-    """Returns the fork's process id."""
+def _hand_over(channel: socket.socket, arguments: "list[str]") -> int:
+    """Pass the work to the fork; return the fork's process id."""
     descriptors = []
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - starts sooner
-        if int(name) > 2 and int(name) != talk.fileno() and os.path.exists(f"/proc/self/fd/{name}"):  # noqa: PTH110
+        if int(name) > 2 and int(name) != channel.fileno() and os.path.exists(f"/proc/self/fd/{name}"):  # noqa: PTH110
             descriptors.append(int(name))
     at = arguments.index("-c")
-    told = {
+    work = {
         "code": arguments[at + 1],
         "arguments": arguments[at + 2 :],
         "environment": dict(os.environ),
         "descriptors": descriptors,
     }
-    message = json.dumps(told).encode()
-    socket.send_fds(talk, [len(message).to_bytes(4, "little")], descriptors)
-    talk.sendall(message)
-    for number in descriptors:  # the end of the fork is to be the end of its pipes
+    message = json.dumps(work).encode()
+    socket.send_fds(channel, [len(message).to_bytes(4, "little")], descriptors)
+    channel.sendall(message)
+    for number in descriptors:  # its pipes must close when the fork ends
         os.close(number)
-    return int.from_bytes(talk.recv(4), "little")
+    return int.from_bytes(channel.recv(4), "little")
 
 
-def _stand_for(process: int, talk: socket.socket) -> int:
-    """Waits for the fork's end; returns its exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both
+def _wait_for_fork(process: int, channel: socket.socket) -> int:
+    """Wait until the fork ends; return its exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the fork as well
     if process:
         signal.signal(signal.SIGTERM, lambda *_: _terminate(process))
     status = None
-    while said := talk.recv(1):
-        status = said[0]
-    if status is None:  # it had no time to say: killed, and whoever waits for this process is to see just that
+    while received := channel.recv(1):
+        status = received[0]
+    if status is None:  # the fork was killed: end in the same way, for the process that waits
         os.kill(os.getpid(), signal.SIGKILL)
     return status or 0
 

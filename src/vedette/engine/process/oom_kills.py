@@ -1,4 +1,4 @@
-"""What the kernel tells of processes that it killed for lack of memory: they cannot say it themselves."""
+"""The kernel's counters of processes that it killed because memory ran out: a killed process cannot report it."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -6,16 +6,16 @@ from pathlib import Path
 
 _MACHINE = "proc/vmstat"
 _RECENT_S = 20.0
-"""A kill that is no older may be what an engine has just died of: its processes take seconds to notice one's death."""
+"""Age of a kill that may have ended an engine: its processes take seconds to notice that one of them has died."""
 
 
 class KillWatch:
-    """Kills for memory of late: where a count is of more than the engine, an old one is somebody else's.
+    """Counts recent kills. Where a counter includes more than the engine, an old kill hit another program.
 
-    read: what counts, as `read_out_of_memory_kills`. clock: in seconds.
+    read: the counter, as `read_out_of_memory_kills`. clock: in seconds.
     """
 
-    _pardoned = 0
+    _ignored = 0
 
     def __init__(self, read: Callable[[], int | None], clock: Callable[[], float] = time.monotonic) -> None:
         self._read, self._clock = read, clock
@@ -23,30 +23,29 @@ class KillWatch:
         self._last_at = clock()
 
     @classmethod
-    def pardon(cls) -> None:
-        """Leaves one kill out of every watch's count: it was of a process that no engine's life depends on."""
-        cls._pardoned += 1
+    def ignore_one(cls) -> None:
+        """Leave one kill out of every watch's count: it hit a process that no engine depends on."""
+        cls._ignored += 1
 
     def poll(self) -> None:
-        """To be called every few seconds at least."""
+        """Read the counter if it is time to; call this every few seconds."""
         if self._clock() - self._last_at >= _RECENT_S:
             self._before, self._last, self._last_at = self._last, self._count(), self._clock()
 
     def recent(self) -> int | None:
-        """Kills of the last 20 to 40 seconds; None where nothing counts."""
+        """Kills of the last 20 to 40 seconds; None if nothing counts them."""
         now = self._count()
         return None if self._before is None or now is None else max(0, now - self._before)
 
     def _count(self) -> int | None:
         kills = self._read()
-        return None if kills is None else kills - self._pardoned
+        return None if kills is None else kills - self._ignored
 
 
 def read_out_of_memory_kills(root: Path = Path("/")) -> int | None:
-    """How often the kernel has killed for memory where this process and its children are accounted.
+    """The kernel's out-of-memory kills so far, in this process's memory cgroup or else on the whole machine.
 
-    That is their memory cgroup, of version 2 or 1, where they are in one; else the whole machine. None where
-    nothing counts. Only the difference of two readings means something.
+    The cgroup may be of version 2 or 1. None if nothing counts them. Only the difference of two readings has a meaning.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -56,12 +55,12 @@ def read_out_of_memory_kills(root: Path = Path("/")) -> int | None:
 
 
 def read_machine_kills(root: Path = Path("/")) -> int | None:
-    """As `read_out_of_memory_kills`, of the whole machine with all its containers."""
+    """The kernel's out-of-memory kills so far on the whole machine, containers included; None if not counted."""
     return _read_first([root / _MACHINE])
 
 
 def parse_kills(text: str) -> int:
-    """The number behind `oom_kill` in memory.events, memory.oom_control or /proc/vmstat. Raises ValueError if none."""
+    """The `oom_kill` of memory.events, memory.oom_control or /proc/vmstat. Raises ValueError if there is none."""
     for line in text.splitlines():
         name, _, value = line.partition(" ")
         if name == "oom_kill":
@@ -79,7 +78,7 @@ def _read_first(counters: Iterable[Path]) -> int | None:
 
 
 def _counters(lines: list[str]) -> list[str]:
-    """Files that count for the cgroups of /proc/self/cgroup, the root's left out: it has none."""
+    """The counters of the cgroups in /proc/self/cgroup, except the root's, which has no counter."""
     found = []
     for line in lines:
         hierarchy, controllers, path = [*line.split(":", 2), "", ""][:3]

@@ -1,4 +1,4 @@
-"""One engine process and everything it starts: launched, listened to, and surely ended."""
+"""One engine process and all that it starts: launch it, read its output, and stop it completely."""
 
 import asyncio
 import contextlib
@@ -20,42 +20,42 @@ from vedette.units import MIB
 
 _LOG_BYTES = 8 * MIB
 _TAIL_LINES = 200
-_TIDYING_S = 1.5
+_CLEANUP_S = 1.5
+"""Time that the engine's children have to end by themselves."""
 _POLL_S = 0.25
-_FAREWELL_S = 1.0
-"""How long a server may take to tell its callers that its core has died."""
-_LAST_WORDS_S = 1.0
-"""How long a dead engine's output is still read while something it started holds it open."""
-_LINE_END = re.compile(rb"[\r\n]+")  # progress bars end their lines with a carriage return
+_ERROR_RESPONSES_S = 1.0
+"""Time that a server has to answer its clients with an error after its core has died."""
+_LAST_OUTPUT_S = 1.0
+"""Time for reading the rest of an ended engine's output, which a child may keep open."""
+_LINE_END = re.compile(rb"[\r\n]+")  # a progress bar ends its lines with a carriage return
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(frozen=True)
 class Preload:
-    """What a Python can do before it knows what it is to run (preloader.py)."""
+    """What a Python process can do before it knows the program to run (preloader.py)."""
 
     modules: tuple[str, ...]
-    """To be imported."""
     forks: bool
-    """Whether the first process that the program would spawn is to be a fork of it."""
+    """Whether the first process that the program spawns shall be a fork instead."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to run: `arguments[0]` is the program's absolute path."""
+    """A command to run; `arguments[0]` is the absolute path of the program."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     workplace: Path
-    """Directory that it and all it starts run in, made when missing: that is how they are found again."""
+    """Working directory of the command and all that it starts, by which they are found (workplace.py)."""
     count_kills: Callable[[], int | None] = read_out_of_memory_kills
-    """Counts the kernel's kills for lack of memory wherever its processes run."""
+    """Returns the kernel's out-of-memory kills where the processes run."""
     preload: Preload | None = None
-    """None where the program is no script or module of a Python of this machine, or nothing is known of it."""
+    """None if the program is not a Python script or module on this machine, or its imports are unknown."""
 
 
 class EngineProcess:
-    """A running engine. Made by `launch`, ended by `stop`."""
+    """A running engine. `launch` makes it, `stop` ends it."""
 
     def __init__(self, process: asyncio.subprocess.Process, command: Command, log: logging.Handler) -> None:
         self.pid = process.pid
@@ -64,26 +64,26 @@ class EngineProcess:
         self._workplace = command.workplace
         self._log = log
         self._kills = KillWatch(command.count_kills)
-        self._asked = False
+        self._stop_requested = False
 
     @classmethod
     async def launch(
         cls, command: Command, log_path: Path, process: asyncio.subprocess.Process | None = None
     ) -> "EngineProcess":
-        """Starts the engine in a session of its own. Call `listen` soon: nobody else reads its output.
+        """Start the engine in its own session. Call `listen` soon: nothing else reads the engine's output.
 
-        process: the engine, where it has been started (standby.py).
+        process: the engine, if it is already started (standby.py).
         """
         process = process or await spawn(command)
         log = logging.handlers.RotatingFileHandler(log_path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
         return cls(process, command, log)
 
     async def listen(self, on_line: Callable[[str], None]) -> Death:
-        """Reads the engine's output until it ends, and says how it ended."""
+        """Read the engine's output until it ends; return how it ended."""
         reading = asyncio.create_task(self._read(on_line))
         try:
-            # Its exit alone tells, not the end of its output: what it started may outlive it with the pipe open,
-            # and `wait()` itself waits for the pipe (asyncio before 3.12.5).
+            # Wait for the exit status, not for the end of the output: a child may live longer and keep the pipe open,
+            # for which `wait()` would wait as well (asyncio before 3.12.5).
             while True:
                 code = self._process.returncode
                 if code is not None:
@@ -91,34 +91,34 @@ class EngineProcess:
                 self._kills.poll()
                 await asyncio.sleep(_POLL_S)
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(reading, _LAST_WORDS_S)
-            if self._asked and code == -signal.SIGKILL:  # which was ours
+                await asyncio.wait_for(reading, _LAST_OUTPUT_S)
+            if self._stop_requested and code == -signal.SIGKILL:  # sent by `stop`, after the grace
                 code = -signal.SIGTERM
             return Death(code, tuple(self.last_lines), self._kills.recent())
         finally:
             reading.cancel()
             self._log.close()
 
-    def end_remains(self) -> None:
-        """Ends a server whose core has died, soon: it may wait for ever for answers that nobody gives any more."""
-        self._ask_to_end()
-        asyncio.get_running_loop().call_later(_FAREWELL_S, self._make_end)
+    def stop_server(self) -> None:
+        """Stop a server whose core has died, soon: it may wait forever for answers of the core."""
+        self._terminate()
+        asyncio.get_running_loop().call_later(_ERROR_RESPONSES_S, self._kill)
 
     async def stop(self, grace_s: float) -> None:
-        """Asks the engine to end, and after `grace_s` seconds makes it; returns when nothing of it is left."""
-        self._ask_to_end()
+        """Terminate the engine, kill it after `grace_s` seconds, and return when all its processes have ended."""
+        self._terminate()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._process.wait(), grace_s)
-        self._make_end()  # before what it has started gets its time to tidy up
-        await asyncio.to_thread(end_processes, self._workplace, _TIDYING_S)
+        self._kill()  # before its children get their time to end
+        await asyncio.to_thread(end_processes, self._workplace, _CLEANUP_S)
         await self._process.wait()
 
-    def _ask_to_end(self) -> None:
-        self._asked = True
+    def _terminate(self) -> None:
+        self._stop_requested = True
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
 
-    def _make_end(self) -> None:
+    def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
@@ -134,7 +134,7 @@ class EngineProcess:
         rest = b""
         while chunk := await stream.read(65_536):
             *whole, rest = _LINE_END.split(rest + chunk)
-            rest = rest[-65_536:]  # an engine that never ends its line must not fill the memory
+            rest = rest[-65_536:]  # an endless line must not fill vedette's memory
             for line in whole:
                 if line.strip():
                     yield line.decode(errors="replace")
@@ -143,7 +143,7 @@ class EngineProcess:
 
 
 async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
-    """A process in a session of its own that ends with vedette; its output comes through a pipe."""
+    """Start a process in its own session that ends when vedette does; its output comes through a pipe."""
     make_workplace(command.workplace)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())),

@@ -1,8 +1,8 @@
-"""Engines that import before they know what they are to run: a standby that waits for a crash, and faster starts.
+"""Engines that import their modules before they know the model: a standby for a crash, and faster starts.
 
-Imports are most of a start: 14 of 21 s on two cores without a GPU, half of them for the engine's core, which imports
-everything anew (bench/product/startup). What has been imported beforehand need not be when an engine has died; and a
-core that is forked need not import at all, nor hold the same libraries a second time.
+Imports take most of a start: 14 of 21 s on two cores without a GPU, half of that in the engine's core, which imports
+everything again (bench/product/startup). A standby has imported everything when an engine crashes. A core that is
+forked imports nothing, and shares its libraries' memory with the server.
 """
 
 import asyncio
@@ -18,139 +18,139 @@ import psutil
 from vedette.engine.process.oom_kills import KillWatch
 from vedette.engine.process.process import Command, Preload, spawn
 from vedette.engine.process.workplace import end_processes, make_workplace
+from vedette.tasks import cancel
 
-_MAIN = Path(__file__).with_name("preloader.py")
+_PRELOADER = Path(__file__).with_name("preloader.py")
 _POLL_S = 0.25
-_ANSWER_S = 5.0
-"""How long one that waits may take to hear what it is to be: its memory may have to come back from a disk."""
+_CONFIRM_S = 5.0
+"""Limit for a standby to confirm its order: its memory may have to be read back from swap."""
 
 
 class Standby:
-    """A process that imports what an engine's program needs and then waits to become it. Made by `prepare`.
+    """A process that imports the modules of an engine's program, and can then become it. `prepare` makes it.
 
-    It takes no port and no memory of a GPU, and nobody depends on it: when it dies, the next engine is a new process.
-    It runs beside the workplace of the engine, so that the end of an engine is not its end.
+    It takes no port and no GPU memory, and nothing depends on it: if it ends, the next engine is a new process. Its
+    working directory is beside the engine's, so that `end_processes` of an engine spares it.
     """
 
-    def __init__(self, command: Command, place: Path, process: asyncio.subprocess.Process, talk: socket.socket) -> None:
+    def __init__(
+        self, command: Command, place: Path, process: asyncio.subprocess.Process, channel: socket.socket
+    ) -> None:
         self.pid = process.pid
         self.is_ready = False
-        """Whether everything is imported."""
+        """Whether all modules are imported."""
         self._command = command
         self._place = place
         self._process = process
-        self._talk = talk
-        self._importing = asyncio.create_task(self._hear())
-        self._watching = asyncio.create_task(self._watch())
+        self._channel = channel
+        self._ready_task = asyncio.create_task(self._wait_for_imports())
+        self._kill_task = asyncio.create_task(self._ignore_kill())
 
     @classmethod
     async def prepare(cls, command: Command) -> "Standby | None":
-        """Starts one for every command with the same interpreter, environment and workplace as this one.
+        """Start a standby for all commands with this one's interpreter, environment and working directory.
 
-        Returns at once; the imports go on, at a low priority. None where nothing can be imported beforehand.
+        Returns at once; the imports continue at a low priority. None if the command's imports are unknown.
         """
         if command.preload is None:
             return None
-        beside = command.workplace.with_name(f"{command.workplace.name}-standby")
-        return cls(
-            command, beside, *await _spawn(dataclasses.replace(command, workplace=beside), command.preload, "wait")
-        )
+        place = command.workplace.with_name(f"{command.workplace.name}-standby")
+        process, channel = await _spawn(dataclasses.replace(command, workplace=place), command.preload, "wait")
+        return cls(command, place, process, channel)
 
     async def wait_until_ready(self) -> bool:
-        """Returns when everything is imported; False if it ended before."""
-        await asyncio.wait({self._importing})
+        """Return when all modules are imported; False if the standby ended before."""
+        await asyncio.wait({self._ready_task})
         return self.is_ready
 
     def memory_bytes(self) -> int:
-        """Memory that it alone holds, and that an engine which it becomes holds already; 0 when it has ended."""
+        """Memory that only the standby holds, which a takeover passes to the engine; 0 if the standby has ended."""
         try:
             memory = psutil.Process(self.pid).memory_info()
         except psutil.Error:
             return 0
-        held: int = memory.rss - memory.shared
-        return held
+        private: int = memory.rss - memory.shared
+        return private
 
     async def take_over(self, command: Command) -> asyncio.subprocess.Process | None:
-        """Makes it the engine of `command` and returns its process; its output so far is the beginning of the engine's.
+        """Make the standby the engine of `command`, and return its process, with the output so far.
 
-        None when it is not ready or made for another interpreter, environment or workplace; it is then ended.
+        None if the standby is not ready, or for another interpreter, environment or working directory; it then ends.
         """
-        fits = self.is_ready and self._process.returncode is None and _differ_in_arguments_alone(command, self._command)
-        self.is_ready = False  # asked once: an order that is broken off may be obeyed all the same
-        if not (fits and await _order(self._talk, command) and await self._obeys()):
+        fits = self.is_ready and self._process.returncode is None and _differ_only_in_arguments(command, self._command)
+        self.is_ready = False  # only one order: it may arrive even if this call is cancelled
+        if not (fits and await _send_order(self._channel, command) and await self._confirms()):
             await self.stop()
             return None
-        await self._forget()
+        await self._detach()
         return self._process
 
     async def stop(self) -> None:
-        """Ends it."""
-        await self._forget()
+        """End the standby and all that it has forked."""
+        await self._detach()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
-        await asyncio.to_thread(end_processes, self._place)  # what it has forked ahead
+        await asyncio.to_thread(end_processes, self._place)
 
-    async def _obeys(self) -> bool:
-        """Whether it has heard the order: one that is just being killed has not."""
+    async def _confirms(self) -> bool:
+        """Whether the standby has received the order: a standby that is being killed has not."""
         with contextlib.suppress(OSError, asyncio.TimeoutError):
-            return bool(await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._talk, 1), _ANSWER_S))
+            return bool(await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._channel, 1), _CONFIRM_S))
         return False
 
-    async def _forget(self) -> None:
-        for task in (self._importing, self._watching):
-            task.cancel()
-        await asyncio.wait({self._importing, self._watching})
-        self._talk.close()
+    async def _detach(self) -> None:
+        await cancel(self._ready_task, self._kill_task)
+        self._channel.close()
 
-    async def _hear(self) -> None:
+    async def _wait_for_imports(self) -> None:
         with contextlib.suppress(OSError):
-            self.is_ready = bool(await asyncio.get_running_loop().sock_recv(self._talk, 1))
+            self.is_ready = bool(await asyncio.get_running_loop().sock_recv(self._channel, 1))
 
-    async def _watch(self) -> None:
-        """That the kernel has taken its memory tells nothing of an engine that runs beside it."""
+    async def _ignore_kill(self) -> None:
+        """Wait until the standby ends; if the kernel killed it, leave that kill out of the engines' counts."""
         kills = KillWatch(self._command.count_kills)
         while self._process.returncode is None:
             kills.poll()
             await asyncio.sleep(_POLL_S)
         if self._process.returncode == -signal.SIGKILL and kills.recent():
-            KillWatch.pardon()
+            KillWatch.ignore_one()
 
 
 async def start(command: Command, standby: Standby | None = None) -> asyncio.subprocess.Process:
-    """The engine's process: the standby, if it is ready and made for such a command, else a new one."""
+    """The engine's process: the standby if it is ready and fits the command, else a new process."""
     taken_over = await standby.take_over(command) if standby else None
     if taken_over is not None:
         return taken_over
     if command.preload is None:
         return await spawn(command)
-    process, talk = await _spawn(command, command.preload, "go")
-    with talk:
-        await _order(talk, command)
+    process, channel = await _spawn(command, command.preload, "go")
+    with channel:
+        await _send_order(channel, command)
     return process
 
 
 async def _spawn(command: Command, preload: Preload, mode: str) -> tuple[asyncio.subprocess.Process, socket.socket]:
-    """A process that imports, in the workplace of `command`, and the socket on which it is told the rest."""
-    ours, its_end = socket.socketpair()
+    """Start preloader.py in the command's working directory; return it with the socket for its order."""
+    ours, theirs = socket.socketpair()
     ours.setblocking(False)
     forks = "fork" if preload.forks else "spawn"
-    arguments = (command.arguments[0], str(_MAIN), mode, forks, *preload.modules)
-    with its_end:
-        return await spawn(dataclasses.replace(command, arguments=arguments), its_end.fileno()), ours
+    arguments = (command.arguments[0], str(_PRELOADER), mode, forks, *preload.modules)
+    with theirs:
+        return await spawn(dataclasses.replace(command, arguments=arguments), theirs.fileno()), ours
 
 
-async def _order(talk: socket.socket, command: Command) -> bool:
-    """Tells a process what to become; False if it has ended."""
+async def _send_order(channel: socket.socket, command: Command) -> bool:
+    """Send a process the command that it is to become; False if the process has ended."""
     make_workplace(command.workplace)
     order = {"arguments": command.arguments[1:], "workplace": str(command.workplace)}
     try:
-        await asyncio.get_running_loop().sock_sendall(talk, json.dumps(order).encode() + b"\n")
+        await asyncio.get_running_loop().sock_sendall(channel, json.dumps(order).encode() + b"\n")
     except OSError:
         return False
     return True
 
 
-def _differ_in_arguments_alone(one: Command, other: Command) -> bool:
-    """Whether the same interpreter runs both in the same place: what it imports reads the environment."""
+def _differ_only_in_arguments(one: Command, other: Command) -> bool:
+    """Whether two commands have the same interpreter, environment and directory: imports read the environment."""
     return dataclasses.replace(one, arguments=other.arguments) == other and one.arguments[0] == other.arguments[0]

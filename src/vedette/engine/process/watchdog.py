@@ -1,4 +1,4 @@
-"""Finds the engine that is stuck: a process that lives, a `/health` that says yes, and requests that nobody answers."""
+"""Finds a stuck engine: its process lives, `/health` answers 200, and requests get no answer."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ _DONE = {"vllm:prompt_tokens_total", "vllm:generation_tokens_total"}
 
 @dataclass(frozen=True)
 class Progress:
-    """What an engine has to do and what it has done."""
+    """The work of an engine: requests to answer, and tokens processed."""
 
     requests: float
-    """Running and waiting."""
+    """Requests that run or wait."""
     tokens: float
-    """Read and written since it started."""
+    """Prompt and answer tokens since the start."""
 
 
 def parse_progress(text: str) -> Progress:
-    """From the engine's page of metrics (Prometheus' text format); what it does not say counts as nothing."""
+    """The progress in the engine's metrics (Prometheus' text format); a missing figure counts as 0."""
     sums = dict.fromkeys(_WAITING | _DONE, 0.0)
     for line in text.splitlines():
         name, _, rest = line.partition("{")
@@ -36,19 +36,18 @@ def parse_progress(text: str) -> Progress:
 async def wait_until_stuck(
     read_metrics: Callable[[], Awaitable[str | None]], limit_s: float = SILENCE_TIMEOUT_S, poll_s: float = 5.0
 ) -> None:
-    """Returns once the engine has had requests for `limit_s` seconds and not moved on by one token, or has not even
-    told its metrics for as long. Whoever waits for it cancels it when the engine ends.
+    """Return when the engine has had requests for `limit_s` seconds without one more token, or no metrics for as long.
 
-    read_metrics: the page's text; None if it does not come.
+    The caller cancels this when the engine ends. read_metrics: the metrics' text; None if they do not arrive.
     """
     last: Progress | None = None
-    moved = time.monotonic()
+    progress_at = time.monotonic()
     while True:
         text = await read_metrics()
         now = parse_progress(text) if text is not None else None
         if now is not None and (not now.requests or last is None or now.tokens != last.tokens):
-            moved = time.monotonic()
+            progress_at = time.monotonic()
         last = now or last
-        if time.monotonic() - moved >= limit_s:
+        if time.monotonic() - progress_at >= limit_s:
             return
         await asyncio.sleep(poll_s)

@@ -1,4 +1,4 @@
-"""The directory that an engine and all that it starts run in: so they are found and ended, whoever started them."""
+"""The working directory of an engine: vedette finds and ends all processes by it, whoever started them."""
 
 import contextlib
 import os
@@ -8,40 +8,41 @@ from pathlib import Path
 
 import psutil
 
-_KILL_WAIT_S = 2.0
 TEMPORARY = "tmp"
-"""Directory in a workplace for what an engine leaves there when it is killed (flags.temporary_environment)."""
+"""Directory in a working directory for files that a killed engine leaves behind (flags.temporary_environment)."""
+_KILL_WAIT_S = 2.0
+_POLL_S = 0.05
 
 
 def make_workplace(workplace: Path) -> None:
+    """Make a working directory, for this user only."""
     (workplace / TEMPORARY).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def find_processes(workplace: Path) -> list[psutil.Process]:
-    """All processes that run in a workplace or below it, dead parents or not; a person's shell there has a terminal
-    and is none.
+    """All processes that run in a working directory or below it, except a person's shell, which has a terminal.
 
-    Their environment would not tell: vLLM's workers overwrite theirs with their title.
+    A mark in the environment would not do: vLLM's workers overwrite theirs with their title.
     """
     found, real = [], os.path.realpath(workplace)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            at = process.cwd()
-            if (at == real or at.startswith(f"{real}/")) and process.terminal() is None:
+            directory = process.cwd()
+            if (directory == real or directory.startswith(f"{real}/")) and process.terminal() is None:
                 found.append(process)
     return found
 
 
-def end_processes(workplace: Path, tidying_s: float = 0.0) -> None:
-    """Ends whatever still runs in a workplace, with the shared memory that only it uses.
+def end_processes(workplace: Path, grace_s: float = 0.0) -> None:
+    """Kill all processes in a working directory, and remove the shared memory that they used.
 
-    tidying_s: how long they may still tidy up by themselves (multiprocessing's trackers do, once their parent is gone).
+    grace_s: time to end by themselves, as multiprocessing's trackers do once their parent has ended.
     """
     began = time.monotonic()
-    # Again and again: one may have started another in the meantime. A process stuck in the kernel cannot be waited for.
-    while (left := find_processes(workplace)) and time.monotonic() < began + tidying_s + _KILL_WAIT_S:
-        if time.monotonic() < began + tidying_s:
-            time.sleep(0.05)
+    # In a loop: a process may have started another. With a limit: one that is stuck in the kernel does not end.
+    while (left := find_processes(workplace)) and time.monotonic() < began + grace_s + _KILL_WAIT_S:
+        if time.monotonic() < began + grace_s:
+            time.sleep(_POLL_S)
             continue
         shared = {path for process in left for path in _shared_memory(process)}
         for process in left:

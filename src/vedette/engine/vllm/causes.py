@@ -1,4 +1,4 @@
-"""Why an engine ended, from its exit status, the kernel's count of kills, and what it last said. Pure."""
+"""Why an engine ended, from its exit status, the kernel's count of kills, and its last log lines. Pure."""
 
 import re
 import signal
@@ -12,27 +12,27 @@ from vedette.language.message import Message
 
 @dataclass(frozen=True)
 class Death:
-    """What is known of an engine's end."""
+    """How an engine ended."""
 
     exit_status: int
-    """As `subprocess` gives it: negative for a signal."""
+    """As in `subprocess`: negative for a signal."""
     log_tail: Sequence[str]
-    """Its last lines, oldest first."""
+    """The last log lines, oldest first."""
     out_of_memory_kills: int | None = None
-    """How often the kernel killed for memory of late where the engine ran; None where nothing counts."""
+    """The kernel's recent out-of-memory kills where the engine ran; None if nothing counts them."""
 
 
 class Outlook(Enum):
-    """What another start may come to."""
+    """What to expect of another start."""
 
     SMALLER = "smaller"
-    """It takes less memory, or more of it."""
+    """It may serve with a smaller plan, or when more memory is free."""
     SAME = "same"
-    """The cause is over with the death: the same start may serve."""
+    """The same plan may serve: the cause ended with the engine."""
     REMADE = "remade"
-    """The engine's software has to be made anew."""
+    """It may serve after the engine is installed again."""
     HOPELESS = "hopeless"
-    """It ends the same way."""
+    """It will end in the same way."""
     UNKNOWN = "unknown"
 
 
@@ -56,7 +56,7 @@ SILENT_KILL = Cause("out_of_memory", Message("engine.killed_silently"))
 STUCK = Cause("stuck", Message("engine.stuck"))
 SILENT = Cause("silent", Message("engine.silent"))
 
-# In order: the first that matches is the root, since vLLM prints the cause before its consequences.
+# In this order: the first match is the root cause, since vLLM prints a cause before its consequences.
 _SIGNS: tuple[tuple[re.Pattern[str], str, Callable[[str], Message]], ...] = (
     (
         re.compile(r"error: unrecognized arguments: (?P<what>.+)"),
@@ -119,18 +119,18 @@ _SIGNS: tuple[tuple[re.Pattern[str], str, Callable[[str], Message]], ...] = (
         lambda _: Message("engine.port_taken"),
     ),
 )
-# What vLLM's server says of its core when that was killed; one that fails by itself tells its story before.
+# vLLM's server prints these lines when its core was killed. A core that fails by itself prints its own error before.
 _CORE_ENDED = re.compile(r"Failed core proc\(s\): \{[^}]*: -9\b|engine core exited unexpectedly")
-_CORES_OWN_STORY = re.compile(r"\(EngineCore[^)]*\) ERROR|Fatal Python error")
+_CORE_ERROR = re.compile(r"\(EngineCore[^)]*\) ERROR|Fatal Python error")
 _ERROR_LINE = re.compile(r"(?:^|\s)(?P<what>[A-Za-z_.]*(?:Error|Exception): .+)$")
 
 
 def find_cause(death: Death) -> Cause:
-    """The cause of a death, most certain first: the kernel's kills, others' kills, what the log tells, the status."""
+    """The cause, most certain first: a kill by the kernel, a kill by a program, the log lines, the exit status."""
     if death.out_of_memory_kills:
         return KERNEL_KILL
     text = "\n".join(death.log_tail)
-    core_killed = _CORE_ENDED.search(text) and not _CORES_OWN_STORY.search(text)
+    core_killed = _CORE_ENDED.search(text) and not _CORE_ERROR.search(text)
     if core_killed or death.exit_status in (-signal.SIGKILL, 128 + signal.SIGKILL):  # a container's command adds 128
         if death.out_of_memory_kills == 0:
             return Cause("killed", Message("engine.killed_by_another"))
@@ -150,5 +150,5 @@ def find_cause(death: Death) -> Cause:
 
 
 def outlook_of(cause: Cause) -> Outlook:
-    """What to expect of another start."""
+    """The outlook after this cause."""
     return _OUTLOOKS.get(cause.code, Outlook.UNKNOWN)

@@ -1,6 +1,6 @@
-"""The engine's log lines, read as facts. Pure: text in, values out.
+"""Facts in the engine's log lines. Pure: text in, values out.
 
-The lines are vLLM's (0.11 to 0.32) and change between versions; a line that is not known is no fact, never an error.
+The lines are vLLM's (0.11 to 0.32) and change between versions. An unknown line gives no fact, and no error.
 """
 
 import re
@@ -14,7 +14,7 @@ from vedette.units import GIB
 
 @dataclass(frozen=True)
 class LogFact:
-    """That the engine reached a phase, and how far it is within it."""
+    """A phase that the engine has reached, and its progress in it."""
 
     phase: Phase
     detail: Message | None = None
@@ -43,7 +43,7 @@ _MARKS: tuple[tuple[str, Phase, Message | None], ...] = (
 
 
 def parse_line(line: str) -> LogFact | None:
-    """The phase that one line tells of, if any."""
+    """The phase that a line shows; None for any other line."""
     shards = _SHARDS.search(line)
     if shards:
         return LogFact(Phase.LOADING, None, int(shards[1]), int(shards[2]))
@@ -59,16 +59,16 @@ def parse_line(line: str) -> LogFact | None:
 _CORE_DIED = "engine core exited unexpectedly"
 
 
-def tells_of_cores_death(line: str) -> bool:
-    """Whether the server says that its engine core has died. It ends too, but after as much as 5 s (launcher.py)."""
+def reports_core_death(line: str) -> bool:
+    """Whether the server reports that its engine core has died. The server ends too, up to 5 s later."""
     return _CORE_DIED in line
 
 
 _LONGEST_LINE = 2000
-"""Characters looked at: what is meant is shorter, and a search for numbers in endless ones would take long."""
+"""Characters that are searched: the known lines are shorter, and a search in a very long line would take long."""
 _NUMBER = r"(-?[\d.,]+)"
-# What a line says, by field of `Reported`; the field's name tells the unit. Read in vLLM 0.26 and 0.32 (gpu_worker.py,
-# gpu_model_runner.py, cpu_worker.py, kv_cache_utils.py), and in logs of 0.11.
+# The figure in a line, by the field of `Reported`, whose name gives the unit. From the sources of vLLM 0.26 and 0.32
+# (gpu_worker.py, gpu_model_runner.py, cpu_worker.py, kv_cache_utils.py), and from logs of 0.11.
 _FIGURES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(text.replace("#", _NUMBER)))
     for name, text in (
@@ -91,7 +91,7 @@ _FIGURES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def with_line(reported: Reported, line: str) -> Reported:
-    """`reported` with what one more line says. Figures in GiB become bytes, never less than 0."""
+    """`reported` with the figures of one more line. Figures in GiB become bytes, never less than 0."""
     found: dict[str, int | float] = {}
     for name, pattern in _FIGURES:
         match = pattern.search(line, 0, _LONGEST_LINE)
@@ -103,7 +103,7 @@ def with_line(reported: Reported, line: str) -> Reported:
 
 
 def _number(text: str) -> float | None:
-    """`451,744` or `0.67`; a sum that comes out below nothing is nothing."""
+    """The number in `451,744` or `0.67`, at least 0; None if it is none. vLLM's differences may be negative."""
     try:
         return max(0.0, float(text.replace(",", "")))
     except ValueError:

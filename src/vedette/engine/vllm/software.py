@@ -1,4 +1,4 @@
-"""What an engine says of its own vLLM: asked once, kept as a file, for starting it costs its imports."""
+"""Version and options of an engine's vLLM, recorded in a file: asking vLLM takes as long as its imports."""
 
 import json
 import re
@@ -7,44 +7,42 @@ from pathlib import Path
 from typing import Any
 
 from vedette.engine.vllm.versions import parse_help
+from vedette.files import write_whole
 
 QUESTIONS = (("--version",), ("serve", "--help=all"))
-"""What `vllm` is asked; the answers, in this order, are for `parse_software`."""
+"""Arguments for `vllm`; `parse_software` takes the outputs in this order."""
 
 
 @dataclass(frozen=True)
 class Software:
-    """An engine's vLLM."""
+    """Version and options of an engine's vLLM."""
 
     version: str
     options: frozenset[str] | None = None
-    """Those of `vllm serve --help=all`; None before it was asked."""
+    """The options in `vllm serve --help=all`; None if not read yet."""
 
 
 def parse_software(version_output: str, help_output: str) -> Software | None:
-    """The answers to `QUESTIONS`; None where they name no version."""
+    """The software, from the outputs for `QUESTIONS`; None if they name no version."""
     version = parse_version(version_output)
     return None if version is None else Software(version, parse_help(help_output))
 
 
 def parse_version(output: str) -> str | None:
-    """vLLM's version in what `vllm --version` prints, among the lines that other libraries print."""
+    """The version in the output of `vllm --version`, which has lines of other libraries too."""
     found = re.findall(r"^(?:vllm )?v?(\d+\.\d+\S*)$", output, re.MULTILINE | re.IGNORECASE)
     return found[-1] if found else None
 
 
 def read_software(path: Path) -> Software | None:
-    """What was kept there; None where that is nothing, or nothing that can be used."""
+    """The recorded software; None if there is no usable record."""
     try:
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Software(kept["version"], frozenset(kept["options"]))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Software(record["version"], frozenset(record["options"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def write_software(path: Path, software: Software) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    kept = {"version": software.version, "options": sorted(software.options or ())}
-    unfinished.write_text(json.dumps(kept), encoding="utf-8")
-    unfinished.replace(path)
+    """Record the software."""
+    write_whole(path, json.dumps({"version": software.version, "options": sorted(software.options or ())}))

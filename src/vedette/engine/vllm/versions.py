@@ -1,6 +1,6 @@
-"""What one version of vLLM understands: its options, their values, its environment variables.
+"""What each version of vLLM knows: its options, their values, its environment variables.
 
-versions.toml says it of every release since 0.11; bench/lab/flags/read_flags.py writes it from vLLM's own sources.
+versions.toml has every release since 0.11; bench/lab/flags/read_flags.py writes it from vLLM's own sources.
 """
 
 import re
@@ -20,19 +20,19 @@ class _Table(msgspec.Struct, frozen=True):
     oldest: str
     newest: str
     known: dict[str, tuple[str, ...]]
-    """A thing to say, and the runs of versions that know it: `>=0.11.0,<0.15.0`."""
+    """Each option, value or variable, and the ranges of versions that know it: `>=0.11.0,<0.15.0`."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How to speak to one engine.
+    """What one engine understands.
 
-    A later version than the newest read is taken to know what that one knew.
+    A version after the newest in the table is assumed to know what the newest knows.
     """
 
     version: Version
     options: frozenset[str] | None = None
-    """The options that this very engine's `vllm serve --help=all` shows, which may lack some of its version's."""
+    """The options in this engine's own help, which may lack some of its version's; None if not read."""
 
     def knows(self, name: str) -> bool:
         """Whether the engine understands `--option`, `--option value`, `--option.key` or `VARIABLE`."""
@@ -46,33 +46,28 @@ class Dialect:
 
 
 def dialect_of(version: str, options: frozenset[str] | None = None) -> Dialect:
-    """The dialect of vLLM's `version` as it calls itself: `0.32.0`, `0.11.2.dev3+g1234`, `0.15.1+nv26.02`.
+    """The dialect of a version in vLLM's own spelling: `0.32.0`, `0.11.2.dev3+g1234`, `0.15.1+nv26.02`.
 
-    Raises EngineVersionError for what is no version, and for one older than the table.
+    Raises EngineVersionError for a text that is no version, and for a version older than the table.
     """
     found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version.strip())
     table = _table()
     if not found:
-        raise EngineVersionError(
-            f"{version!r} is not a version of vLLM.", f"Name one from {table.oldest} to {table.newest}."
-        )
+        raise EngineVersionError("engine.invalid_version", version=version, oldest=table.oldest, newest=table.newest)
     parsed = (int(found[1]), int(found[2]), int(found[3] or 0))
     if parsed < _parse(table.oldest):
-        raise EngineVersionError(
-            f"vLLM {version} is older than vedette knows how to speak to.",
-            f"Use an engine or image with vLLM {table.oldest} to {table.newest}.",
-        )
+        raise EngineVersionError("engine.old_version", version=version, oldest=table.oldest, newest=table.newest)
     return Dialect(parsed, options)
 
 
 def parse_help(text: str) -> frozenset[str]:
-    """The options that the output of `vllm serve --help=all` names."""
+    """The options in the output of `vllm serve --help=all`."""
     return frozenset(re.findall(r"(?<![\w-])--[a-z][\w-]*", text))
 
 
 def _within(version: Version, span: str) -> bool:
-    first, _, gone = span.partition(",")
-    return version >= _parse(first) and (not gone or version < _parse(gone))
+    first, _, end = span.partition(",")
+    return version >= _parse(first) and (not end or version < _parse(end))
 
 
 def _parse(text: str) -> Version:

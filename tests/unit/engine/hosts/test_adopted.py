@@ -10,6 +10,7 @@ from tests.rig.engine_environment import make_environment
 from tests.rig.engine_settings import GPU, SEEING, TEXT, VLLM_HELP, plan_with
 from vedette.engine.hosts.adopted import adopt, adopted_environment, find_python
 from vedette.errors import EngineInstallError, EngineVersionError
+from vedette.language.message import Message
 
 PLANS = {"text": plan_with(TEXT), "seeing": plan_with(SEEING)}
 
@@ -28,7 +29,7 @@ async def test_it_is_asked_once_and_again_when_it_changes(tmp_path: Path) -> Non
     asked = tmp_path / "asked"
     root = make_environment(tmp_path / "theirs", "0.26.0", helpful(asked))
     before = sorted(path for path in root.rglob("*") if "__pycache__" not in path.parts)
-    steps: list[str] = []
+    steps: list[Message] = []
     for _ in range(2):
         host = await adopt(root, tmp_path / "cache", tmp_path / "workplace")
         assert host.version == "0.26.0"
@@ -67,7 +68,7 @@ async def test_an_option_that_it_lacks_is_named(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_used_is_said_and_nothing_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(EngineInstallError, match=r"no environment in .*nowhere.*VEDETTE_ENGINE"):
+    with pytest.raises(EngineInstallError, match=r"nowhere is not an environment.*VEDETTE_ENGINE"):
         await adopt(tmp_path / "nowhere", tmp_path / "cache", tmp_path)
     (tmp_path / "empty" / "bin").mkdir(parents=True)
     (tmp_path / "empty" / "bin" / "python").symlink_to(sys.executable)
@@ -81,7 +82,7 @@ async def test_what_cannot_be_used_is_said_and_nothing_is_kept(tmp_path: Path) -
         await adopt(unnamed, tmp_path / "cache", tmp_path)
     for name, main, says in (
         ("broken", "import a_library_that_is_not_there", "No module named 'a_library_that_is_not_there'"),
-        ("silent", "", "nothing of its options"),
+        ("silent", "", "shows no options"),
     ):
         host = await adopt(make_environment(tmp_path / name, "0.32.0", main), tmp_path / "cache", tmp_path)
         with pytest.raises(EngineInstallError, match=says):

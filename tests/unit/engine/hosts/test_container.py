@@ -16,22 +16,17 @@ from tests.rig.processes import run_vedette
 from vedette.cli.print_command import shell_lines
 from vedette.device.boards import boards, device_named
 from vedette.engine.hosts.container import ContainerHost
-from vedette.engine.hosts.docker import ContainerEngine, parse_gpu_access, parse_info
-from vedette.engine.hosts.image_pull import explain_pull, parse_layer
+from vedette.engine.hosts.docker import ContainerEngine
 from vedette.engine.hosts.images import (
     Fetched,
     fetched_path,
-    find_digest,
     image_for_jetson,
-    image_named,
     images,
-    repository,
     software_path,
     write_fetched,
 )
 from vedette.engine.vllm.causes import Death, find_cause
-from vedette.engine.vllm.software import Software, parse_version, write_software
-from vedette.errors import EngineInstallError
+from vedette.engine.vllm.software import Software, write_software
 
 GOLDEN = Path(__file__).with_name("containers")
 SETTINGS = {"text": TEXT, "seeing": SEEING}
@@ -69,68 +64,6 @@ def test_links_out_of_a_model_are_followed(tmp_path: Path) -> None:
     assert f"type=bind,source={blobs},target={blobs},readonly" in words
 
 
-@pytest.mark.parametrize("l4t", ["35.6.1", "36.3.0", "40.1", None])
-def test_no_image_is_tried_where_none_is_known_to_run(l4t: str | None) -> None:
-    with pytest.raises(EngineInstallError) as caught:
-        image_for_jetson(l4t)
-    assert "VEDETTE_IMAGE" in caught.value.hint
-
-
-def test_the_gpu_is_reached_by_runtime_or_by_cdi(tmp_path: Path) -> None:
-    assert parse_gpu_access("docker", {"Runtimes": {"nvidia": {}}}, ())[0] == "--runtime"
-    for name, info in (("docker", {"CDISpecDirs": ["/etc/cdi"]}), ("podman", {})):
-        with pytest.raises(EngineInstallError, match="use the GPU"):
-            parse_gpu_access(name, info, (tmp_path / "missing", tmp_path))
-    (tmp_path / "nvidia.yaml").touch()
-    assert parse_gpu_access("podman", {}, (tmp_path,)) == ("--device", "nvidia.com/gpu=all")
-    assert parse_gpu_access("docker", {"CDISpecDirs": ["/etc/cdi"]}, (tmp_path,))[0] == "--device"
-    with pytest.raises(EngineInstallError, match="use the GPU"):
-        parse_gpu_access("docker", {}, (tmp_path,))
-
-
-@pytest.mark.parametrize(
-    ("error", "next_step"),
-    [
-        ("permission denied while trying to connect to the Docker daemon socket", "usermod"),
-        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "systemctl start"),
-        ("the disk melted", "info"),
-    ],
-)
-def test_a_container_engine_that_does_not_answer_is_refused_with_the_next_step(error: str, next_step: str) -> None:
-    with pytest.raises(EngineInstallError) as caught:  # Docker 28 ends well and says so inside
-        parse_info("docker", 0, json.dumps({"ID": "", "ServerErrors": [error]}))
-    assert next_step in caught.value.hint
-    with pytest.raises(EngineInstallError) as caught:
-        parse_info("docker", 1, error)
-    assert next_step in caught.value.hint
-
-
-def test_what_a_container_engine_says_of_itself_is_read_among_its_warnings() -> None:
-    said = 'WARNING: no swap limit\n{\n  "host": {\n    "arch": "arm64"\n  }\n}\nWARNING: no more\n'
-    assert parse_info("podman", 0, said) == {"host": {"arch": "arm64"}}
-
-
-def test_the_progress_of_a_pull_is_read() -> None:
-    assert parse_layer("0123456789ab: Pulling fs layer") == ("0123456789ab", False)
-    assert parse_layer("0123456789ab: Already exists") == ("0123456789ab", True)
-    assert parse_layer("Copying blob sha256:" + "0123456789ab" * 5 + "0123") == ("0123456789ab", False)
-    assert parse_layer("Copying blob 0123456789ab done") == ("0123456789ab", True)
-    assert parse_layer("Status: Downloaded newer image") is None
-
-
-@pytest.mark.parametrize(
-    ("last", "says"),
-    [
-        ("write /var/lib/x: no space left on device", "disk is full"),
-        ("manifest for x not found: manifest unknown", "does not give it out"),
-        ("dial tcp: lookup nvcr.io: no such host", "cannot be reached"),
-        ("something else", "something else"),
-    ],
-)
-def test_a_failed_pull_is_explained(last: str, says: str) -> None:
-    assert says in explain_pull("image", ("start", last)).sentence
-
-
 @pytest.mark.parametrize(
     "said",
     [
@@ -143,12 +76,6 @@ def test_a_container_that_may_not_use_the_gpu_says_so(said: str) -> None:
     cause = find_cause(Death(125, (said,)))
     assert cause.code == "container_gpu"
     assert "nvidia-container-toolkit" in cause.hint
-
-
-def test_the_version_is_found_among_other_lines() -> None:
-    assert parse_version("INFO: cuda\nvllm 0.15.1+befbc472.nv26.02\n") == "0.15.1+befbc472.nv26.02"
-    assert parse_version("0.19.1\n") == "0.19.1"
-    assert parse_version("Traceback") is None
 
 
 def test_print_shows_what_a_board_would_run(tmp_path: Path) -> None:
@@ -179,20 +106,6 @@ def test_what_an_image_said_of_itself_here_is_what_a_plan_is_made_for(tmp_path: 
     assert (host.version, host.image) == ("0.19.1", f"ghcr.io/nvidia-ai-iot/vllm@{digest}")
     fetched_path(tmp_path, image.reference).write_text("{")
     assert ContainerHost(ContainerEngine("docker"), image, tmp_path, tmp_path / "engine").version == image.vllm
-
-
-def test_names_of_images_are_taken_apart() -> None:
-    assert repository("docker.io/library/a:1") == repository("a@sha256:1") == "a"
-    assert repository("localhost:5000/a/b") == "localhost:5000/a/b"
-    assert repository("localhost:5000/a/b:1") == "localhost:5000/a/b"
-    digests = ["other/vllm@sha256:1", "vllm/vllm-openai@sha256:2"]
-    assert find_digest("docker.io/vllm/vllm-openai:v0.32.0", digests) == "sha256:2"
-    assert find_digest("nvcr.io/nvidia/vllm:26.02-py3", digests) is None
-
-
-def test_another_version_of_a_known_image_is_started_as_that_is() -> None:
-    assert image_named("vllm/vllm-openai:v0.31.0").entrypoint == "vllm"
-    assert image_named("example.com/some/vllm:1").entrypoint is None
 
 
 def test_print_shows_this_machine_s_command_with_its_variables(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from vedette.engine.vllm.flags import (
 )
 from vedette.engine.vllm.versions import dialect_of
 from vedette.errors import EngineVersionError
+from vedette.language.message import Message
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Backend, EngineSettings, Graphs, Wish, Workload
 
@@ -134,7 +135,7 @@ def test_a_nested_override_needs_a_version_that_puts_it_inside() -> None:
 def test_what_a_version_does_otherwise_is_said() -> None:
     assert substitutes(TEXT, "0.11.0") == ()
     assert substitutes(SEEING, "0.32.0") == ()
-    assert "enable_thinking" in substitutes(SEEING, "0.13.0")[0]
+    assert substitutes(SEEING, "0.13.0") == (Message("engine.reasons_by_default", engine="vLLM 0.13.0"),)
     assert "--default-chat-template-kwargs" not in serve_arguments(SEEING, GPU, "0.13.0")
 
 
