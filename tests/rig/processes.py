@@ -87,9 +87,10 @@ def command(*arguments: str) -> list[str]:
 
 
 def clean_environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without vedette's variables, with `home` and `more`."""
+    """This process's environment without vedette's variables, in English, with `home` and `more`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("VEDETTE_")}
-    return kept | {"VEDETTE_HOME": str(home), "VEDETTE_CONFIG": str(home / "config.toml"), **more}
+    own = {"VEDETTE_HOME": str(home), "VEDETTE_CONFIG": str(home / "config.toml"), "LC_ALL": "C.UTF-8"}
+    return kept | own | dict(more)
 
 
 def start_vedette(

@@ -1,7 +1,6 @@
 """`vedette plan`: what `up` would run, told in several ways. Parse, call, print, exit code."""
 
 import asyncio
-import json
 import os
 import shutil
 import sys
@@ -10,78 +9,77 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from vedette.cli.options import json_flag, wish_options
+from vedette.cli.command import Option
+from vedette.cli.options import command, models_argument, setting_options
+from vedette.cli.speech import Speech
+from vedette.cli.usage import WrongUseError
 from vedette.errors import BadInputError, DeviceError, EngineFailedError, ModelNotFoundError
-from vedette.events import Measured, event_json
-from vedette.report.paper import Paper
+from vedette.language.message import Message
 from vedette.settings.home import Home, read_home
 from vedette.settings.load import read_settings
+from vedette.settings.table import named_models
 
 if TYPE_CHECKING:
     from vedette.deploy.proposal import Proposal
+    from vedette.report.paper import Paper
 
 LEAST_COLUMNS = 60
 MOST_COLUMNS = 120
-"""Longer lines are no easier to read."""
+"""Longer lines are harder to read."""
 
 
-@click.command()
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option("--device", "device_name", metavar="NAME", help="Plan for a board of the catalogue, not this machine.")
-@wish_options
-@click.option("--explain", "flag", metavar="FLAG", help="Tell the story of one of vLLM's flags.")
-@click.option("--diff", nargs=2, metavar="A B", help="What differs between two devices, models or saved plans.")
-@click.option("--try", "try_it", is_flag=True, help="Start the engine with it and show what it then took.")
-@json_flag
-def plan(
+@command(
+    "plan",
+    Message("cli.plan"),
+    models_argument(),
+    Option("--device", "device_name", metavar="NAME", told=Message("cli.plan.device")),
+    *setting_options("plan"),
+    Option("--explain", "flag", metavar="FLAG", told=Message("cli.plan.explain")),
+    Option("--diff", nargs=2, metavar="A B", told=Message("cli.plan.diff")),
+    Option("--try", "try_it", is_flag=True, told=Message("cli.plan.try")),
+    examples=(
+        "vedette plan",
+        "vedette plan Qwen/Qwen3-VL-2B-Instruct --device orin-nano-8gb --for live",
+        "vedette plan ./my-model --picture 640x480 --answer-tokens 150",
+        "vedette plan cosmos-reason2-2b ernie-4.5-0.3b --device agx-orin-32gb",
+        "vedette plan --explain max-model-len",
+        "vedette plan --diff orin-nano-8gb orin-nx-16gb",
+        "vedette plan --try",
+        "vedette plan --json | jq .memory",
+    ),
+)
+def plan_command(
+    speech: Speech,
     models: tuple[str, ...],
     device_name: str | None,
     flag: str | None,
     diff: tuple[str, str] | None,
     try_it: bool,
-    as_json: bool,
-    **wishes: Any,
+    **flags: Any,
 ) -> None:
-    """Show what `up` would run, with a reason for every number. Exit code 1 when it does not fit.
-
-    Several models are planned side by side on one device.
-
-    \b
-    Examples:
-      vedette plan
-      vedette plan Qwen/Qwen3-VL-2B-Instruct --device orin-nano-8gb --for live
-      vedette plan ./my-model --picture 640x480 --answer-tokens 150
-      vedette plan cosmos-reason2-2b ernie-4.5-0.3b --device agx-orin-32gb
-      vedette plan --explain max-model-len
-      vedette plan --diff orin-nano-8gb orin-nx-16gb
-      vedette plan --try
-      vedette plan --json | jq .memory
-    """
     if (flag is not None) + (diff is not None) + try_it > 1:
-        raise click.UsageError("Choose one of --explain, --diff and --try.")
+        raise WrongUseError(BadInputError("cli.plan.one_of", command="vedette plan"))
     if len(models) > 1 and (flag is not None or diff is not None or try_it):
-        raise click.UsageError("--explain, --diff and --try are for one model.")
-    asked = Asked({"model": models[0] if models else None, **wishes}, device_name, read_home())
+        raise WrongUseError(BadInputError("cli.plan.one_model", command="vedette plan"))
+    asked = Asked({**named_models(models[:1]), **flags}, device_name, read_home())
     if len(models) > 1:
-        _pack(asked, models, as_json)
+        _pack(asked, models, speech)
     elif diff is not None:
-        _compare(asked, diff, as_json)
+        _compare(asked, diff, speech)
     elif flag is not None:
-        _tell_story(asked, flag, as_json)
+        _tell_story(asked, flag, speech)
     elif try_it:
-        _try(asked, as_json)
+        _try(asked, speech)
     else:
-        _show(asked, as_json)
+        _show(asked, speech)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line says of a plan."""
+    """What the command line asks for."""
 
     flags: Mapping[str, Any]
-    """Values for `config.read_settings`."""
+    """Values for `settings.load.read_settings`."""
     device_name: str | None
     home: Home
 
@@ -91,61 +89,62 @@ class Asked:
         return propose(read_settings(self.flags), self.home, self.device_name)
 
 
-def _show(asked: Asked, as_json: bool) -> None:
+def _show(asked: Asked, speech: Speech) -> None:
     from vedette.report.explain import explain_plan
 
     proposal = asked.propose()
-    _print(proposal.as_json(), explain_plan(proposal.plan, proposal.arguments, _paper()), as_json)
+    speech.tell(proposal.as_json(), explain_plan(proposal.plan, proposal.arguments, _paper(speech)))
     sys.exit(0 if proposal.plan.fits else 1)
 
 
-def _pack(asked: Asked, models: tuple[str, ...], as_json: bool) -> None:
+def _pack(asked: Asked, models: tuple[str, ...], speech: Speech) -> None:
     from vedette.deploy.proposal import propose_packed
     from vedette.report.packing import explain_packing
 
     packed = propose_packed(read_settings(asked.flags), models, asked.home, asked.device_name)
     together = [(proposal.plan, proposal.arguments) for proposal in packed.together]
     in_turns = [proposal.plan for proposal in packed.in_turns]
-    _print(packed.as_json(), explain_packing(together, in_turns, packed.room, _paper()), as_json)
+    speech.tell(packed.as_json(), explain_packing(together, in_turns, packed.room, _paper(speech)))
     sys.exit(1 if in_turns else 0)
 
 
-def _tell_story(asked: Asked, flag: str, as_json: bool) -> None:
+def _tell_story(asked: Asked, flag: str, speech: Speech) -> None:
     from vedette.report.flag_story import explain_flag, flag_story, story_json
     from vedette.report.flag_table import find_flag
 
     name = find_flag(flag)
     proposal = asked.propose()
     story = flag_story(name, proposal.plan, proposal.arguments, proposal.wish, proposal.replan)
-    _print(story_json(story), explain_flag(story, _paper()), as_json)
+    speech.tell(story_json(story), explain_flag(story, _paper(speech)))
 
 
-def _try(asked: Asked, as_json: bool) -> None:
+def _try(asked: Asked, speech: Speech) -> None:
     from vedette.cli.screen import make_screen
+    from vedette.events import Measured, event_json
     from vedette.instance.run import try_plan
     from vedette.report.outcome import explain_outcomes, outcomes, outcomes_json
 
     if asked.device_name is not None:
-        raise BadInputError("A plan can only be tried on this machine.", "Leave out `--device`.")
-    tried = asyncio.run(try_plan(read_settings(asked.flags), asked.home, make_screen(as_json)))
+        raise BadInputError("cli.plan.try_elsewhere")
+    tried = asyncio.run(try_plan(read_settings(asked.flags), asked.home, make_screen(speech)))
     if tried is None:
         sys.exit(130)
     made, calibration = tried
     if calibration is None:
-        raise EngineFailedError("The engine started, but what it took could not be measured.", "See `vedette logs`.")
+        raise EngineFailedError("cli.plan.not_measured")
     found = outcomes(made, calibration)
-    _print(event_json(Measured(outcomes_json(found))), f"\n{explain_outcomes(found, _paper())}", as_json)
+    speech.tell(event_json(Measured(outcomes_json(found))), f"\n{explain_outcomes(found, _paper(speech))}")
 
 
-def _compare(asked: Asked, names: tuple[str, str], as_json: bool) -> None:
+def _compare(asked: Asked, names: tuple[str, str], speech: Speech) -> None:
     from vedette.report.diff import diff_json, differences, explain_diff
 
-    a, b = (_side(asked, name) for name in names)
+    a, b = (_side(asked, name, speech) for name in names)
     found = differences(a, b)
-    _print(diff_json(names, found), explain_diff(names, found, _paper()), as_json)
+    speech.tell(diff_json(names, found), explain_diff(names, found, _paper(speech)))
 
 
-def _side(asked: Asked, name: str) -> dict[str, Any]:
+def _side(asked: Asked, name: str, speech: Speech) -> dict[str, Any]:
     """The plan that one side of a comparison names: a saved one, that of a device, or that of a model."""
     from vedette.report.diff import parse_plan
 
@@ -153,7 +152,7 @@ def _side(asked: Asked, name: str) -> dict[str, Any]:
         try:
             return parse_plan(Path(name).read_text(encoding="utf-8"), name)
         except (OSError, UnicodeDecodeError) as error:
-            raise BadInputError(f"The saved plan {name} cannot be read ({error}).", "Name another file.") from error
+            raise BadInputError("cli.plan.unreadable", path=name, error=str(error)) from error
     try:
         return replace(asked, device_name=name).propose().as_json()
     except DeviceError as no_device:
@@ -163,7 +162,10 @@ def _side(asked: Asked, name: str) -> dict[str, Any]:
             if "/" in name:  # a hub's id or a directory can be nothing else
                 raise
             raise BadInputError(
-                f"{name!r} is neither a device, nor a model, nor a saved plan.", f"{no_device.hint} {no_model.hint}"
+                "cli.plan.unknown_side",
+                name=name,
+                no_device=speech.hint(no_device),
+                no_model=speech.hint(no_model),
             ) from no_model
 
 
@@ -174,12 +176,10 @@ def _is_file(name: str) -> bool:
         return False
 
 
-def _print(document: Any, text: str, as_json: bool) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False) if as_json else text)
-
-
-def _paper() -> Paper:
+def _paper(speech: Speech) -> "Paper":
     """As wide as the terminal, within what can be read; coloured on one that can."""
+    from vedette.report.paper import Paper
+
     columns = shutil.get_terminal_size().columns
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Paper(min(max(columns, LEAST_COLUMNS), MOST_COLUMNS), colour)
+    return Paper(min(max(columns, LEAST_COLUMNS), MOST_COLUMNS), colour, speech.language)

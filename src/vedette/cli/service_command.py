@@ -1,129 +1,107 @@
 """`vedette service`: vedette as a systemd service. Parse, call, print, exit code."""
 
 import asyncio
-import json
 import os
 import pwd
 import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from vedette.cli.options import json_flag, named_models, serve_options, wish_options
-from vedette.errors import ServiceError
-from vedette.instance import lock as instance
+from vedette.cli.command import Option
+from vedette.cli.options import command, group, models_argument, setting_options
+from vedette.cli.speech import Speech
+from vedette.cli.usage import WrongUseError
+from vedette.errors import BadInputError, ServiceError
+from vedette.language.columns import pad
+from vedette.language.message import Message, say
 from vedette.settings.home import home_paths
 from vedette.settings.load import read_settings
-from vedette.settings.table import SETTINGS, command_arguments
-from vedette.systemd.unit import (
-    Account,
-    Service,
-    install,
-    lingers,
-    read_state,
-    remove,
-    service_home,
-    unit_path,
-    unit_text,
-)
+from vedette.settings.table import SETTINGS, command_arguments, named_models
+from vedette.systemd.systemctl import install, lingers, read_state, remove, service_home, unit_path
+from vedette.systemd.unit import Account, Service, unit_text
 
-_SETTINGS = {setting.variable: name for name, setting in SETTINGS.items()}
+if TYPE_CHECKING:
+    from vedette.events import ServiceStatus
+
 _PLACES = ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "PYTHONPATH")
-"""What else decides which vedette runs and where it keeps its things."""
+"""Other variables that decide which vedette runs and where it keeps its files."""
+_PATHS = ("VEDETTE_HOME", "VEDETTE_CONFIG")
 _PEOPLE = range(1000, 60_000)
 """User numbers that people have."""
 
-system_flag = click.option("--system", is_flag=True, help="The system's service instead of your own (needs root).")
+
+def _system_flag() -> Option:
+    return Option("--system", is_flag=True, told=Message("cli.service.system"))
 
 
-@click.group()
-def service() -> None:
-    """Keep vedette running with systemd: started at boot, restarted when it fails, logged to the journal.
-
-    \b
-    Examples:
-      vedette service install
-      vedette service status
-      vedette service remove
-    """
-
-
-@service.command("install")
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
-@system_flag
-@click.option("--run-as", metavar="USER", help="Who runs the system's service (else who called sudo).")
-@serve_options
-@wish_options
-@click.option("--print", "only_print", is_flag=True, help="Show the unit; change nothing.")
-@json_flag
+@command(
+    "install",
+    Message("cli.service.install"),
+    models_argument(),
+    _system_flag(),
+    Option("--run-as", metavar="USER", told=Message("cli.service.run_as")),
+    *setting_options("service install"),
+    Option("--print", "only_print", is_flag=True, told=Message("cli.service.print")),
+    examples=(
+        "vedette service install",
+        "vedette service install vedette-tiny --port 9000 --for live",
+        "vedette service install --print",
+        "sudo vedette service install --system --run-as camera --host 0.0.0.0",
+    ),
+)
 def install_command(
-    models: tuple[str, ...], system: bool, run_as: str | None, only_print: bool, as_json: bool, **flags: Any
+    speech: Speech, models: tuple[str, ...], system: bool, run_as: str | None, only_print: bool, **flags: Any
 ) -> None:
-    """Install, enable and start the service; again to change what it was given.
-
-    It runs `vedette up` of this very installation with these arguments, and with the VEDETTE_ settings of the
-    environment. Other variables (HF_TOKEN, PIP_INDEX_URL) are added with `systemctl edit --user vedette`.
-
-    \b
-    Examples:
-      vedette service install
-      vedette service install vedette-tiny --port 9000 --for live
-      vedette service install --print
-      sudo vedette service install --system --run-as camera --host 0.0.0.0
-    """
     made, path = _make_service(system, run_as, {**named_models(models), **flags}), unit_path(system)
     if only_print:
         unit = unit_text(made)
-        click.echo(json.dumps({"unit_path": str(path), "unit": unit}) if as_json else unit, nl=as_json)
+        speech.tell({"unit_path": str(path), "unit": unit}, unit.rstrip("\n"))
         return
     _refuse_wrong_rights(system)
     install(made, path)
     notes = _notes(made)
-    if as_json:
-        facts = {"installed": True, "unit_path": str(path), "system": system, "user": made.account.name}
-        click.echo(json.dumps({**facts, "notes": notes}))
-        return
-    scope, user = ("--system", "") if system else ("", "--user ")
-    click.echo(f"Installed {path}: enabled and started; it runs as {made.account.name}.")
-    click.echo(f"  See `{f'vedette service status {scope}'.rstrip()}` and `journalctl {user}-u vedette -f`.")
-    for note in notes:
-        click.echo(f"  {note}")
+    if system:
+        told = Message("cli.service.installed_system", path=str(path), user=made.account.name)
+    else:
+        told = Message("cli.service.installed", path=str(path), user=made.account.name)
+    speech.tell(
+        {
+            "installed": True,
+            "unit_path": str(path),
+            "system": system,
+            "user": made.account.name,
+            "notes": [say(note) for note in notes],
+        },
+        "\n  ".join(map(speech.say, [told, *notes])),
+    )
 
 
-@service.command("remove")
-@system_flag
-@json_flag
-def remove_command(system: bool, as_json: bool) -> None:
-    """Stop, disable and remove the service; engines, models and settings stay.
-
-    \b
-    Examples:
-      vedette service remove
-      sudo vedette service remove --system
-    """
+@command(
+    "remove",
+    Message("cli.service.remove"),
+    _system_flag(),
+    examples=("vedette service remove", "sudo vedette service remove --system"),
+)
+def remove_command(speech: Speech, system: bool) -> None:
     _refuse_wrong_rights(system)
     path = unit_path(system)
     remove(system, path)
-    click.echo(json.dumps({"removed": True, "unit_path": str(path)}) if as_json else f"Stopped and removed {path}.")
+    speech.tell({"removed": True, "unit_path": str(path)}, Message("cli.service.removed", path=str(path)))
 
 
-@service.command("status")
-@system_flag
-@json_flag
-def status_command(system: bool, as_json: bool) -> None:
-    """Say whether the service is installed and what it does. Exit code 0 when ready, 3 when not running, 4 otherwise.
-
-    \b
-    Examples:
-      vedette service status
-      vedette service status --system --json | jq .active
-    """
+@command(
+    "status",
+    Message("cli.service.status"),
+    _system_flag(),
+    examples=("vedette service status", "vedette service status --system --json | jq .active"),
+)
+def service_status_command(speech: Speech, system: bool) -> None:
     state, path = read_state(system), unit_path(system)
     running = state["ActiveState"] in ("active", "activating", "reloading", "deactivating")
-    found = _ask_vedette(state) if running else None
+    status = _ask_vedette(state) if running else None
+    first = status.models[0] if status else None
     facts = {
         "installed": path.exists(),
         "enabled": state["UnitFileState"] in ("enabled", "enabled-runtime"),
@@ -133,32 +111,31 @@ def status_command(system: bool, as_json: bool) -> None:
         "restarts": int(state["NRestarts"] or 0),
         "result": state["Result"] or None,
         "unit_path": str(path),
-        "state": found["state"] if found else None,
-        "model": found["model"] if found else None,
-        "page_url": found["page_url"] if found else None,
+        "state": first.state.value if first else None,
+        "model": first.model if first else None,
+        "page_url": first.page_url if first else None,
     }
-    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else _describe(facts, system))
-    sys.exit((0 if found and found["state"] == "ready" else 4) if running else 3)
+    speech.tell(facts, _describe(facts, system, speech))
+    sys.exit((0 if facts["state"] == "ready" else 4) if running else 3)
+
+
+service_group = group(
+    "service", Message("cli.service"), members=(install_command, remove_command, service_status_command)
+)
 
 
 def _make_service(system: bool, run_as: str | None, flags: Mapping[str, Any]) -> Service:
-    """What is to run, checked as far as `vedette up` would check it before it starts. Raises VedetteError."""
+    """The service, checked as far as `vedette up` checks before it starts. Raises VedetteError."""
     if run_as is not None and not system:
-        raise click.UsageError("--run-as is for --system; your own service runs as you.")
-    account = _whom_the_system_runs_as(run_as) if system else _own_account()
+        raise WrongUseError(BadInputError("cli.service.run_as_without_system", command="vedette service install"))
+    account = _system_account(run_as) if system else _own_account()
     inherited = {name: value for name, value in os.environ.items() if name.startswith("VEDETTE_")}
     surroundings = {"HOME": str(account.home), **inherited} if system else dict(os.environ)
     settings, home = read_settings(flags, surroundings), home_paths(surroundings)
     model, directory = _settled_model(settings.model, home.models)
     given = {name: value for name, value in flags.items() if value is not None}
-    environment = {"PYTHONSAFEPATH": "1"}  # a module in the directory that it starts in is none of ours
-    for name in (*_SETTINGS, "VEDETTE_HOME", "VEDETTE_CONFIG", *(() if system else _PLACES)):
-        value = os.environ.get(name)
-        if value and _SETTINGS.get(name) not in given:
-            environment[name] = value
-    for name in {"VEDETTE_HOME", "VEDETTE_CONFIG"} & environment.keys():
-        environment[name] = str(Path(environment[name]).expanduser().resolve())
-    for holder, name in ((given, "model"), (environment, "VEDETTE_MODEL")):
+    environment = _service_environment(given, system)
+    for holder, name in ((given, "model"), (environment, SETTINGS["model"].variable)):
         if name in holder and model is not None:
             holder[name] = model
     code = (Path(sys.prefix), Path(__file__).parents[1])
@@ -174,8 +151,17 @@ def _make_service(system: bool, run_as: str | None, flags: Mapping[str, Any]) ->
     )
 
 
+def _service_environment(given: Mapping[str, Any], system: bool) -> dict[str, str]:
+    """The variables that the service gets: the settings of this environment that no argument overrules, and places."""
+    settings = [each.variable for each in SETTINGS.values() if each.name not in given]
+    names = [*settings, *_PATHS, *(() if system else _PLACES)]
+    found = {name: os.environ[name] for name in names if os.environ.get(name)}
+    paths = {name: str(Path(found[name]).expanduser().resolve()) for name in _PATHS if name in found}
+    return {"PYTHONSAFEPATH": "1", **found, **paths}  # do not import modules from the directory that it starts in
+
+
 def _settled_model(wanted: str | None, models_dir: Path) -> tuple[str | None, Path | None]:
-    """The model as it is named from any directory, and the directory if it is one."""
+    """The model as it can be named from any directory, and its directory if it was given as one."""
     if wanted is None:
         return None, None
     from vedette.models.store.model_lookup import find_model
@@ -191,26 +177,21 @@ def _own_account() -> Account:
     return Account(own.pw_name, own.pw_uid, own.pw_gid, Path(os.environ.get("HOME") or own.pw_dir))
 
 
-def _whom_the_system_runs_as(run_as: str | None) -> Account:
-    """Never root, unless nobody else is there. Raises ServiceError."""
+def _system_account(run_as: str | None) -> Account:
+    """The account that the system's service runs as: never root if there are other users. Raises ServiceError."""
     people = [entry.pw_name for entry in pwd.getpwall() if entry.pw_uid in _PEOPLE]
     caller = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     name = run_as or (caller if caller != "root" or not people else None)
     if name is None:
-        raise ServiceError(
-            "vedette does not run as root where there are other users.",
-            f"Say who is to run it: `--run-as {people[0]}`.",
-        )
+        raise ServiceError("cli.service.not_as_root", user=people[0])
     try:
         entry = pwd.getpwnam(name)
     except KeyError as error:
-        known = f"The users are {', '.join(people)}." if people else "Make one with `useradd --create-home vedette`."
-        raise ServiceError(f"There is no user {name!r} on this machine.", known) from error
+        if not people:
+            raise ServiceError("cli.service.no_user", name=name) from error
+        raise ServiceError("cli.service.no_such_user", name=name, users=tuple(people)) from error
     if entry.pw_uid == 0 and people:
-        raise ServiceError(
-            "vedette does not run as root where there are other users.",
-            f"Say who is to run it: `--run-as {people[0]}`.",
-        )
+        raise ServiceError("cli.service.not_as_root", user=people[0])
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir))
 
 
@@ -218,43 +199,51 @@ def _refuse_wrong_rights(system: bool) -> None:
     root = os.geteuid() == 0
     command = shlex.join([sys.executable, "-m", "vedette", *sys.argv[1:]])
     if system and not root:
-        raise ServiceError("Only root can change the system's services.", f"Run `sudo {command}`.")
+        raise ServiceError("cli.service.only_root", command=command)
     if root and not system and os.environ.get("SUDO_USER"):
-        raise ServiceError(
-            "With sudo this would be root's own service, not yours.", "Leave out sudo, or add `--system`."
-        )
+        raise ServiceError("cli.service.with_sudo")
 
 
-def _notes(made: Service) -> list[str]:
+def _notes(made: Service) -> list[Message]:
     """What the person should know of an installed service."""
-    notes = []
+    notes: list[Message] = []
     if made.account.uid == 0:
-        notes.append("It runs as root: make another user and install it with `--system --run-as NAME` to avoid that.")
+        notes.append(Message("cli.service.runs_as_root"))
     if not made.system and not lingers(made.account):
-        notes.append("It runs only while you are logged in; `loginctl enable-linger` lets it start at boot and stay.")
+        notes.append(Message("cli.service.ends_with_login"))
     return notes
 
 
-def _ask_vedette(state: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """What the service's vedette says of itself; None when it does not answer, or is not ours to ask."""
-    from vedette.instance import run
+def _ask_vedette(state: Mapping[str, str]) -> "ServiceStatus | None":
+    """The status of the service's vedette; None if it does not answer, or its files may not be read."""
+    from vedette.instance.control import read_status
+    from vedette.instance.lock import find
 
-    running = instance.find(service_home(state))
-    return asyncio.run(run.ask_status(running.url)) if running else None
+    running = find(service_home(state))
+    return asyncio.run(read_status(running.url)) if running else None
 
 
-def _describe(facts: Mapping[str, Any], system: bool) -> str:
+def _describe(facts: Mapping[str, Any], system: bool, speech: Speech) -> str:
     if not facts["installed"]:
-        return f"vedette is not installed as a {'system' if system else 'user'} service."
-    since = f" since {facts['since']}" if facts["since"] and facts["active"] == "active" else ""
+        return speech.say(
+            Message("cli.service.no_system_service") if system else Message("cli.service.no_user_service")
+        )
     failed = f", {facts['result']}" if facts["result"] not in (None, "success") else ""
-    rows = {
-        "service": facts["unit_path"],
-        "enabled": "yes" if facts["enabled"] else "no",
-        "active": f"{facts['active']} ({facts['detail']}{failed}){since}",
-        "restarts": facts["restarts"] or None,
-        "vedette": facts["state"],
-        "model": facts["model"],
-        "page": facts["page_url"],
-    }
-    return "\n".join(f"{name:<9}{value}" for name, value in rows.items() if value is not None)
+    active: str | Message = f"{facts['active']} ({facts['detail']}{failed})"
+    if facts["since"] and facts["active"] == "active":
+        active = Message("cli.service.since", active=active, since=facts["since"])
+    state = Message(f"state.{facts['state']}") if facts["state"] else None
+    rows = (
+        (Message("cli.label.service"), facts["unit_path"]),
+        (Message("cli.label.enabled"), Message("cli.fact.yes") if facts["enabled"] else Message("cli.fact.no")),
+        (Message("cli.label.active"), active),
+        (Message("cli.label.restarts"), facts["restarts"] or None),
+        (Message("cli.label.state"), state),
+        (Message("cli.label.model"), facts["model"]),
+        (Message("cli.label.page"), facts["page_url"]),
+    )
+    return "\n".join(
+        f"{pad(speech.say(label), 10)}{speech.say(value) if isinstance(value, Message) else value}"
+        for label, value in rows
+        if value is not None
+    )

@@ -1,4 +1,4 @@
-"""The one vedette that may serve from a home: its lock, where it listens, and what a dead one left behind."""
+"""The one vedette that may serve from a home: its lock, its address, and what a dead one left behind."""
 
 import contextlib
 import fcntl
@@ -15,13 +15,14 @@ import psutil
 from vedette.engine.hosts.container_record import end_container
 from vedette.engine.process.workplace import end_processes
 from vedette.errors import AlreadyRunningError, NotRunningError
+from vedette.files import write_whole
 from vedette.settings.home import Home
 
 STOP_WITHIN_S = 8.0
 """How long a vedette is given to stop before it is killed."""
 
-_PATIENCE_S = 1.0
-"""How long a lock is tried for: whoever holds it may be just about to say who it is, or to let go."""
+_LOCK_WITHIN_S = 1.0
+"""How long a lock is tried for: its holder may be about to write its record, or to let go."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,24 @@ class Instance:
 
     pid: int
     began: float
-    """When that process was created, as the kernel has it: another one may get its number later."""
+    """When the kernel says that the process was created: a later process may get the same number."""
     url: str
     """Where it serves, without a trailing slash."""
 
 
 @contextlib.contextmanager
 def hold(home: Home, url: str) -> Iterator[None]:
-    """Holds the home's lock while serving on `url`; what a dead vedette left is cleaned away first, its own after.
+    """Holds the home's lock while serving on `url`; removes what a dead vedette left before, and its own after.
 
     Raises AlreadyRunningError.
     """
     lock = _lock(home)
     if lock is None:
         refuse_second(home)
-        raise AlreadyRunningError("Another vedette is just starting or stopping.", "Try again in a few seconds.")
+        raise AlreadyRunningError("instance.changing")
     own = Instance(os.getpid(), psutil.Process().create_time(), url)
     try:
-        _write(_record(home), json.dumps(asdict(own)))
+        write_whole(_record(home), json.dumps(asdict(own)))
         clean(home)
         yield
     finally:
@@ -58,14 +59,11 @@ def refuse_second(home: Home) -> None:
     """Raises AlreadyRunningError if a vedette runs from this home."""
     running = find(home)
     if running is not None:
-        raise AlreadyRunningError(
-            f"vedette already runs on {running.url} (process {running.pid}).",
-            "Use it, stop it with `vedette down`, or set VEDETTE_HOME for a second one.",
-        )
+        raise AlreadyRunningError("instance.already_running", url=running.url, pid=running.pid)
 
 
 def clean(home: Home) -> None:
-    """Ends engine processes and containers of this home that nobody leads any more, and removes their files."""
+    """Ends the home's abandoned engine processes and containers, and removes their files."""
     for place in home.workplace.glob("*/"):
         end_container(place)
     end_processes(home.workplace)
@@ -73,7 +71,7 @@ def clean(home: Home) -> None:
 
 
 def find(home: Home) -> Instance | None:
-    """The vedette that runs from this home, if one does. Only looks: takes no lock that another might miss."""
+    """The vedette that runs from this home, or None. Takes no lock, which a starting vedette might need."""
     try:
         instance = Instance(**json.loads(_record(home).read_text(encoding="utf-8")))
         alive = psutil.Process(instance.pid).create_time() == instance.began
@@ -83,25 +81,25 @@ def find(home: Home) -> Instance | None:
 
 
 def stop(home: Home) -> Instance:
-    """Stops the running vedette and its engine, by force if it does not listen; returns what was stopped.
+    """Stops the running vedette and its engine, by force after STOP_WITHIN_S, and returns what was stopped.
 
-    Raises NotRunningError; whatever a dead one left is cleaned even then.
+    Raises NotRunningError; what a dead vedette left is removed even then.
     """
     running = find(home)
     if running is not None:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(running.pid)
             process.terminate()
-            process.resume()  # one that was stopped with Ctrl-Z hears nothing else
+            process.resume()  # a process that Ctrl-Z suspended handles no other signal
             _, alive = psutil.wait_procs([process], timeout=STOP_WITHIN_S)
             for left in alive:
                 left.kill()
-            psutil.wait_procs(alive, timeout=_PATIENCE_S)
+            psutil.wait_procs(alive, timeout=_LOCK_WITHIN_S)
     lock = _lock(home)
-    if lock is not None:  # else another one has started meanwhile, which cleans by itself
+    if lock is not None:  # else another vedette has started meanwhile, and has cleaned up
         _release(home, lock)
     if running is None:
-        raise NotRunningError("vedette is not running.", "Start it with `vedette up`.")
+        raise NotRunningError("instance.not_running")
     return running
 
 
@@ -109,17 +107,10 @@ def _record(home: Home) -> Path:
     return home.state / "instance.json"
 
 
-def _write(path: Path, text: str) -> None:
-    """Writes a file that others see whole or not at all."""
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
-
-
 def _lock(home: Home) -> int | None:
-    """A descriptor that holds the home's lock, or None when another process keeps it."""
+    """A descriptor that holds the home's lock; None if another process keeps it for _LOCK_WITHIN_S."""
     path = home.state / "lock"
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _LOCK_WITHIN_S
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
@@ -133,7 +124,7 @@ def _lock(home: Home) -> int | None:
 
 
 def _release(home: Home, lock: int) -> None:
-    """Leaves nothing of this home's vedette: no process, no temporary file, no record, no lock."""
+    """Removes all that is left of this home's vedette: processes, temporary files, its record, the lock."""
     clean(home)
     _record(home).unlink(missing_ok=True)
     (home.state / "lock").unlink(missing_ok=True)

@@ -4,9 +4,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_NEVER_FIRST = frozenset("，。；：、？！）】》”’…·,.;:?!)]%")
+_NEVER_FIRST = frozenset("，。；：、？！）］】》”’…·,.;:?!)]%")
 """Characters that no line begins with."""
-_NEVER_LAST = frozenset("（【《“‘([")
+_NEVER_LAST = frozenset("（［【《“‘([")
 """Characters that no line ends with."""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -39,7 +39,7 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
         {
             str(path): parse_file(_read_file(path), path),
             "environment": parse_environment(environment),
-            "command line": _parse_flags(flags),
+            "command line": parse_flags(flags),
         }
     )
 
@@ -83,6 +83,17 @@ def parse_environment(environment: Mapping[str, str]) -> Layer:
     }
 
 
+def parse_flags(flags: Mapping[str, Any]) -> Layer:
+    """The command line's layer; None is "not given". Raises ConfigError."""
+    given = {SETTINGS[name]: value for name, value in flags.items() if value is not None}
+    return {
+        setting.name: _parse(
+            setting, value, Message("settings.fix.option", option=setting.option or "MODEL"), is_text=True
+        )
+        for setting, value in given.items()
+    }
+
+
 def join_layers(layers: Mapping[str, Layer]) -> Settings:
     """The settings; later layers win over earlier ones."""
     values: dict[str, Any] = {}
@@ -100,16 +111,6 @@ def _read_file(path: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("settings.unreadable_file", path=str(path), error=str(error)) from error
-
-
-def _parse_flags(flags: Mapping[str, Any]) -> Layer:
-    given = {SETTINGS[name]: value for name, value in flags.items() if value is not None}
-    return {
-        setting.name: _parse(
-            setting, value, Message("settings.fix.option", option=setting.option or "MODEL"), is_text=True
-        )
-        for setting, value in given.items()
-    }
 
 
 def _parse(setting: Setting, raw: Any, fix: Message, is_text: bool) -> Any:

@@ -32,18 +32,42 @@ def test_an_unknown_model_is_refused_with_the_nearest(tmp_path: Path) -> None:
     assert list((tmp_path / "run").iterdir()) == []
 
 
-@pytest.mark.parametrize("wrong", [("--for", "party"), ("--context", "abc"), ("--nosuch",), ("--diff", "a")])
-def test_a_wrong_command_line_is_also_told_as_json(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "exit_code"),
+    [(("--for", "party"), 1), (("--context", "abc"), 1), (("--nosuch",), 2), (("--diff", "a"), 2), (("--json=1",), 2)],
+)
+def test_a_wrong_command_line_is_also_told_as_json(tmp_path: Path, wrong: tuple[str, ...], exit_code: int) -> None:
     result = run_vedette(tmp_path, "plan", "--json", *wrong)
-    assert result.returncode == 2
+    assert result.returncode == exit_code
     error = json.loads(result.stdout)
     assert error["event"] == "error"
     assert error["sentence"]
-    assert error["hint"].startswith("See `vedette ")
+    assert error["hint"]
     assert result.stderr == ""
     told = run_vedette(tmp_path, "plan", *wrong)
-    assert told.returncode == 2
-    assert "Error: " in told.stderr
+    assert told.returncode == exit_code
+    assert told.stdout == ""
+    assert told.stderr.splitlines() == [f"✗ {error['sentence']}", f"  → {error['hint']}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "as_json"),
+    [
+        (("--json", "bogus"), True),
+        (("bogus", "--json"), True),
+        (("plan", "--nope", "--json"), True),
+        (("up", "--json", "--port", "x"), True),
+        (("up", "--port", "--json"), False),  # here it is the port
+        (("plan", "--explain", "--json"), False),
+        (("plan", "--", "--json"), False),
+    ],
+)
+def test_the_command_line_decides_the_form_of_errors_as_click_reads_it(
+    tmp_path: Path, arguments: tuple[str, ...], as_json: bool
+) -> None:
+    result = run_vedette(tmp_path, *arguments)
+    assert result.returncode in (1, 2)
+    assert (result.stdout.startswith('{"event": "error"'), result.stderr == "") == (as_json, as_json)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +110,7 @@ def test_a_taken_port_is_refused_with_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("up", "--host", "203.0.113.7"), "203.0.113.7 is no address of this machine"),
+        (("up", "--host", "203.0.113.7"), "203.0.113.7 is not an address of this machine"),
         (("up", "--port", "70000"), "not a number from"),
         (("plan", "--device", "orin-nanno-8gb"), "orin-nano-8gb"),
         (("plan", "--context", "-5"), "not a number from"),
@@ -136,7 +160,7 @@ def test_device_tells_what_it_knows_and_what_not(tmp_path: Path) -> None:
     assert all(set(each) == {"name", "pid", "resident_bytes", "run_by"} for each in facts["other_processes"])
     told = run_vedette(tmp_path, "device").stdout
     assert "unknown" in told
-    assert re.search(r"^  other_processes +(none|\S.* \(\d+\) \S+ [GM]iB)$", told, re.MULTILINE)
+    assert re.search(r"^  other processes +(none|\S.* \(\d+\) \S+ [GM]iB)$", told, re.MULTILINE)
 
 
 def test_a_plan_for_a_board_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import pwd
 import shlex
 import subprocess
 import sys
@@ -15,9 +16,12 @@ import psutil
 import pytest
 
 from tests.rig.processes import run_vedette
+from vedette.engine.state import State, Status
 from vedette.errors import ServiceError
+from vedette.events import ModelStatus, ServiceStatus, status_json
 from vedette.instance import lock as instance
 from vedette.settings.home import Home
+from vedette.systemd.systemctl import run_as
 from vedette.systemd.unit import STOP_WITHIN_S, Account, Service, unit_text
 
 NOBODY = Account("nobody", 65534, 65534, Path("/nonexistent"))
@@ -128,6 +132,15 @@ def test_systemd_waits_longer_than_vedette_takes_to_stop() -> None:
 def test_a_name_that_no_unit_can_hold_is_refused(name: str) -> None:
     with pytest.raises(ServiceError, match="cannot hold"):
         unit_text(service(system=False, model=name))
+
+
+def test_the_check_runs_as_the_account_of_the_service_and_changes_user_only_where_that_is_another() -> None:
+    own = pwd.getpwuid(os.geteuid())
+    assert run_as(Account(own.pw_name, own.pw_uid, own.pw_gid, Path(own.pw_dir))) == {}
+    other = pwd.getpwnam("daemon" if os.geteuid() == 0 else "root")
+    identity = run_as(Account(other.pw_name, other.pw_uid, other.pw_gid, Path(other.pw_dir)))
+    assert (identity["user"], identity["group"]) == (other.pw_uid, other.pw_gid)
+    assert other.pw_gid in identity["extra_groups"]
 
 
 def test_what_lies_under_tmp_is_still_seen_there() -> None:
@@ -312,7 +325,7 @@ def test_a_system_service_runs_as_whom_one_names_and_waits_for_the_network(syste
 def test_a_name_is_only_for_the_system(systemd: Systemd) -> None:
     result = systemd.vedette("install", "--run-as", "daemon")
     assert result.returncode == 2
-    assert "--run-as is for --system" in result.stderr
+    assert "--run-as needs --system" in result.stderr
 
 
 def test_only_root_changes_the_system(systemd: Systemd) -> None:
@@ -353,12 +366,13 @@ def test_nothing_installed_is_said_and_exits_with_three(systemd: Systemd) -> Non
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
-    state = "ready"
+    state = State.READY
 
     def do_GET(self) -> None:
         assert isinstance(self.server, http.server.HTTPServer)
         page = f"http://127.0.0.1:{self.server.server_port}/"
-        body = json.dumps({"state": self.state, "model": "vedette-tiny", "page_url": page}).encode()
+        status = ModelStatus(Status(self.state), "vedette-tiny", None, page, f"{page}v1")
+        body = json.dumps(status_json(ServiceStatus((status,)))).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -382,9 +396,9 @@ def serving(systemd: Systemd) -> Iterator[int]:
         server.shutdown()
 
 
-@pytest.mark.parametrize(("state", "code"), [("ready", 0), ("starting", 4)])
+@pytest.mark.parametrize(("state", "code"), [(State.READY, 0), (State.STARTING, 4)])
 def test_a_running_service_tells_the_page(
-    systemd: Systemd, serving: int, state: str, code: int, monkeypatch: pytest.MonkeyPatch
+    systemd: Systemd, serving: int, state: State, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Answer, "state", state)
     systemd.vedette("install")
@@ -400,7 +414,7 @@ def test_a_running_service_tells_the_page(
     assert f"http://127.0.0.1:{serving}/" in result.stdout
     assert "active (running) since Sun 2026-11-22 07:00:00 UTC" in result.stdout
     facts = json.loads(systemd.vedette("status", "--json").stdout)
-    assert (facts["installed"], facts["enabled"], facts["restarts"], facts["state"]) == (True, True, 2, state)
+    assert (facts["installed"], facts["enabled"], facts["restarts"], facts["state"]) == (True, True, 2, state.value)
 
 
 def test_another_vedette_of_the_same_home_is_not_replaced(systemd: Systemd, serving: int) -> None:

@@ -1,0 +1,67 @@
+"""`vedette up --detach`: the same `up` in the background, followed until it serves or ends."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from vedette.cli.screen import Screen, make_screen
+from vedette.cli.speech import Speech
+from vedette.events import Event, Failed, Note, Ready, parse_event
+from vedette.instance.lock import refuse_second
+from vedette.language.message import Message
+from vedette.settings.home import Home
+
+_LOOK_EVERY_S = 0.1
+
+
+def start_detached(home: Home, arguments: Sequence[str], speech: Speech) -> None:
+    """Starts `vedette up` with these arguments in the background and shows its events until it serves.
+
+    Exits with its exit code if it ends before. Raises AlreadyRunningError.
+    """
+    refuse_second(home)  # before its log is overwritten
+    screen = make_screen(speech)
+    with home.server_log.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vedette", "up", "--json", *arguments],
+            env={**os.environ, "PYTHONSAFEPATH": "1"},  # do not import modules from the current directory
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        last = _follow(process, home.server_log, screen)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+    if not isinstance(last, Ready):
+        sys.exit(process.wait() or 1)
+
+
+def _follow(process: "subprocess.Popen[bytes]", log: Path, screen: Screen) -> Event | None:
+    """Shows the events that a background vedette writes until it serves or ends; returns the last one."""
+    last: Event | None = None
+    line = ""
+    with log.open(encoding="utf-8", errors="replace") as events:
+        while not isinstance(last, (Ready, Failed)):
+            ended = process.poll() is not None
+            line += events.readline()
+            if line.endswith("\n"):
+                last, line = _parse_line(line), ""
+                screen.show(last)
+            elif ended:
+                break
+            else:
+                time.sleep(_LOOK_EVERY_S)
+                screen.tick()
+    return last
+
+
+def _parse_line(line: str) -> Event:
+    try:
+        return parse_event(json.loads(line))
+    except ValueError:  # a traceback or a warning of the background process: shown as it is
+        return Note(Message("errors.verbatim", sentence=line.rstrip(), hint=""))

@@ -1,0 +1,57 @@
+"""`vedette logs`: parse, call, print, exit code."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import click
+
+from vedette.cli.command import Option
+from vedette.cli.options import command
+from vedette.cli.speech import Speech
+from vedette.cli.usage import WrongUseError
+from vedette.errors import BadInputError, NotRunningError
+from vedette.language.message import Message
+from vedette.settings.home import read_home
+
+_LOOK_EVERY_S = 0.3
+
+
+def _parse_lines(context: click.Context, _: click.Parameter, written: str) -> int:
+    if not written.isascii() or not written.isdecimal() or len(written) > 9:
+        error = BadInputError("cli.logs.not_a_number", value=repr(written), command=context.command_path)
+        raise WrongUseError(error, context)
+    return int(written)
+
+
+@command(
+    "logs",
+    Message("cli.logs"),
+    Option("-f", "--follow", is_flag=True, told=Message("cli.logs.follow")),
+    Option("-n", "--lines", metavar="N", default="100", callback=_parse_lines, told=Message("cli.logs.lines")),
+    Option("--server", is_flag=True, told=Message("cli.logs.server")),
+    examples=("vedette logs -n 50", "vedette logs -f"),
+)
+def logs_command(speech: Speech, follow: bool, lines: int, server: bool) -> None:
+    home = read_home()
+    path = home.server_log if server else home.engine_log
+    if not path.exists():
+        raise NotRunningError("cli.no_log", path=str(path))
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file.read().splitlines()[-lines:] if lines > 0 else []:
+            speech.tell({"line": line}, line)
+        position = file.tell()
+    if follow:
+        _follow(path, position, speech)
+
+
+def _follow(path: Path, position: int, speech: Speech) -> None:
+    """Prints what is added to a log until interrupted; a log that was rotated goes on at its new beginning."""
+    while True:
+        time.sleep(_LOOK_EVERY_S)
+        size = path.stat().st_size if path.exists() else 0
+        with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
+            file.seek(position if size >= position else 0)
+            while (line := file.readline()).endswith("\n"):
+                speech.tell({"line": line.rstrip("\n")}, line.rstrip("\n"))
+                position = file.tell()

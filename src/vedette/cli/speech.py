@@ -1,0 +1,42 @@
+"""How a command speaks: to a person in English or Chinese, or to a program in JSON. Standard output for both."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from vedette.errors import VedetteError
+from vedette.language.message import Language, Message, hint_of, say
+
+
+@dataclass
+class Speech:
+    """The form that the command line asks for: known before it is checked, so that its errors have it, too."""
+
+    language: Language
+    as_json: bool = False
+
+    def say(self, message: Message) -> str:
+        """The sentence in the person's language."""
+        return say(message, self.language)
+
+    def hint(self, error: VedetteError) -> str:
+        """What the error says to do next, to be put into another message; in English for a program."""
+        return hint_of(error.message, "en" if self.as_json else self.language) or ""
+
+    def tell(self, document: Any, text: "str | Message") -> None:
+        """Prints the document for a program, or the text for a person."""
+        if self.as_json:
+            click.echo(json.dumps(document, ensure_ascii=False))
+        else:
+            click.echo(text if isinstance(text, str) else self.say(text))
+
+    def tell_error(self, error: VedetteError) -> None:
+        """Prints an error: an event on standard output for a program, two lines on standard error for a person."""
+        if self.as_json:
+            click.echo(json.dumps({"event": "error", **error.as_json()}, ensure_ascii=False))
+            return
+        click.echo(f"{click.style('✗', fg='red')} {self.say(error.message)}", err=True)
+        if hint := hint_of(error.message, self.language):
+            click.echo(f"  → {hint}", err=True)
