@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "deploy": {"device", "engine", "events", "measure", "models", "plan", "report", "settings"},
     "sources": {"scene"},
     "serve": {"engine", "events", "measure", "plan", "sources"},
-    "instance": {"cli", "deploy", "engine", "events", "plan", "serve", "settings"},
+    "instance": {"deploy", "engine", "events", "plan", "serve", "settings"},
     "systemd": {"settings"},
     "cli": {"deploy", "device", "engine", "events", "instance", "models", "report", "settings", "systemd"},
     "__main__": {"cli"},
