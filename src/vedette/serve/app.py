@@ -1,6 +1,6 @@
 """The one app on the one port: the live page, the engine's API, and the status."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
@@ -26,16 +26,19 @@ from vedette.serve.live.pages import Live
 from vedette.serve.queue import Queue
 from vedette.serve.route import Route
 from vedette.sources.scene import SceneCamera, SceneSource
-from vedette.sources.source import Sources
+from vedette.sources.source import Factory, Sources
 from vedette.tasks import running
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(backend: Backend, host: str = "127.0.0.1", wait_s: float = 60.0) -> web.Application:
+def create_app(
+    backend: Backend, host: str = "127.0.0.1", wait_s: float = 60.0, sources: Mapping[str, Factory] | None = None
+) -> web.Application:
     """The app for `backend`; `host` is the address or name that it listens on.
 
     wait_s: seconds that a request waits for an engine that starts, comes back or is swapped in.
+    sources: by name, beside the page's camera and the scene.
 
     Run it with `handler_cancellation`: a client that hangs up then cancels its handler, and so the engine's work on an
     answer that nobody will read.
@@ -43,7 +46,8 @@ def create_app(backend: Backend, host: str = "127.0.0.1", wait_s: float = 60.0) 
     metrics = Metrics()
     scene = SceneCamera()
     queue: Queue[Served] = Queue(_capacity)
-    live = Live(backend, queue, Sources({"scene": lambda: SceneSource(scene)}), metrics)
+    all_sources = Sources({"scene": lambda: SceneSource(scene), **(sources or {})})
+    live = Live(backend, queue, all_sources, metrics)
     app = web.Application(middlewares=[render_errors, Guard(host).check])
     handlers = _handlers(backend, queue, live, scene, metrics, wait_s)
     app.add_routes([web.route(each.method, each.path, handlers[each.name]) for each in ENDPOINTS])

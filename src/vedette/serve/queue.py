@@ -7,8 +7,8 @@ request outlives the engine that it waited for.
 The order among those who wait for the same engine:
 
 - A higher class goes first, but a class that waits is passed over at most `MOST_PASSED_OVER` times in a row: then it
-  has a turn, the one that was passed over most often first. So the pages have at least every fifth turn and the
-  watches at least every sixth, however many requests come, and no class starves.
+  has a turn, the one that was passed over most often first. So pages and watches each have at least every sixth turn,
+  however many requests come, and no class starves.
 - Inside a class the clients take turns, whatever each of them has waiting; a client that comes later, or comes again,
   is put at the end. So no client starves, and one client's own requests keep their order.
 - Whoever is next waits until there is room for them: nobody overtakes because they need less.

@@ -105,10 +105,10 @@ class PassThrough:
     async def _answered(self, request: web.Request, body: bytearray | None) -> web.StreamResponse:
         ticket = self._ticket(request, self._route.to(named_model(body or b"")))
         for _ in range(_ATTEMPTS):
-            with suppress(EngineUnreachableError):  # it crashed unnoticed, and has seen nothing of this request
-                async with self._queue.admit(ticket) as served:
-                    with served.busy():
-                        return await self._pass_on(request, served, body)
+            async with self._queue.admit(ticket) as served:
+                # An engine that crashed unnoticed has seen nothing of the request.
+                with suppress(EngineUnreachableError), served.busy():
+                    return await self._pass_on(request, served, body)
             await asyncio.sleep(_NOTICE_S)
         raise not_ready(served)
 

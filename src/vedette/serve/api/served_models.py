@@ -3,12 +3,10 @@
 import asyncio
 import ipaddress
 import time
-from typing import Literal
 
 import msgspec
 from aiohttp import web
 
-from vedette.engine.state import State
 from vedette.errors import BadInputError, ForbiddenError, ModelNotFoundError
 from vedette.serve.backend import Backend, Served
 from vedette.serve.json_answer import json_answer
@@ -36,7 +34,8 @@ class ListedModel(msgspec.Struct, frozen=True):
     """A model that is served, or whose files are on this machine."""
 
     name: str
-    state: State | Literal["installed"]
+    state: str
+    """The engine's state; `installed` if it is not served."""
     serving: bool
     sees: bool | None
     """Whether it takes pictures; null where that is not known before it is served."""
@@ -60,7 +59,7 @@ class Models:
     async def list(self, request: web.Request) -> web.Response:
         """Answer with every model that is served or installed."""
         models = [
-            ListedModel(each.name, each.status.state, True, each.sees)
+            ListedModel(each.name, each.status.state.value, True, each.sees)
             for each in self._backend.served
             if each.name is not None
         ]

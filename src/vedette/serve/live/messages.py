@@ -7,7 +7,7 @@ of its own sources in the same way, with 0 for the two times.
 
 import struct
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -53,7 +53,7 @@ class Limits(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True, tag="status"):
     """The state of the engine and its model, at connection and whenever it changes."""
 
-    engine: dict[str, object]
+    engine: dict[str, Any]
     """The model's object in `/api/status`."""
     now: float
     """The server's Unix time in seconds, so that elapsed times do not depend on the page's clock."""

@@ -1,14 +1,18 @@
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import aiohttp
 import pytest
 
-from tests.rig.app_stand_in import Deployment, Fleet, Upstream
+from tests.rig.app_stand_in import Deployment, Fleet, OpenPage, Serve, Upstream
 from vedette.engine.client import EngineClient
 from vedette.engine.state import Phase, State
 from vedette.errors import DoesNotFitError
+from vedette.serve.api.passthrough import takes_slot
 from vedette.serve.api.served_models import is_here
+from vedette.serve.app import create_app
+from vedette.serve.queue import MOST_PASSED_OVER
 
 
 def chat(model: str | None) -> dict[str, object]:
@@ -295,3 +299,178 @@ def test_only_programs_of_this_machine_are_here(remote: str, here: bool) -> None
     assert is_here(remote) is here
     assert is_here(remote, "192.168.7.3") is here
     assert is_here("192.168.7.3", "192.168.7.3")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "takes"),
+    [
+        ("POST", "/v1/chat/completions", True),
+        ("POST", "/v1/completions", True),
+        ("POST", "/v1/responses", True),
+        ("POST", "/v1/messages", True),
+        ("POST", "/v1/something/new", True),
+        ("GET", "/v1/models", False),
+        ("GET", "/v1/responses/resp_1", False),
+        ("HEAD", "/v1/models", False),
+        ("OPTIONS", "/v1/chat/completions", False),
+        ("DELETE", "/v1/responses/resp_1", False),
+        ("POST", "/v1/responses/resp_1/cancel", False),
+        ("POST", "/v1/messages/count_tokens", False),
+        ("POST", "/v1/messages/count_tokens/", False),
+        ("POST", "/v1/tokenize", False),
+        ("POST", "/v1/detokenize", False),
+        ("POST", "/v1/chat/completions/render", False),
+    ],
+)
+def test_only_requests_that_generate_take_a_slot(method: str, path: str, takes: bool) -> None:
+    assert takes_slot(method, path) is takes
+
+
+async def test_requests_wait_here_beyond_what_the_engine_answers_and_prepares(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, deployment: Deployment
+) -> None:
+    upstream.held = asyncio.Event()
+    asking = [asyncio.ensure_future(ask(http, url, "vedette-tiny")) for _ in range(20)]
+    await asyncio.wait_for(upstream.streaming.wait(), 5)
+    async with http.get(f"{url}/v1/responses/1") as answer:  # meanwhile what needs no slot is answered
+        assert answer.status == 200
+    assert len(upstream.bodies) == 2
+    assert deployment.answering == 2
+    upstream.held.set()
+    assert [status for status, _, _ in await asyncio.gather(*asking)] == [200] * 20
+    assert deployment.most_answering == 3  # two with a slot, and the one that needs none
+
+
+async def test_64_clients_and_a_page_share_one_engine_and_some_hang_up(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, deployment: Deployment, open_page: OpenPage
+) -> None:
+    page = await open_page()
+    await page.start(source="none", prompt="page")
+
+    async def client(number: int) -> int:
+        headers = {"Authorization": f"Bearer {number}"}
+        for turn in range(3):
+            body = chat("vedette-tiny") | {"user": f"{number}"}
+            async with http.post(f"{url}/v1/chat/completions", json=body, headers=headers) as answer:
+                if (number + turn) % 4 == 0:
+                    answer.close()
+                    continue
+                assert (await answer.text()).endswith("data: [DONE]\n\n")
+        return number
+
+    assert await asyncio.gather(*map(client, range(64))) == list(range(64))
+    of_the_page = [place for place, body in enumerate(upstream.bodies) if "user" not in body]
+    # The page asks again a moment after its answer, when two others may have entered.
+    assert max(after - before for before, after in pairwise(of_the_page)) <= MOST_PASSED_OVER + 2 + 2
+    await page.socket.close()
+    for _ in range(500):
+        if not deployment.answering:
+            break
+        await asyncio.sleep(0.01)
+    assert deployment.answering == 0
+    assert deployment.most_answering <= 2
+    assert (await ask(http, url, "vedette-tiny"))[0] == 200
+
+
+async def test_a_request_that_waits_for_its_turn_outlives_the_engine(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, deployment: Deployment
+) -> None:
+    upstream.held = asyncio.Event()
+    asking = [asyncio.ensure_future(ask(http, url, "vedette-tiny")) for _ in range(3)]
+    await asyncio.wait_for(upstream.streaming.wait(), 5)
+    upstream.dies = True
+    deployment.enter(State.FAILED)
+    upstream.dies = False
+    upstream.held.set()
+    await asyncio.gather(*asking[:2])
+    assert not asking[2].done()
+    deployment.enter(State.READY)
+    assert (await asking[2])[0] == 200
+
+
+async def test_a_request_for_no_model_in_particular_is_refused_when_all_were_given_up(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment, second: Deployment
+) -> None:
+    deployment.abandoned = True
+    assert (await ask(http, url, None))[0] == 200  # the second answers
+    second.abandoned = True
+    status, _, text = await ask(http, url, None)
+    assert status == 503
+    assert "No model is served" in text
+    assert (await ask(http, url, "vedette-tiny"))[0] == 404
+
+
+async def test_a_request_for_a_model_whose_name_is_not_known_yet_waits_for_it(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment
+) -> None:
+    deployment.name = None
+    deployment.enter(State.PREPARING)
+    asking = asyncio.ensure_future(ask(http, url, "other"))
+    await asyncio.sleep(0.05)
+    deployment.name = "other"
+    deployment.enter(State.READY)
+    assert (await asking)[0] == 200
+
+
+async def test_a_request_does_not_wait_for_a_model_that_has_left_meanwhile(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment
+) -> None:
+    deployment.enter(State.DRAINING)
+    asking = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
+    await asyncio.sleep(0.05)
+    deployment.name = "other"
+    deployment.enter(State.STARTING)
+    assert (await asyncio.wait_for(asking, 5))[0] == 404
+
+
+async def test_a_model_that_was_replaced_again_is_swapped_in_once_more(
+    http: aiohttp.ClientSession, url: str, fleet: Fleet, deployment: Deployment
+) -> None:
+    fleet.names, fleet.allow_swap = ["vedette-tiny", "other"], True
+    swapped = asyncio.Event()
+
+    async def swap(argument: str) -> None:
+        if len(fleet.swaps) > 1:
+            deployment.name = argument
+        swapped.set()
+
+    fleet.on_swap = swap
+    asking = asyncio.ensure_future(ask(http, url, "other"))
+    await swapped.wait()
+    await asyncio.sleep(0.05)
+    assert len(fleet.swaps) == 1  # nothing has changed since: it is not tried again and again
+    deployment.enter(State.READY)
+    assert (await asyncio.wait_for(asking, 5))[0] == 200
+    assert fleet.swaps == [("other", None)] * 2
+
+
+async def test_a_swap_that_takes_too_long_goes_on_without_those_who_waited(
+    http: aiohttp.ClientSession, url: str, fleet: Fleet, deployment: Deployment
+) -> None:
+    fleet.names, fleet.allow_swap = ["vedette-tiny", "other"], True
+    go_on, ended = asyncio.Event(), asyncio.Event()
+
+    async def swap(argument: str) -> None:
+        await go_on.wait()
+        deployment.name = argument
+        ended.set()
+
+    fleet.on_swap = swap
+    status, headers, _ = await ask(http, url, "other")
+    assert (status, "Retry-After" in headers) == (503, True)
+    go_on.set()
+    await asyncio.wait_for(ended.wait(), 5)
+    assert (await ask(http, url, "other"))[0] == 200
+
+
+async def test_a_stopping_vedette_sends_away_who_waits(
+    http: aiohttp.ClientSession, fleet: Fleet, serve: Serve, deployment: Deployment
+) -> None:
+    url, runner = await serve(create_app(fleet, wait_s=60))
+    deployment.enter(State.STARTING)
+    asking = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
+    await asyncio.sleep(0.1)
+    await runner.cleanup()
+    status, _, text = await asyncio.wait_for(asking, 5)
+    assert status == 503
+    assert "stopping" in text

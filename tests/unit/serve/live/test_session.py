@@ -3,6 +3,9 @@ import base64
 import contextlib
 import dataclasses
 import json
+import struct
+import time
+from dataclasses import dataclass, field
 
 import aiohttp
 import pytest
@@ -13,6 +16,7 @@ from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.events import model_status_json
 from vedette.serve.app import create_app
 from vedette.serve.live.asking import PATIENCE_S
+from vedette.sources.source import Frame
 
 
 async def test_page_learns_the_state_and_its_limits(page: Page, deployment: Deployment) -> None:
@@ -336,3 +340,125 @@ async def test_figures_of_live_answers_are_counted(http: aiohttp.ClientSession, 
     assert 'vedette_live_tokens_total{kind="answer"} 3.0' in text
     assert "vedette_live_frame_to_request_seconds_count 1.0" in text
     assert "vedette_live_pages 1.0" in text
+
+
+@dataclass
+class Still:
+    """A source of one picture: what streams, USB cameras and files are to be like."""
+
+    picture: bytes
+    takes_s: float = 0.0
+    asked: list[int] = field(default_factory=list)
+    closed: bool = False
+
+    async def newest(self, max_pixels: int, deadline: float) -> Frame | None:
+        assert not self.closed
+        self.asked.append(max_pixels)
+        taken = time.monotonic()
+        try:
+            await asyncio.wait_for(asyncio.sleep(self.takes_s), deadline - taken)
+        except asyncio.TimeoutError:
+            return None
+        return Frame(self.picture, "image/jpeg", taken, truth="A still.")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_registered_source_is_used_like_any_other(
+    http: aiohttp.ClientSession, fleet: Fleet, serve: Serve, upstream: Upstream, jpeg: bytes
+) -> None:
+    opened: list[Still] = []
+
+    def open_still() -> Still:
+        opened.append(Still(jpeg))
+        return opened[-1]
+
+    url, _ = await serve(create_app(fleet, sources={"still": open_still}))
+    async with http.ws_connect(f"{url}/api/live") as socket:
+        page = Page(socket)
+        await page.start(source="still", once=True)
+        while (message := await asyncio.wait_for(socket.receive(), 5)).type is aiohttp.WSMsgType.TEXT:
+            assert json.loads(message.data)["type"] == "status"
+        assert message.data == struct.pack(">III", 1, 0, 0) + jpeg
+        begin = await page.next("begin")
+        assert (begin["id"], begin["truth"]) == (1, "A still.")
+        await page.next("stopped")
+        await page.start(source="still", once=True)
+        await socket.receive()
+        assert len(opened) == 1  # it stays open from one question to the next
+        await page.next("stopped")
+        await page.start(source="none", once=True)
+        await page.next("stopped")
+        assert opened[0].closed
+        await page.start(source="still", once=True)
+        await socket.receive()
+        await page.next("stopped")
+    for _ in range(100):
+        if opened[1].closed:
+            break
+        await asyncio.sleep(0.01)
+    assert [still.closed for still in opened] == [True, True]
+    assert opened[0].asked == [320 * 240] * 2
+    image = upstream.bodies[0]["messages"][0]["content"][0]["image_url"]["url"]
+    assert base64.b64decode(image.removeprefix("data:image/jpeg;base64,")) == jpeg
+
+
+async def test_a_slow_source_is_asked_before_its_turn(
+    http: aiohttp.ClientSession, fleet: Fleet, serve: Serve, upstream: Upstream, jpeg: bytes
+) -> None:
+    slow = Still(jpeg, takes_s=1.5 * PATIENCE_S)
+    url, _ = await serve(create_app(fleet, sources={"slow": lambda: slow}))
+    upstream.held = asyncio.Event()
+    async with http.ws_connect(f"{url}/api/live") as socket, http.ws_connect(f"{url}/api/live") as other:
+        await Page(socket).start(source="slow", once=True)
+        while not slow.asked:  # noqa: ASYNC110 - it is no event
+            await asyncio.sleep(0.01)
+        await Page(other).start(source="none", once=True)
+        await Page(other).next("words")  # the first attempt took too long, and the other page has the slot
+        while (await asyncio.wait_for(socket.receive(), 5)).type is not aiohttp.WSMsgType.BINARY:
+            pass
+        assert len(upstream.bodies) == 1
+        upstream.held.set()
+        await Page(socket).next("done")
+    assert len(slow.asked) == 2
+
+
+async def test_a_source_that_nobody_knows_is_refused_with_those_that_exist(page: Page) -> None:
+    await page.start(source="rtsp://camera")
+    error = await page.next("error")
+    assert error["message"]["code"] == "sources.unknown"
+    assert "scene, page" in error["hint"]
+    await page.next("stopped")
+
+
+async def test_a_page_that_changes_its_source_while_it_waits_is_asked_anew(
+    open_page: OpenPage, upstream: Upstream
+) -> None:
+    upstream.held = asyncio.Event()
+    first, second = await open_page(), await open_page()
+    await first.start(source="none", once=True)
+    await first.next("words")
+    await second.start(source="page", once=True)
+    await second.start(source="none", once=True, prompt="words only")
+    await second.socket.send_str("{")
+    await second.next("error")  # so both orders have arrived
+    upstream.held.set()
+    await second.next("done")
+    assert [part["type"] for part in upstream.bodies[1]["messages"][0]["content"]] == ["text"]
+
+
+async def test_a_person_who_types_goes_before_pages_that_watch(open_page: OpenPage, upstream: Upstream) -> None:
+    upstream.held = asyncio.Event()
+    pages = [await open_page() for _ in range(3)]
+    for number, page in enumerate(pages):
+        await page.start(source="none", prompt=f"page {number}")
+    await pages[0].next("words")
+    typing = await open_page()
+    await typing.start(source="none", once=True, prompt="typed")
+    await typing.socket.send_str("{")
+    await typing.next("error")
+    upstream.held.set()
+    await typing.next("done")
+    prompts = [body["messages"][0]["content"][0]["text"] for body in upstream.bodies]
+    assert prompts[:2] == ["page 0", "typed"]
