@@ -80,7 +80,7 @@ def test_names_say_what_is_inside() -> None:
 
 def test_only_the_plan_is_pure_and_stays_so() -> None:
     impure = {"os", "time", "datetime", "random", "subprocess", "socket", "asyncio", "psutil", "aiohttp"}
-    for path in (SOURCE / "plan").glob("*.py"):
+    for path in (SOURCE / "plan").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 assert not {alias.name.split(".")[0] for alias in node.names} & impure, path

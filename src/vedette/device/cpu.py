@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from vedette.device.memory import cgroup_directories
+from vedette.device.ram import cgroup_directories
 
 
 def read_cpu_name(root: Path) -> str | None:

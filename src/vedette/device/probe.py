@@ -8,10 +8,10 @@ from vedette.device.cpu import read_cpu_count, read_cpu_name
 from vedette.device.device import Device, Family
 from vedette.device.gpu_memory import GpuUse, read_gpu_processes, read_nvmap
 from vedette.device.jetson import Jetson, read_jetson
-from vedette.device.memory import Ram, limited_ram, read_machine_memory, read_memory_cgroups, read_sharers
 from vedette.device.nvidia import Gpu, read_gpu
 from vedette.device.power import read_cpu_kept_slow
 from vedette.device.processes import read_processes
+from vedette.device.ram import Ram, limited_ram, read_machine_memory, read_memory_cgroups, read_sharers
 from vedette.device.storage import read_disk_free, read_storage, read_swap_areas
 
 

@@ -1,6 +1,6 @@
-"""What one step takes beside weights and cache: the widest moment of the network, logits, buffers. Pure.
+"""Memory of one step besides weights and cache: the widest layer, logits, buffers. Pure.
 
-Counted in elements of the tensors that live together at that moment, and held against vLLM 0.26.0 on one H100 for
+Counted in elements of the tensors that exist at the same time, and compared with vLLM 0.26.0 on one H100 for
 20 models (bench/lab/probe.py, docs/notes/plan.md).
 """
 
@@ -11,24 +11,24 @@ from vedette.plan.plan import Backend
 from vedette.units import MIB
 
 CUBLAS_WORKSPACE_BYTES = 32 * MIB
-"""Taken at the first matrix product and kept (Hopper; earlier GPUs ask for less). Where all layers multiply plain
-matrices a second one follows, for decoding without a graph; those of a graph count as the graph's."""
+"""Allocated at the first matrix product and kept (Hopper; earlier GPUs need less). Where all layers multiply plain
+matrices there is a second one, for decoding without a graph. Those of a graph count as the graph's."""
 MARLIN_WORKSPACE_BYTES = 12 * MIB
 HIDDEN_AROUND = {"Gemma": 5, "Llama": 3, "Ernie": 3, "Mistral": 3}
-"""Hidden states that live beside the feed-forward part: residual, input and output; some normalise one more apart.
-4 where the architecture's name begins with none of these."""
+"""Hidden states that exist beside the feed-forward part: residual, input and output; some models normalise one more.
+4 for architectures whose names begin with none of these."""
 LINEAR_ATTENTION_BYTES = 24 * MIB
-"""What linear attention keeps of a first step, and blocks of memory that its weights do not fill (Qwen3.5)."""
+"""Memory that linear attention keeps after its first step, and unfilled blocks of its weights (Qwen3.5)."""
 LATENT_WORKSPACE_TOKENS = 65_536
-"""Most tokens of earlier context that latent attention unfolds at once (vLLM, v1/attention/backends/mla)."""
+"""Maximum of earlier tokens that latent attention unfolds at once (vLLM, v1/attention/backends/mla)."""
 ALLOCATOR_SLACK = {True: 1.4, False: 1.1}
-"""What torch's allocator holds over what its tensors fill: up to 1.4 was seen. Where the GPU's memory is its own
-(False) it gives that back when it runs short; on unified memory the kernel may kill first."""
+"""Memory of torch's allocator over that of its tensors: at most 1.4 was measured. On a GPU with memory of its own
+(False) the allocator frees it when memory runs short; on unified memory the kernel may kill the process first."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of the engine: the numbers that memory depends on."""
+    """The load of the engine: the numbers that memory depends on."""
 
     max_model_len: int
     concurrency: int
@@ -36,21 +36,21 @@ class Load:
     images: int
     image_max_pixels: int | None
     picture_tokens: int
-    """Of one largest picture; 0 where nothing is to be seen."""
+    """Of one largest picture; 0 without pictures."""
     clip_tokens: int
-    """Of the longest clip that the engine makes room for, whether such a one can come or not; 0 where clips are off."""
+    """Of the longest clip that the engine allocates memory for, even if none can come; 0 where clips are off."""
     fp8_cache: bool = False
 
 
 def step_bytes(model: Model, load: Load, backend: Backend, unified: bool) -> tuple[int, int]:
-    """Peak of one step: of the language model, and what looking at pictures adds to that."""
+    """Return the peak of one step: of the language model, and what pictures add to it."""
     layer, sampled = _layer_bytes(model, load, backend), _sampler_bytes(model, load)
     text = max(layer, _latent_bytes(model, load), sampled)
     seen = _encoder_bytes(model, load) if load.images else 0
     kept = _encoder_outputs_bytes(model, load) if load.images else 0
-    # The encoder runs before the language model, which finds the memory free again, its outputs apart.
+    # The encoder runs before the language model and frees its memory, except for its outputs.
     vision = max(0, seen - text) + kept
-    if backend is Backend.CPU:  # some layers work in float32, and nothing is handed back before the encoder's turn
+    if backend is Backend.CPU:  # some layers compute in float32, and memory is not freed before the encoder runs
         return max(2 * layer, sampled), seen + kept
     slack = ALLOCATOR_SLACK[unified]
     text = round(text * slack) + _workspace_bytes(model, load) + buffer_bytes(model, load)
@@ -58,17 +58,17 @@ def step_bytes(model: Model, load: Load, backend: Backend, unified: bool) -> tup
 
 
 def _layer_bytes(model: Model, load: Load, backend: Backend) -> int:
-    """The widest layer, for every token of a step."""
+    """Return the memory of the widest layer for all tokens of a step."""
     hidden = model.hidden_size
     attention = (model.attention_heads + 2 * model.kv_heads) * model.head_size
     queries = model.attention_heads * model.head_size
     around = next((many for name, many in HIDDEN_AROUND.items() if model.architecture.startswith(name)), 4)
-    if backend is Backend.CPU:  # was measured for Qwen3-VL, Llama and Gemma with no fewer than this
+    if backend is Backend.CPU:  # measured for Qwen3-VL, Llama and Gemma
         around = max(around, 4)
-    # Gate, up and their product, and what stands around them; or attention's.
+    # Gate, up and their product with the hidden states around them; or attention's tensors.
     elements = max(3 * model.intermediate_size + around * hidden, 3 * hidden + 2 * attention + queries)
     if _has_state(model):
-        elements = max(elements, 15 * hidden)  # linear attention keeps its projections and a convolution of them
+        elements = max(elements, 15 * hidden)  # linear attention holds its projections and a convolution of them
     each = elements * DTYPE_BYTES[model.dtype]
     if model.quantization == "fp8":
         each += model.intermediate_size
@@ -76,14 +76,14 @@ def _layer_bytes(model: Model, load: Load, backend: Backend) -> int:
 
 
 def _sampler_bytes(model: Model, load: Load) -> int:
-    """Choosing the next word, beside what the layers hand on."""
-    # The older model runner sorts in 14 bytes for each word, and in 200 however few the requests are.
+    """Return the memory of choosing the next token, with the output of the layers."""
+    # The older model runner sorts in 14 bytes for each word of the vocabulary and request, and in 200 at least.
     sampled = max(14 * load.concurrency, 200) * model.vocabulary_size
     return sampled + load.batched_tokens * model.hidden_size * DTYPE_BYTES[model.dtype]
 
 
 def _latent_bytes(model: Model, load: Load) -> int:
-    """Latent attention unfolds earlier context to full keys and values, a workspace at a time."""
+    """Return the memory of latent attention, which unfolds earlier context to full keys and values in a workspace."""
     if not any(layers.kind is CacheKind.LATENT for layers in model.cache_layers):
         return 0
     unfolded = model.attention_heads * 5 * model.head_size  # both at once, then keys, and values as wide as keys
@@ -96,14 +96,14 @@ def _latent_tokens(load: Load) -> int:
 
 
 def _workspace_bytes(model: Model, load: Load) -> int:
-    """What kernels take once and keep."""
+    """Return the memory that kernels allocate once and keep."""
     plain = model.quantization is None and model.experts is None
     taken = CUBLAS_WORKSPACE_BYTES * (2 if plain else 1)
     taken += MARLIN_WORKSPACE_BYTES if model.quantization is not None else 0
     taken += LINEAR_ATTENTION_BYTES if _has_state(model) else 0
     experts = model.experts
     if experts is not None:
-        # Two tables of every token for every expert that it goes to, and the sum (fused_moe's modular kernel).
+        # Two tables of each token for each of its experts, and their sum (fused_moe's modular kernel).
         wide = max(2 * experts.intermediate_size, model.hidden_size)
         rows = load.batched_tokens * experts.per_token
         elements = rows * (wide + model.hidden_size) + load.batched_tokens * model.hidden_size
@@ -119,16 +119,16 @@ def _has_state(model: Model) -> bool:
 
 
 def buffer_bytes(model: Model, load: Load) -> int:
-    """Tables the engine makes before it loads: a count of every word for every request, inputs of a step."""
+    """Return the tables made before loading: a count of each word of the vocabulary for each request, and inputs."""
     counts = load.concurrency * model.vocabulary_size * 17 // 4
     inputs = load.batched_tokens * (700 + model.hidden_size * DTYPE_BYTES[model.dtype])
     return counts + inputs
 
 
 def _encoder_bytes(model: Model, load: Load) -> int:
-    """Peak of the vision encoder over the pictures that one step may hold.
+    """Return the peak of the vision encoder for the pictures of one step.
 
-    vLLM encodes as many pictures at once as the step's tokens allow, but always at least one whole picture or
+    vLLM encodes as many pictures at once as the tokens of the step allow, but at least one whole picture or
     clip (vllm/multimodal/encoder_budget.py).
     """
     vision = model.vision
@@ -141,7 +141,7 @@ def _encoder_bytes(model: Model, load: Load) -> int:
 
 
 def _encoder_outputs_bytes(model: Model, load: Load) -> int:
-    """What the encoder hands on, kept until the language model has read it."""
+    """Return the encoder's outputs, kept until the language model has read them."""
     vision = model.vision
     if vision is None:
         return 0
@@ -150,6 +150,6 @@ def _encoder_outputs_bytes(model: Model, load: Load) -> int:
 
 
 def _pictures_at_once(load: Load) -> int:
-    """Pictures that the scheduler may give to the encoder in one step."""
+    """Return the number of pictures that the scheduler may give to the encoder in one step."""
     room = max(load.batched_tokens, load.clip_tokens) // max(1, load.picture_tokens)
     return max(1, min(room, load.concurrency * load.images))

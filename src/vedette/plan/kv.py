@@ -20,27 +20,27 @@ PADDING_RATIO = 1.5
 
 @dataclass(frozen=True)
 class KvGroup:
-    """Layers that share one table of blocks."""
+    """Layers that share one block table."""
 
     kind: CacheKind
     layers: int
     block_tokens: int
     """Tokens of one block; of STATE groups, those that the blocks of other groups hold."""
     block_bytes: int
-    """What one block takes in all its layers together."""
+    """Bytes of one block in all its layers together."""
     window_tokens: int | None = None
 
 
 @dataclass(frozen=True)
 class Batching:
-    """What the engine has under way at once; the blocks of a sliding window depend on it."""
+    """What the engine computes at the same time; the blocks of a sliding window depend on it."""
 
     batched_tokens: int
     """`max_num_batched_tokens`."""
     steps_in_flight: int = 2
-    """Steps scheduled but not settled: 2 with asynchronous scheduling, vLLM's default on a GPU; 1 on a CPU."""
+    """Steps scheduled but not finished: 2 with asynchronous scheduling, vLLM's default on a GPU; 1 on a CPU."""
     prefix_caching: bool = True
-    """With it, layers that keep a state keep a second one for each sequence."""
+    """With prefix caching, layers with a state keep a second one for each sequence."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def kv_cache_bytes(  # noqa: PLR0913 - the six numbers that the cache depends on
     steps_in_flight: int = 2,
     prefix_caching: bool = True,
 ) -> int:
-    """Bytes for `concurrency` requests of `max_model_len` tokens, and for the null block that vLLM keeps for itself.
+    """Return the bytes for `concurrency` requests of `max_model_len` tokens and for vLLM's own null block.
 
     block_tokens: the engine's `--block-size`. kv_dtype_bytes: of one element of a key, a value or a latent.
     With exactly this many bytes vLLM starts and reports a concurrency of at least `concurrency`.
@@ -83,9 +83,9 @@ def longest_context(  # noqa: PLR0913 - the same numbers
     steps_in_flight: int = 2,
     prefix_caching: bool = True,
 ) -> int:
-    """The largest `max_model_len` for which `kv_cache_bytes` is at most `kv_bytes`; 0 if none is.
+    """Return the largest `max_model_len` for which `kv_cache_bytes` is at most `kv_bytes`; 0 if none is.
 
-    At most the positions that the model knows.
+    At most the positions of the model.
     """
     groups = kv_groups(model, block_tokens, kv_dtype_bytes)
     batching = Batching(batched_tokens, steps_in_flight, prefix_caching)
@@ -101,7 +101,7 @@ def longest_context(  # noqa: PLR0913 - the same numbers
 
 
 def kv_groups(model: Model, block_tokens: int, kv_dtype_bytes: int) -> tuple[KvGroup, ...]:
-    """The model's layers in groups, as vLLM makes them. A model without facts on its layers counts as plain GQA."""
+    """Return the model's layers in groups, as vLLM makes them. Without facts on layers all count as plain GQA."""
     layers = model.cache_layers or _plain_layers(model)
     pages = _pages(layers, block_tokens, kv_dtype_bytes)
     if _same_type(layers):
@@ -116,7 +116,7 @@ def kv_groups(model: Model, block_tokens: int, kv_dtype_bytes: int) -> tuple[KvG
     for page in _equal_pages(pages):
         count = page.cache.count
         number = math.ceil(count / most)
-        # vLLM deals layers out in turn: the first groups get one more where they do not divide evenly.
+        # vLLM distributes layers in turn: the first groups get one more if they do not divide evenly.
         for turn in range(number):
             share = len(range(turn, count, number))
             groups.append(KvGroup(page.cache.kind, share, page.tokens, share * page.bytes, page.cache.window_tokens))
@@ -124,13 +124,13 @@ def kv_groups(model: Model, block_tokens: int, kv_dtype_bytes: int) -> tuple[KvG
 
 
 def pool_block_bytes(groups: Sequence[KvGroup]) -> int:
-    """Bytes of one block of the pool: those of the widest group."""
+    """Return the bytes of one block of the pool, which are those of the widest group."""
     return max(group.block_bytes for group in groups)
 
 
 def kv_tensors(model: Model, kv_bytes: int, block_tokens: int, kv_dtype_bytes: int) -> tuple[int, ...]:
-    """Bytes of each tensor that a cache of `kv_bytes` is made of: one for each layer of one group, or for the
-    layers of several groups that share it (`KVCacheTensor`)."""
+    """Return the bytes of each tensor of a cache of `kv_bytes`: one for each layer of one group, or for the layers of
+    several groups that share it (`KVCacheTensor`)."""
     groups = kv_groups(model, block_tokens, kv_dtype_bytes)
     blocks = kv_bytes // pool_block_bytes(groups)
     if len(groups) == 1:
@@ -142,7 +142,7 @@ def kv_tensors(model: Model, kv_bytes: int, block_tokens: int, kv_dtype_bytes: i
 
 
 def blocks_per_request(groups: Sequence[KvGroup], max_model_len: int, batching: Batching) -> int:
-    """Blocks that one request of `max_model_len` tokens can hold at once, in all groups together."""
+    """Return the blocks that one request of `max_model_len` tokens can hold at once, in all groups together."""
     return sum(_blocks(group, max_model_len, batching) for group in groups)
 
 
@@ -156,13 +156,13 @@ def _blocks(group: KvGroup, max_model_len: int, batching: Batching) -> int:
     if group.kind is CacheKind.SLIDING and group.window_tokens is not None:
         in_flight = batching.batched_tokens * batching.steps_in_flight
         held = min(group.window_tokens - 1 + in_flight, max_model_len)
-        # One more, since a window need not begin where a block does.
+        # One more, because a window may begin within a block.
         return math.ceil(held / group.block_tokens) + 1
     return math.ceil(max_model_len / group.block_tokens)
 
 
 def _pages(layers: Sequence[CacheLayers], block_tokens: int, kv_dtype_bytes: int) -> list[_Page]:
-    """Each kind's page. Where some layers keep a state, attention's blocks grow until one holds a state."""
+    """Return each kind's page. If some layers keep a state, attention's blocks grow until one holds a state."""
     states = [cache.state_bytes for cache in layers if cache.kind is CacheKind.STATE]
     tokens = [_token_bytes(cache, kv_dtype_bytes) for cache in layers if cache.kind is not CacheKind.STATE]
     state_page = max(states, default=0)
@@ -179,14 +179,14 @@ def _pages(layers: Sequence[CacheLayers], block_tokens: int, kv_dtype_bytes: int
 
 
 def _token_bytes(cache: CacheLayers, kv_dtype_bytes: int) -> int:
-    """What one token leaves in one layer."""
+    """Return the bytes of one token in one layer."""
     if cache.kind is CacheKind.LATENT:
         return cache.latent_size * kv_dtype_bytes
     return cache.kv_heads * (cache.key_size + cache.value_size) * kv_dtype_bytes
 
 
 def _same_type(layers: Sequence[CacheLayers]) -> bool:
-    """Whether all layers need the same number of blocks, whatever the sizes of their heads: then one group does."""
+    """Return whether all layers need the same number of blocks, whatever their head sizes. Then one group is enough."""
     kinds = {cache.kind for cache in layers}
     if kinds <= {CacheKind.FULL, CacheKind.LATENT}:
         return True
@@ -194,7 +194,7 @@ def _same_type(layers: Sequence[CacheLayers]) -> bool:
 
 
 def _equal_pages(pages: Sequence[_Page]) -> list[_Page]:
-    """All pages as large as the largest: with more tokens in a block where that comes out even, else padded."""
+    """Make all pages as large as the largest: with more tokens in a block where that divides evenly, else padded."""
     largest = max(page.bytes for page in pages)
     grown = []
     for page in pages:

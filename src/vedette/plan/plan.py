@@ -24,22 +24,22 @@ class Backend(Enum):
 
 @dataclass(frozen=True)
 class EngineTraits:
-    """What a plan depends on of the engine's version. By default as vLLM 0.29 to 0.31 are."""
+    """Properties of the engine's version that a plan depends on. The defaults are those of vLLM 0.29 to 0.31."""
 
     limits_clips: bool = True
-    """Clips can be limited apart from pictures; where they cannot, a plan has none."""
+    """Clips can be limited apart from pictures. Without that, a plan has no clips."""
     spare_positions: bool = True
-    """Rotary tables have the room for long videos that `Rotary.spare` tells of."""
+    """Rotary tables have room for long videos (`Rotary.spare`)."""
 
 
 USUAL_ENGINE = EngineTraits()
 
 
 class Workload(Enum):
-    """What the model will mostly be asked: it decides what is given up first when memory is short."""
+    """The main use of the model. It decides what is reduced first when memory is short."""
 
     LIVE = "live"
-    """One picture after another with a short question and a short answer."""
+    """One picture after another, each with a short question and a short answer."""
     CLIP = "clip"
     """Short clips with a question."""
     CHAT = "chat"
@@ -59,10 +59,10 @@ class Graphs(Enum):
 
 @dataclass(frozen=True)
 class Wish:
-    """What the person wants of the model; `None` lets the plan choose."""
+    """What the user asks for; `None` lets the plan choose."""
 
     workload: Workload | None = None
-    """None: a live page and conversations beside each other."""
+    """None: a live page and conversations at the same time."""
     image_max_pixels: int | None = None
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
@@ -73,7 +73,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Memory:
-    """What goes where. On unified memory all of it is the same RAM."""
+    """The parts of the memory. On unified memory all of them are the same RAM."""
 
     weights_bytes: int
     kv_cache_bytes: int
@@ -81,18 +81,18 @@ class Memory:
     vision_activation_bytes: int
     cuda_graph_bytes: int
     runtime_bytes: int
-    """CUDA context and other memory the engine's accounting does not see."""
+    """CUDA context and other memory that the engine does not count."""
     host_bytes: int
-    """Private memory of the engine's own processes: RAM, which only a discrete GPU does not share."""
+    """Private memory of the engine's own processes: RAM, which is separate only beside a discrete GPU."""
     reserve_bytes: int
-    """Left to the operating system and everything else."""
+    """Left to the operating system and other programs."""
     available_bytes: int
     host_available_bytes: int | None = None
     """RAM for `host_bytes` beside a discrete GPU; None where it is the same memory."""
 
     @property
     def engine_bytes(self) -> int:
-        """What the engine puts where the model lies; on a GPU, what its start-up check asks for."""
+        """Memory of the engine beside the model; on a GPU, what its check at start asks for."""
         return (
             self.weights_bytes
             + self.kv_cache_bytes
@@ -122,7 +122,7 @@ class Context:
 
     max_model_len: int
     visual_tokens: int
-    """The most that one picture takes, whatever its shape, markers included; 0 for a text model."""
+    """The most that one picture of any shape takes, markers included; 0 for a text model."""
     images_per_request: int
     prompt_tokens: int
     answer_tokens: int
@@ -133,7 +133,7 @@ class Context:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """The plan in the engine's terms but without any version's flag names; `engine/flags.py` speaks those."""
+    """The plan in the engine's terms, without the flag names of a version, which `engine/vllm/flags.py` knows."""
 
     backend: Backend
     dtype: str
@@ -142,7 +142,7 @@ class EngineSettings:
     max_num_batched_tokens: int
     kv_cache_bytes: int
     gpu_memory_utilization: float | None
-    """Only the gate at start; None where the engine skips it (CPU)."""
+    """Only the check at start; None where the engine skips it (CPU)."""
     kv_cache_dtype: str | None
     graphs: Graphs
     capture_sizes: tuple[int, ...]
@@ -159,14 +159,14 @@ class EngineSettings:
     threads: int | None = None
     """Threads that compute; None where a GPU does."""
     returns_memory: bool = False
-    """On a CPU: large blocks go back to the system as soon as they are free. Prompts are then read more slowly."""
+    """On a CPU: the engine returns large blocks as soon as they are free, and reads prompts more slowly."""
     prefix_caching: bool = True
     attention_backend: str | None = None
     """None leaves the choice to the engine."""
     processor_arguments: Mapping[str, object] = field(default_factory=dict)
-    """What the model's own picture processor is told (`--mm-processor-kwargs`)."""
+    """Options of the model's own picture processor (`--mm-processor-kwargs`)."""
     hf_overrides: Mapping[str, object] = field(default_factory=dict)
-    """Values of config.json that the engine is to take as said here."""
+    """Values that replace those of config.json."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Speed:
-    """What the hardware allows; None where a figure of the device is not known."""
+    """Limits of the hardware; None where a figure of the device is not known."""
 
     decode_tokens_per_s_ceiling: float | None = None
     """Of one request: the memory's bandwidth over the bytes read for each token."""
@@ -205,7 +205,7 @@ class Concession:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole answer to "does this model run here, and how?"."""
+    """Whether and how a model runs on a device."""
 
     model_name: str
     device_name: str
@@ -216,7 +216,7 @@ class Plan:
     speed: Speed
     reasons: tuple[Reason, ...] = field(default_factory=tuple)
     concession: Concession | None = None
-    """Set where the wish could not be granted and the plan is the best that fits."""
+    """Set where the wish does not fit and the plan is the best that fits."""
     unsupported: Message | None = None
     """Why this device cannot run this model with any amount of memory, a sentence; then `fits` is False."""
 

@@ -41,7 +41,7 @@ def test_the_next_plan_is_smaller_than_one_that_was_not_enough(tmp_path: Path) -
     settings = read_settings({"model": "SmolLM2-135M-Instruct"}, {"HOME": str(tmp_path)})
     first = propose(settings, home)
     key = calibration_key(first.device, first.model, first.plan.settings, CPU_RECIPE.version)
-    lesson = learned(first.plan, first.device.memory_total_bytes, deaths=1)
+    lesson = learned(first.plan, first.device.memory_total_bytes, crashes=1)
     record_lesson(home.state / "calibrations", key, conditions_of(first.plan.settings), lesson)
     second = propose(settings, home)
     assert second.plan.memory.total_bytes <= first.plan.memory.total_bytes - 128 * MIB

@@ -19,8 +19,8 @@ from vedette.plan.calibration import (
     Reported,
     affordable_bytes,
     corrected,
+    corrected_bytes,
     lesson_key,
-    put_right,
     smaller_budget_bytes,
 )
 from vedette.plan.plan import Backend, Graphs, Memory
@@ -123,9 +123,9 @@ def test_newer_versions_count_the_graphs_estimate_as_activation() -> None:
 
 @given(now=BYTES, then=BYTES, measured=BYTES)
 def test_larger_conditions_never_get_less_than_was_measured(now: int, then: int, measured: int) -> None:
-    found = put_right(now, then, measured)
+    found = corrected_bytes(now, then, measured)
     assert found >= 0
-    assert put_right(then, then, measured) == pytest.approx(measured, abs=ROUNDING_BYTES)
+    assert corrected_bytes(then, then, measured) == pytest.approx(measured, abs=ROUNDING_BYTES)
     if now >= then:
         assert found >= measured - ROUNDING_BYTES
 
@@ -133,7 +133,7 @@ def test_larger_conditions_never_get_less_than_was_measured(now: int, then: int,
 @given(a=BYTES, b=BYTES, then=BYTES, measured=BYTES)
 def test_asking_for_more_never_takes_less(a: int, b: int, then: int, measured: int) -> None:
     less, more = sorted((a, b))
-    assert put_right(less, then, measured) <= put_right(more, then, measured)
+    assert corrected_bytes(less, then, measured) <= corrected_bytes(more, then, measured)
 
 
 LESSON = Lesson(planned_bytes=6 * GIB, at_most_bytes=5 * GIB, available_bytes=7 * GIB)

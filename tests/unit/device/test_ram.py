@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from vedette.device.device import Family
-from vedette.device.memory import Swap, parse_meminfo, parse_swap
 from vedette.device.probe import read_device
+from vedette.device.ram import Swap, parse_meminfo, parse_swap
 from vedette.errors import DeviceError
 
 GIB = 1024**3
