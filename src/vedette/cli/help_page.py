@@ -21,7 +21,7 @@ def help_page(command: Speaking, context: click.Context, language: Language) -> 
     usage = say(
         Message("cli.help.usage", command=" ".join([context.command_path, *_pieces(command, language)])), language
     )
-    sections = [[usage]]
+    sections = [wrap(usage, width, "", "    ")]
     sections += [
         wrap(text, width, "  ") for text in (say(command.told, language), hint_of(command.told, language)) if text
     ]

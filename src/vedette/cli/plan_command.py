@@ -1,6 +1,5 @@
 """`vedette plan`: what `up` would run, told in several ways. Parse, call, print, exit code."""
 
-import asyncio
 import os
 import shutil
 import sys
@@ -119,6 +118,8 @@ def _tell_story(asked: Asked, flag: str, speech: Speech) -> None:
 
 
 def _try(asked: Asked, speech: Speech) -> None:
+    import asyncio
+
     from vedette.cli.screen import make_screen
     from vedette.events import Measured, event_json
     from vedette.instance.run import try_plan

@@ -1,6 +1,5 @@
 """`vedette service`: vedette as a systemd service. Parse, call, print, exit code."""
 
-import asyncio
 import os
 import pwd
 import shlex
@@ -216,6 +215,8 @@ def _notes(made: Service) -> list[Message]:
 
 def _ask_vedette(state: Mapping[str, str]) -> "ServiceStatus | None":
     """The status of the service's vedette; None if it does not answer, or its files may not be read."""
+    import asyncio
+
     from vedette.instance.control import read_status
     from vedette.instance.lock import find
 

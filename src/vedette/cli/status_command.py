@@ -1,6 +1,5 @@
 """`vedette status`: parse, call, print, exit code."""
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,8 @@ def status_command(speech: Speech) -> None:
     if running is None:
         speech.tell({"state": "stopped", **_NOTHING, "models": []}, Message("cli.status.stopped"))
         sys.exit(3)
+    import asyncio
+
     from vedette.events import status_json
     from vedette.instance.control import read_status
 

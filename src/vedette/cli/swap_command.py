@@ -1,6 +1,5 @@
 """`vedette swap`: another model in the place of one that is served. Parse, call, print, exit code."""
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -28,6 +27,8 @@ def swap_command(speech: Speech, model: str, replace: str | None) -> None:
         raise NotRunningError("cli.swap.not_running", model=model)
     if model.startswith((".", "~")):  # the running vedette may have been started in another directory
         model = str(Path(model).expanduser().absolute())
+    import asyncio
+
     from vedette.cli.screen import make_screen
     from vedette.instance.control import swap
 

@@ -1,6 +1,5 @@
 """`vedette up`: parse, call, print, exit code."""
 
-import asyncio
 from typing import Any
 
 import click
@@ -50,6 +49,8 @@ def up_command(
 
         start_detached(home, command_arguments(flags), speech)
     else:
+        import asyncio
+
         from vedette.cli.screen import make_screen
         from vedette.instance.run import serve
 
