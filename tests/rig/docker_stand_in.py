@@ -1,12 +1,14 @@
 """A stand-in for Docker's command line: a real process that speaks its protocol and runs the stand-in for vLLM.
 
 Its containers and images are files in the directory FAKE_DOCKER names: `published` and `tagged` hold the digest that
-every tag stands for at the registry and here, `modes` holds words for engine_stand_in.py.
+every tag stands for at the registry and here, `modes` holds words for engine_stand_in.py. If it is there, `broken`
+holds what an image prints before it fails, and `version` what it prints as its version.
 """
 
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -14,7 +16,27 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("FAKE_DOCKER", "/nowhere"))
 ENGINE = Path(__file__).with_name("engine_stand_in.py")
+HELP = Path(__file__).with_name("vllm_help.txt")
+FIRST, SECOND = "sha256:" + "5e" * 32, "sha256:" + "6f" * 32
+"""Digests of two images."""
 LAYERS = ("0123456789ab", "123456789abc", "23456789abcd")
+
+
+def install_docker(root: Path, programs: Path) -> None:
+    """Put the stand-in into a directory of programs as `docker`, with an empty store of images under `root`."""
+    root.mkdir()
+    programs.mkdir()
+    (root / "modes").write_text("")
+    (root / "help").write_text(HELP.read_text(encoding="utf-8"))
+    (root / "published").write_text(FIRST)
+    program = programs / "docker"
+    program.write_text(f'#!/bin/sh\nFAKE_DOCKER="{root}" exec "{sys.executable}" "{__file__}" "$@"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def words_of(root: Path) -> list[list[str]]:
+    """The words of each command that the stand-in has been given."""
+    return [json.loads(line) for line in (root / "said").read_text().splitlines()]
 
 
 def main() -> int:
@@ -81,6 +103,12 @@ def read(path: Path) -> str:
 
 
 def run(words: list[str]) -> int:
+    if (ROOT / "broken").exists():
+        print(read(ROOT / "broken"))
+        return 1
+    if words[-1] == "--version" and (ROOT / "version").exists():
+        print(read(ROOT / "version"))
+        return 0
     if words[-1] == "--version":
         print("INFO 11-22 [__init__.py:1] Automatically detected platform cuda.\n0.19.1")
         return 0

@@ -13,7 +13,7 @@ import aiohttp
 
 from vedette.engine.hosts.environment import Environment, find_damage, write_manifest
 from vedette.engine.hosts.host import Report
-from vedette.engine.hosts.pip_output import explain_failure, missing_package, parse_step
+from vedette.engine.hosts.pip_output import explain_failure, parse_step
 from vedette.engine.hosts.recipes import CUDA_TORCH_BYTES, Recipe
 from vedette.engine.process.process import Command, spawn
 from vedette.errors import DiskFullError, EngineInstallError, VedetteError
@@ -50,14 +50,6 @@ class InstallSettings:
         return self.engines / "tmp"
 
 
-class _StepFailedError(Exception):
-    """A step of an installation has failed; `output` holds its last lines."""
-
-    def __init__(self, output: tuple[str, ...]) -> None:
-        super().__init__()
-        self.output = output
-
-
 async def ensure(recipe: Recipe, settings: InstallSettings) -> Environment:
     """The environment of this recipe; it is made, or made again, unless it is there and intact.
 
@@ -71,10 +63,7 @@ async def ensure(recipe: Recipe, settings: InstallSettings) -> Environment:
     if environment.root.exists():
         settings.report(Message("engine.remaking_environment", damage=damage))
         await asyncio.to_thread(shutil.rmtree, environment.root)
-    try:
-        await _make(environment, settings)
-    except _StepFailedError as failure:
-        raise explain_failure(failure.output) from failure
+    await _make(environment, settings)
     return environment
 
 
@@ -97,7 +86,7 @@ async def _make(environment: Environment, settings: InstallSettings) -> None:
         await _run((*pip, "install", "--no-deps", *_ADDED), settings)
         settings.report(Message("engine.checking_environment"))
         await _run((*environment.program, "--version"), settings)
-    except (VedetteError, _StepFailedError):
+    except VedetteError:
         await asyncio.to_thread(shutil.rmtree, root, ignore_errors=True)
         raise
     finally:
@@ -115,8 +104,8 @@ async def _install(environment: Environment, pip_install: tuple[str, ...], setti
     cpu_build = f"{recipe.torch}+cpu"
     try:
         await _run((*pip_install, recipe.requirement), settings)
-    except _StepFailedError as failure:
-        if missing_package(failure.output) != f"torch=={cpu_build}":
+    except EngineInstallError as error:
+        if error.message.params.get("package") != f"torch=={cpu_build}":
             raise
         # No index offers the CPU build. PyPI's build of the same version has the same CPU library, and the engine runs
         # on it (tested on x86-64). It is larger, and must carry the version that the engine asks for.
@@ -207,7 +196,7 @@ async def _is_index_reachable(index: str) -> bool:
 
 
 async def _run(command: tuple[str, ...], settings: InstallSettings) -> None:
-    """Run one step of an installation and report its progress. Raises _StepFailedError."""
+    """Run one step of an installation and report its progress. Raises EngineInstallError or DiskFullError."""
     variables = _clean_environment() | {"TMPDIR": str(settings.temporary)}
     process = await spawn(Command(command, variables, settings.workplace))
     output: deque[str] = deque(maxlen=_OUTPUT_LINES)
@@ -226,7 +215,7 @@ async def _run(command: tuple[str, ...], settings: InstallSettings) -> None:
                 os.killpg(process.pid, 9)
             await process.wait()
     if status != 0:
-        raise _StepFailedError(tuple(output))
+        raise explain_failure(tuple(output))
 
 
 async def _output_of(command: tuple[str, ...]) -> str | None:

