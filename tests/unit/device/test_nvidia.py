@@ -6,6 +6,8 @@ No GPU stands in the test machines, so a small stand-in for the pynvml module sa
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from vedette.device.gpu_memory import GpuUse, Holding
 from vedette.device.nvidia import Gpu, read_gpu_with
 
@@ -54,6 +56,34 @@ def driver(**answers: Any) -> SimpleNamespace:
         "nvmlDeviceGetNumGpuCores": lambda _: 132 * 128,
     }
     return SimpleNamespace(**(functions | answers))
+
+
+@pytest.mark.parametrize(
+    ("capability", "cores", "clock_mhz", "published_tflops"),
+    [
+        ((7, 5), 2560, 1590, 65),  # T4
+        ((8, 0), 6912, 1410, 312),  # A100
+        ((8, 6), 10496, 1695, 142),  # RTX 3090
+        ((8, 9), 16384, 2520, 330),  # RTX 4090
+        ((9, 0), 16896, 1830, 989),  # H100 SXM
+        ((10, 0), 18944, 1850, 2250),  # B200
+        ((10, 3), 20480, 1920, 2500),  # B300
+        ((12, 0), 21760, 2407, 419),  # RTX 5090
+        ((12, 1), 6144, 2530, 125),  # GB10
+    ],
+)
+def test_the_peak_is_the_one_of_the_datasheet(
+    capability: tuple[int, int], cores: int, clock_mhz: int, published_tflops: float
+) -> None:
+    """Dense 16-bit figures at about the boost clock. A wrong factor would be wrong by two."""
+    answers: dict[str, Any] = {
+        "nvmlDeviceGetCudaComputeCapability": lambda _: capability,
+        "nvmlDeviceGetNumGpuCores": lambda _: cores,
+        "nvmlDeviceGetMaxClockInfo": lambda _, clock: clock_mhz,
+    }
+    gpu = read_gpu_with(driver(**answers), visible=None)
+    assert gpu is not None
+    assert gpu.peak_flops_per_s == pytest.approx(published_tflops * 1e12, rel=0.03)
 
 
 def test_a_whole_driver() -> None:

@@ -205,6 +205,10 @@ def test_a_gate_that_a_fitting_plan_passes() -> None:
         (Wish(images_per_request=-2), "-2 pictures"),
         (Wish(max_model_len=256, answer_tokens=3000), "3,183 .* You asked for 256.* at least 3,183"),
         (Wish(prompt_tokens=4000, answer_tokens=4000), r"8,151 .*answer 4,000\)\. tiny has no more than 4,096"),
+        (Wish(max_model_len=256, answer_tokens=5000), r"5,183 .*tiny has no more than 4,096"),
+        (Wish(images_per_request=65), "65 pictures in one request"),
+        (Wish(prompt_tokens=0), "A prompt of 0 tokens is not possible"),
+        (Wish(max_model_len=1 << 24), "A context of 16,777,216 tokens is not possible.*1 to 16,777,215"),
         (Wish(image_max_pixels=1 << 32), "A picture of 4,294,967,296 pixels"),
     ],
 )
@@ -333,6 +337,25 @@ def test_every_workload_has_its_plan(name: str, workload: Workload | None) -> No
     clips = workload not in (Workload.LIVE, Workload.CHAT) and model.vision is not None
     assert (plan.settings.videos_per_prompt > 0) == clips
     assert plan.settings.max_num_batched_tokens >= plan.context.visual_tokens
+
+
+@pytest.mark.parametrize(
+    ("workload", "context", "concurrency", "images", "pixels", "answer"),
+    [
+        (None, 8192, 4, 2, 512 * 512, 2048),
+        (Workload.LIVE, 2048, 2, 1, 640 * 480, 512),
+        (Workload.CLIP, 4096, 1, 1, 512 * 512, 512),
+        (Workload.CHAT, 16_384, 4, 2, 512 * 512, 2048),
+        (Workload.API, 262_144, 8, 2, 512 * 512, 2048),
+    ],
+)
+def test_with_enough_memory_each_workload_gets_what_suits_it(
+    workload: Workload | None, context: int, concurrency: int, images: int, pixels: int, answer: int
+) -> None:
+    model = catalogue_model("cosmos-reason2-2b")
+    found = make_plan(jetson(400 * GIB), model, Wish(workload)).context
+    assert (found.max_model_len, found.concurrency, found.images_per_request) == (context, concurrency, images)
+    assert (found.image_max_pixels, found.answer_tokens) == (pixels, answer)
 
 
 def test_a_large_tokenizer_is_paid_for_in_memory() -> None:
