@@ -205,7 +205,7 @@ def weights_bytes(site: Site, load: Load) -> int:
 
 
 def position_cache_bytes(site: Site, max_model_len: int) -> int:
-    """Return the bytes of the rotary tables, which vLLM makes for all positions of the model unless told of fewer.
+    """Return the bytes of the rotary tables, which vLLM makes for all positions of the model by default.
 
     Multimodal rotary embedding makes its table four times as long (vLLM, rotary_embedding/mrope.py): 0.25 GiB
     for Qwen3-VL with 0.26; from 0.32 on only for models whose positions can exceed their tokens.
@@ -239,7 +239,8 @@ def repacked_bytes(model: Model, backend: Backend) -> int:
     """Return the bytes of a second copy of input embedding and output head, reordered for the processor.
 
     vLLM keeps the original of these two as well, tied or not (vocab_parallel_embedding.py). It frees the originals of
-    all other layers, and the allocator returns that memory if it is told to (engine/vllm/flags.py, docs/notes/plan.md).
+    all other layers, and the allocator returns that memory with the settings of engine/vllm/flags.py
+    (docs/notes/plan.md).
     """
     if backend is not Backend.CPU or model.quantization is not None:
         return 0

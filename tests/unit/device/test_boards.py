@@ -9,7 +9,7 @@ from vedette.errors import DeviceError
 from vedette.units import GIB
 
 
-def test_a_board_off_the_board() -> None:
+def test_a_board_can_be_planned_for_on_another_machine() -> None:
     device = device_named("orin-nano-8gb")
     assert device.assumed
     assert device.unified_memory
@@ -19,7 +19,7 @@ def test_a_board_off_the_board() -> None:
 
 
 @pytest.mark.parametrize("name", ["Orin-Nano-8GB", "jetson orin nano 8gb", "Jetson_Orin_Nano_8GB"])
-def test_names_are_forgiving(name: str) -> None:
+def test_case_spaces_and_a_leading_jetson_do_not_matter(name: str) -> None:
     assert device_named(name) == device_named("orin-nano-8gb")
 
 
@@ -42,7 +42,7 @@ def test_a_misspelt_name_suggests_the_nearest() -> None:
     assert "orin-nanno-8gb" in caught.value.sentence
 
 
-def test_a_name_like_nothing_lists_all() -> None:
+def test_an_unknown_name_lists_all_boards() -> None:
     with pytest.raises(DeviceError) as caught:
         device_named("zzzz")
     assert all(name in caught.value.hint for name in boards())

@@ -98,14 +98,14 @@ def test_large_processes_are_named_with_the_way_to_stop_each() -> None:
         ("tritonserver", None, "Triton", "kill 7"),
     ],
 )
-def test_an_engine_of_another_tool_is_named_however_small(name: str, run_by: str | None, tool: str, way: str) -> None:
+def test_engines_of_other_tools_are_reported_at_any_size(name: str, run_by: str | None, tool: str, way: str) -> None:
     found = only(board("agx-thor", other_processes=(OtherProcess(name, 7, 300 * MIB, run_by),)))
     assert found.code == "other_engine"
     assert found.sentence.startswith(f"Another engine runs here: {tool} (7) 0.29 GiB.")
     assert found.hint == f"Stop it: `{way}`."
 
 
-def test_the_processes_of_one_engine_are_one_and_gpu_and_ram_are_added_where_they_are_the_same() -> None:
+def test_processes_of_one_engine_are_summed_and_shared_gpu_memory_and_ram_are_added() -> None:
     run_by = "docker 3f2a1b4c5d6e"
     held = board(
         "agx-orin-32gb",
@@ -124,7 +124,7 @@ def test_a_gpu_with_its_own_memory_shares_that_and_not_the_ram() -> None:
     assert found.sentence == "python3 (30) 6.00 GiB holds memory that the model could use."
 
 
-def test_a_desktop_matters_on_a_small_board_alone_and_is_told_once() -> None:
+def test_a_desktop_is_reported_once_and_only_on_a_small_board() -> None:
     shell = OtherProcess("gnome-shell", 620, 500 * MIB)
     found = only(board(desktop_bytes=700 * MIB, other_processes=(shell,)))
     assert (found.code, found.size_bytes) == ("desktop", 700 * MIB)
@@ -133,7 +133,7 @@ def test_a_desktop_matters_on_a_small_board_alone_and_is_told_once() -> None:
     assert codes(gpu(desktop_bytes=700 * MIB)) == []
 
 
-def test_a_full_disk_is_told_once() -> None:
+def test_a_full_disk_is_reported_once() -> None:
     found = only(board(disk_free_bytes=100 * MIB, cache_free_bytes=100 * MIB))
     assert found.sentence == "Only 100 MiB are free on the disk with models and engines."
     assert "caches" in only(board(cache_free_bytes=300 * MIB)).sentence
@@ -185,14 +185,14 @@ def test_a_power_mode_that_is_not_the_fastest(
     assert f"`sudo nvpmodel -m {fastest}`" in (found.hint or "")
 
 
-def test_clocks_that_follow_the_load_are_told_once_the_mode_is_right() -> None:
+def test_clocks_are_reported_only_in_the_fastest_power_mode() -> None:
     maxn = {"power_mode": "MAXN_SUPER", "power_modes": SUPER_MODES}
     assert codes(board(**maxn, clocks_locked=False)) == ["clocks"]
     assert codes(board(**maxn, clocks_locked=None)) == []
     assert codes(board(power_mode="9", power_modes=SUPER_MODES)) == []
 
 
-def test_a_processor_that_is_held_down() -> None:
+def test_a_processor_kept_at_its_lowest_clock() -> None:
     assert codes(gpu(cpu_kept_slow=True)) == ["cpu_governor"]
     assert codes(gpu(cpu_kept_slow=False)) == []
 
@@ -218,7 +218,7 @@ def test_when_the_page_cache_is_in_the_way(
     assert page_cache_in_the_way(board(**facts), needed_bytes) is in_the_way
 
 
-async def test_the_page_cache_is_let_go_and_how_much_that_freed_is_said(tmp_path: Path) -> None:
+async def test_the_page_cache_is_dropped_and_the_freed_size_reported(tmp_path: Path) -> None:
     """Pipes stand for the kernel's files: each is answered in its turn, and in no other order."""
     meminfo, drop = tmp_path / "proc/meminfo", tmp_path / "proc/sys/vm/drop_caches"
     drop.parent.mkdir(parents=True)
@@ -246,14 +246,14 @@ async def test_the_page_cache_is_let_go_and_how_much_that_freed_is_said(tmp_path
     assert [finding.code for finding in found[1:]] == ["slow_storage"]
 
 
-async def test_without_permission_it_is_said_how(tmp_path: Path) -> None:
+async def test_without_permission_the_command_is_shown(tmp_path: Path) -> None:
     (found,) = await check(board(**CACHED), root=tmp_path)
     assert (found.code, found.size_bytes) == ("page_cache", 3 * GIB)
     assert found.sentence.startswith("CUDA counts 3.00 GiB of page cache as used memory on L4T 36.4.3.")
     assert found.hint == "Free the page cache: `sync; echo 3 | sudo tee /proc/sys/vm/drop_caches`."
 
 
-async def test_nothing_is_let_go_where_it_does_not_count(tmp_path: Path) -> None:
+async def test_the_page_cache_stays_where_it_does_not_count(tmp_path: Path) -> None:
     drop = tmp_path / "proc/sys/vm/drop_caches"
     drop.parent.mkdir(parents=True)
     drop.write_text("")

@@ -49,7 +49,7 @@ def test_a_name_with_spaces_and_numbers_moves_no_column(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Permission denied\n", "user x 1 2K\n"])
-def test_what_is_no_such_table_says_nothing(text: str) -> None:
+def test_other_texts_are_not_parsed_as_a_table(text: str) -> None:
     assert parse_nvmap_clients(text) is None
 
 
@@ -58,7 +58,7 @@ def test_the_kernel_is_a_client_too(board: Path) -> None:
     assert read_gpu_processes(board, None, use) == ((), 0)
 
 
-def test_living_holders_are_named_and_explain_what_is_in_use(board: Path) -> None:
+def test_living_holders_are_named_and_their_memory_is_not_stale(board: Path) -> None:
     add_process(board, 7979, process_status("gpu_burn", 90))
     add_process(board, 8119, process_status("gnome_shell", 300))
     add_process(board, 2651, process_status("Xorg", 100))
@@ -67,7 +67,7 @@ def test_living_holders_are_named_and_explain_what_is_in_use(board: Path) -> Non
     assert stale == 0
 
 
-def test_what_a_dead_process_holds_is_stale_and_so_is_what_nobody_holds(board: Path) -> None:
+def test_memory_of_dead_processes_and_of_none_is_stale(board: Path) -> None:
     use = parse_nvmap_clients(L4T_36)
     assert read_gpu_processes(board, None, use) == ((), 15879168 * 1024)
     add_process(board, 1792595, process_status("VLLM::EngineCor", 900))
@@ -75,19 +75,19 @@ def test_what_a_dead_process_holds_is_stale_and_so_is_what_nobody_holds(board: P
     assert (len(processes), stale) == (1, (15879168 - 14617792) * 1024)
 
 
-def test_a_process_that_nobody_has_waited_for_is_dead(board: Path) -> None:
+def test_a_zombie_counts_as_dead(board: Path) -> None:
     add_process(board, 1792595, "Name:\tVLLM::EngineCor\nState:\tZ (zombie)\nThreads:\t1\n")
     assert read_gpu_processes(board, None, parse_nvmap_clients(L4T_36)) == ((), 15879168 * 1024)
 
 
-def test_in_a_container_no_process_is_called_dead(board: Path) -> None:
+def test_in_a_container_no_process_counts_as_dead(board: Path) -> None:
     namespace = board / "proc/self/ns/pid"
     namespace.unlink()
     namespace.symlink_to("pid:[4026532451]")
     assert read_gpu_processes(board, None, parse_nvmap_clients(L4T_36)) == ((), None)
 
 
-def test_a_size_that_the_driver_keeps_to_itself_leaves_the_rest_unknown(board: Path) -> None:
+def test_an_unknown_size_makes_the_stale_memory_unknown(board: Path) -> None:
     add_process(board, 5, process_status("python3", 900))
     use = GpuUse((Holding(5, None),), 4000 * MIB)
     assert read_gpu_processes(board, None, use) == ((), None)

@@ -143,7 +143,7 @@ def test_orin_nano_bandwidth_is_unknown_without_tnspec(tmp_path: Path) -> None:
     assert read_device(tmp_path).memory_bandwidth_bytes_per_s is None
 
 
-def test_the_l4t_package_speaks_where_the_release_file_is_gone(tmp_path: Path) -> None:
+def test_the_l4t_package_gives_the_version_without_a_release_file(tmp_path: Path) -> None:
     dpkg = (
         "Package: nvidia-l4t-core-dev\nStatus: install ok installed\nVersion: 1.0\n\n"
         "Package: nvidia-l4t-core\nStatus: install ok installed\nArchitecture: arm64\n"
@@ -173,6 +173,17 @@ def test_the_l4t_package_speaks_where_the_release_file_is_gone(tmp_path: Path) -
 )
 def test_jetpack_of_l4t(l4t: str, jetpack: str | None) -> None:
     assert jetpack_for(l4t) == jetpack
+
+
+def test_every_jetson_linux_release_has_its_jetpack() -> None:
+    """As NVIDIA's Jetson Linux archive pairs them."""
+    pairs = (
+        "35.1.0=5.0.2 35.2.1=5.1 35.3.1=5.1.1 35.4.1=5.1.2 35.5.0=5.1.3 35.6.0=5.1.4 35.6.1=5.1.5 36.3.0=6.0 "
+        "36.4.0=6.1 36.4.3=6.2 36.4.4=6.2.1 36.5.0=6.2.2 38.2.0=7.0 38.4.0=7.1 39.2.0=7.2 39.2.1=7.2.1"
+    )
+    published = dict(pair.split("=") for pair in pairs.split())
+    assert {l4t: jetpack_for(l4t) for l4t in published} == published
+    assert jetpack_for("36.2.0") == "6.0 DP"
 
 
 def test_release_line_of_r39() -> None:

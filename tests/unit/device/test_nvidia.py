@@ -117,7 +117,7 @@ def test_an_older_driver_does_not_tell_what_is_its_own() -> None:
     assert gpu.use == GpuUse((), None)
 
 
-def test_a_driver_that_does_not_name_its_processes_says_nothing_of_them() -> None:
+def test_without_process_lists_the_use_is_unknown() -> None:
     gpu = read_gpu_with(driver(nvmlDeviceGetComputeRunningProcesses=refuse), visible=None)
     assert gpu is not None
     assert gpu.use is None

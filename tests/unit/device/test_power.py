@@ -15,7 +15,7 @@ def write(root: Path, files: dict[str, str]) -> None:
         (root / path).write_text(text)
 
 
-def test_the_modes_of_an_orin_nano_super_with_what_they_hold_down() -> None:
+def test_the_modes_of_an_orin_nano_super_with_their_limits() -> None:
     assert parse_power_modes(ORIN_NANO_SUPER) == SUPER_MODES
     assert parse_power_modes("") == ()
 

@@ -51,7 +51,7 @@ def test_a_workplace_that_a_link_leads_to_is_the_same(tmp_path: Path) -> None:
     assert read_device(tmp_path, workplace=tmp_path / "home/engine").other_processes == ()
 
 
-def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+def test_processes_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     add_process(tmp_path, 2, "Name:\tkthreadd\nState:\tS (sleeping)\n")
     add_process(tmp_path, 3, "")
     (tmp_path / "proc/4").mkdir()
@@ -92,7 +92,7 @@ def test_a_hostile_name_neither_moves_the_cursor_nor_changes_a_size(tmp_path: Pa
     assert read_other_processes(tmp_path, None) == (OtherProcess(name, 9, 300 * MIB),)
 
 
-def test_a_name_that_is_no_text_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_is_read(tmp_path: Path) -> None:
     add_process(tmp_path, 9, "")
     (tmp_path / "proc/9/status").write_bytes(process_status("caf?", 300).encode().replace(b"?", b"\xe9"))
     assert read_other_processes(tmp_path, None) == (OtherProcess("caf\ufffd", 9, 300 * MIB),)
@@ -179,10 +179,10 @@ def test_the_engine_in_vedettes_own_container_is_none_of_the_others(
 ) -> None:
     """The command that waits for the container runs in the workplace; the container's processes do not."""
     workplace = tmp_path / "engine"
-    told = ("docker", "run", "--name", "vedette-1", "image", "vllm", *SERVE[:-1], port)
+    command = ("docker", "run", "--name", "vedette-1", "image", "vllm", *SERVE[:-1], port)
     box = f"0::/system.slice/docker-{CONTAINER}.scope\n"
     for pid, name, size, cwd, cgroup, words in (
-        (50, "docker", 30, workplace / "first", "0::/user.slice\n", told),
+        (50, "docker", 30, workplace / "first", "0::/user.slice\n", command),
         (60, "vllm", 150, Path("/workspace"), box, ("python3", "/usr/local/bin/vllm", *SERVE)),
         (61, "VLLM::EngineCor", 900, Path("/workspace"), box, ("VLLM::EngineCore",)),
     ):

@@ -158,7 +158,7 @@ def test_the_name_of_the_processor(machine: Path) -> None:
     assert read_device(machine).name == "AMD EPYC 7B13"
 
 
-def test_no_proc_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_machine_without_proc_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"/proc/meminfo cannot be read .*with /proc mounted"):
         read_device(tmp_path)
 

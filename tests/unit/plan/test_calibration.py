@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.rig.devices import jetson
+from tests.rig.models import catalogue_model
 from vedette.plan.calibration import (
     HOST_GROWTH_BYTES,
     OUT_OF_MEMORY_MARGIN_BYTES,
@@ -18,15 +20,16 @@ from vedette.plan.calibration import (
     Lesson,
     Reported,
     affordable_bytes,
+    calibration_key,
     corrected,
     corrected_bytes,
     lesson_key,
     smaller_budget_bytes,
 )
-from vedette.plan.plan import Backend, Graphs, Memory
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Backend, Graphs, Memory, Wish, Workload
+from vedette.units import GIB, MIB
 
-MIB = 1024**2
-GIB = 1024**3
 KEY = Key("Jetson Orin Nano 8GB", 8 * GIB, "0.26.0", "a/model", 3 * GIB, Backend.CUDA, Graphs.GRAPHS, None, True, True)
 CONDITIONS = Conditions(2048, 2, 1024, 512 * MIB, 2, 1, 262_144, 2_097_152, 8, (1, 2))
 COMPUTED = Memory(
@@ -48,6 +51,21 @@ def calibration(**measured: Any) -> Calibration:
     reported = Reported(**{name: value for name, value in measured.items() if name in names})
     beside = {name: value for name, value in measured.items() if name not in names}
     return dataclasses.replace(Calibration(KEY, CONDITIONS), reported=reported, **beside)
+
+
+@pytest.mark.parametrize(
+    ("wish", "pictures", "clips"),
+    [
+        (Wish(Workload.CLIP), True, True),
+        (Wish(Workload.LIVE), True, False),
+        (Wish(images_per_request=0), False, False),
+    ],
+)
+def test_a_record_is_kept_by_what_the_engine_takes(wish: Wish, pictures: bool, clips: bool) -> None:
+    model = catalogue_model("cosmos-reason2-2b")
+    key = calibration_key(jetson(24 * GIB), model, make_plan(jetson(24 * GIB), model, wish).settings, "0.32.0")
+    assert (key.pictures, key.clips, key.engine_version) == (pictures, clips, "0.32.0")
+    assert (key.model_name, key.weights_bytes) == (model.name, model.weights_bytes)
 
 
 def test_a_record_that_holds_nothing_corrects_nothing() -> None:
@@ -143,7 +161,7 @@ def taught(lesson: Lesson) -> Calibration:
     return dataclasses.replace(calibration(), lesson=lesson)
 
 
-def test_after_a_death_less_is_affordable_than_what_was_not_enough() -> None:
+def test_after_a_crash_plans_stay_below_the_plan_that_crashed() -> None:
     assert affordable_bytes(8 * GIB, None) == 8 * GIB
     assert affordable_bytes(8 * GIB, calibration()) == 8 * GIB
     assert affordable_bytes(7 * GIB, taught(LESSON)) == 5 * GIB
@@ -161,7 +179,7 @@ def test_a_lesson_never_gives_more_than_there_is_and_more_memory_never_less(
     assert 0 <= lesson.affordable_bytes(less) <= lesson.affordable_bytes(more) <= more
 
 
-def test_after_some_deaths_in_a_row_the_steps_are_larger() -> None:
+def test_after_several_crashes_in_a_row_the_steps_are_larger() -> None:
     kept = [smaller_budget_bytes(8 * GIB, deaths) for deaths in range(1, 7)]
     assert kept[0] == 8 * GIB - int(8 * GIB * 0.05)
     assert kept == sorted(kept, reverse=True)
@@ -169,7 +187,7 @@ def test_after_some_deaths_in_a_row_the_steps_are_larger() -> None:
     assert smaller_budget_bytes(OUT_OF_MEMORY_MARGIN_BYTES // 2) == 0
 
 
-def test_service_lets_go_of_a_lesson_and_a_second_one_stays_longer() -> None:
+def test_steady_runs_end_a_lesson_and_a_second_lesson_holds_longer() -> None:
     served = dataclasses.replace(LESSON, services=1)
     assert affordable_bytes(7 * GIB, taught(served)) == 5 * GIB
     forgiven = dataclasses.replace(LESSON, services=2)
@@ -181,7 +199,7 @@ def test_service_lets_go_of_a_lesson_and_a_second_one_stays_longer() -> None:
     assert not dataclasses.replace(again, services=4).holds
 
 
-def test_one_descent_is_one_lesson() -> None:
+def test_crashes_without_a_steady_run_between_them_are_one_lesson() -> None:
     next_step = Lesson(5 * GIB, 4 * GIB, 7 * GIB).after(LESSON)
     assert next_step == Lesson(5 * GIB, 4 * GIB, 7 * GIB)
 

@@ -35,7 +35,7 @@ def test_blackwell_of_every_kind_multiplies_4_bit_floats() -> None:
     assert weights_format("nvfp4", HOPPER).verdict is FALLBACK
 
 
-def test_old_gpus_are_refused_what_is_packed_and_given_what_is_not() -> None:
+def test_old_gpus_run_only_weights_that_are_not_packed() -> None:
     assert {found.quantization for found in best_formats(XAVIER) if found.verdict is not REFUSED} == {None}
     assert weights_format("mxfp4", TURING).verdict is REFUSED
     assert "0.16" in say(weights_format("fp8", TURING).why)

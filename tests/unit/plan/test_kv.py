@@ -138,7 +138,7 @@ def test_pages_of_unlike_layers_become_equal() -> None:
     assert len({group.block_bytes for group in kv_groups(model_of((full, odd)), 16, 2)}) == 1
 
 
-def test_no_context_fits_into_next_to_nothing() -> None:
+def test_no_context_fits_into_a_few_bytes() -> None:
     assert longest_context(model_of(GEMMA), 0, 1, 16, 512, 2) == 0
     assert longest_context(model_of(GEMMA), 5 * 16 * 4096, 1, 16, 512, 2) == 0, "the null block is no request's"
 

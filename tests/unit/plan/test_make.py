@@ -212,7 +212,7 @@ def test_a_gate_that_a_fitting_plan_passes() -> None:
         (Wish(image_max_pixels=1 << 32), "A picture of 4,294,967,296 pixels"),
     ],
 )
-def test_impossible_wishes_are_one_clear_sentence(wish: Wish, message: str) -> None:
+def test_impossible_wishes_are_refused(wish: Wish, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         make_plan(cpu(8 * GIB), TINY, wish)
 
@@ -226,7 +226,7 @@ def test_impossible_wishes_are_one_clear_sentence(wish: Wish, message: str) -> N
         (Wish(max_model_len=64, prompt_tokens=3, images_per_request=2, image_max_pixels=70_000), 321),
     ],
 )
-def test_what_a_refusal_says_to_ask_for_is_granted(wish: Wish, least: int) -> None:
+def test_the_context_that_a_refusal_names_is_granted(wish: Wish, least: int) -> None:
     with pytest.raises(BadInputError, match=f"at least {least:,}, or for less"):
         make_plan(cpu(8 * GIB), TINY, wish)
     assert make_plan(cpu(8 * GIB), TINY, dataclasses.replace(wish, max_model_len=least)).fits
@@ -266,7 +266,7 @@ def test_a_board_gets_the_best_that_sees_and_fits(board: str, name: str) -> None
     assert choose_model(device_named(board), candidates(Path("/nowhere")), Wish())[1].name == name
 
 
-def test_a_model_that_does_not_see_is_better_than_none() -> None:
+def test_a_text_model_is_chosen_where_no_vision_model_fits() -> None:
     found = [("big", catalogue_model("cosmos-reason2-2b")), ("small", catalogue_model("ernie-4.5-0.3b"))]
     assert choose_model(jetson(5 * GIB), found, Wish())[0] == "small"
 

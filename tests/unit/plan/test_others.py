@@ -39,7 +39,7 @@ def test_a_plan_that_does_not_fit_names_who_holds_memory() -> None:
     assert does_not_fit(plan).hint.startswith(f"Free memory ({HELD}), choose")
 
 
-def test_so_does_one_that_had_to_take_less_and_one_that_has_all_does_not() -> None:
+def test_a_reduced_plan_names_them_too_and_a_full_plan_does_not() -> None:
     model = catalogue_model("cosmos-reason2-2b")
     tight, roomy = (make_plan(busy(jetson(size * GIB)), model, Wish()) for size in (8, 40))
     assert tight.fits
@@ -48,7 +48,7 @@ def test_so_does_one_that_had_to_take_less_and_one_that_has_all_does_not() -> No
     assert "other_processes" not in reasons_of(roomy)
 
 
-def test_one_alone_holds() -> None:
+def test_a_single_process_is_named_in_the_singular() -> None:
     plan = make_plan(busy(cpu(GIB), OTHERS[:1]), TINY, Wish())
     assert reasons_of(plan)["other_processes"] == "firefox 1.20 GiB holds memory that this plan could use"
 

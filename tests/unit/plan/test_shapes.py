@@ -91,6 +91,24 @@ def test_pictures_whose_tokens_see_each_other_get_8_bit_caches_only_where_every_
     assert kept_in((8, 9)) == {None, "fp8"}
 
 
+@pytest.mark.parametrize("name", ["llava-1.5-7b-hf", "gemma-3-4b-it"])
+def test_a_model_whose_pictures_have_one_size_is_given_no_limit(name: str) -> None:
+    plan = make_plan(jetson(48 * GIB), published(name), Wish())
+    assert plan.context.visual_tokens > 0
+    assert (plan.context.image_max_pixels, plan.settings.image_max_pixels) == (None, None)
+
+
+def test_on_hopper_4_bits_with_zero_points_take_more_memory() -> None:
+    def weights(quantization: str, zero_points_bytes: int, capability: tuple[int, int] = (9, 0)) -> int:
+        base = published("Qwen2.5-1.5B-Instruct-AWQ")
+        model = dataclasses.replace(base, quantization=quantization, zero_points_bytes=zero_points_bytes)
+        return make_plan(gpu(capability), model, Wish()).memory.weights_bytes
+
+    added = {name: weights(name, 1000) - weights(name, 0) for name in ("awq", "gptq", "w4a16", "fp8")}
+    assert added == {"awq": 3000, "gptq": 1000, "w4a16": 0, "fp8": 0}
+    assert weights("awq", 1000, (8, 9)) == weights("awq", 0, (8, 9))
+
+
 def test_of_an_unknown_architecture_is_said_what_was_assumed(tmp_path: Path) -> None:
     directory = make_shape("Qwen3-0.6B", tmp_path / "martian")
     config = directory / "config.json"

@@ -37,7 +37,7 @@ def test_what_is_left_is_shown_and_the_legend_names_each_part_that_is_there() ->
     assert "nothing" not in "".join(lines)
 
 
-def test_too_much_has_a_mark_where_the_available_ends() -> None:
+def test_a_bar_beyond_the_whole_has_a_mark() -> None:
     lines = bar([part("weights", 80), part("KV", 120)], 100, Paper(44))
     assert "." not in lines[0]
     assert lines[1].index("^") == 21, lines

@@ -79,11 +79,11 @@ def test_a_plan_saved_without_what_was_added_later_can_still_be_compared() -> No
         '{"together": [], "in_turns": []}',
     ],
 )  # fmt: skip
-def test_what_is_no_saved_plan_is_said_in_one_sentence(text: str) -> None:
+def test_other_files_are_refused_as_saved_plans(text: str) -> None:
     with pytest.raises(BadInputError, match=r"a\.json"):
         parse_plan(text, "a.json")
 
 
-def test_strange_values_in_a_saved_plan_are_shown_not_trusted() -> None:
+def test_unexpected_values_in_a_saved_plan_are_shown_as_they_are() -> None:
     strange = SMALL | {"memory": {"weights_bytes": "much", "kv_cache_bytes": None, "total_bytes": [1]}}
     assert "much" in explain_diff(("a", "b"), differences(strange, SMALL), Paper())

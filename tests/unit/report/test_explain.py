@@ -32,7 +32,7 @@ def test_the_page_keeps_to_its_width(model: str, device: str, columns: int) -> N
         assert len(line) <= columns or str(proposal.source.path) in line or proposal.source.name in line, line
 
 
-def test_it_begins_with_whether_it_fits_and_what_is_left_or_missing() -> None:
+def test_the_page_begins_with_whether_the_plan_fits() -> None:
     roomy, tight = proposal_of("cosmos-reason2-2b", "orin-nx-16gb"), proposal_of("Qwen2-7B-Instruct", "orin-nano-8gb")
     memory = roomy.plan.memory
     left = (memory.available_bytes - memory.total_bytes) / 1024**3
@@ -66,7 +66,7 @@ def test_json_is_never_broken_within_a_string(value: str) -> None:
     assert json.loads(typed[4]) == json.loads(arguments[4])
 
 
-def test_each_flag_has_the_number_of_a_reason_that_is_told_below() -> None:
+def test_each_flag_has_the_number_of_a_reason_below() -> None:
     text = page(proposal_of("cosmos-reason2-2b", "orin-nx-16gb"))
     flags, why = text.split("\nFlags ")[1].split("\nWhy ")
     reasons = {match[1]: match[2] for match in re.finditer(r"^ {1,3}(\d+)  (.+)$", why, re.MULTILINE)}
@@ -108,15 +108,15 @@ def test_a_wish_that_was_not_granted_is_said_with_what_is_missing() -> None:
     )
 
 
-def test_a_wish_for_what_does_not_fit_at_all_promises_nothing() -> None:
+def test_a_plan_that_does_not_fit_promises_nothing() -> None:
     proposal = proposal_of("Qwen2-7B-Instruct", "orin-nano-8gb")
     wished, planned = Message("plan.wish.requests", requests=8), Message("plan.wish.request")
     given_up = Concession(wished, planned, 2 * 1024**3)
     text = page(dataclasses.replace(proposal, plan=dataclasses.replace(proposal.plan, concession=given_up)))
-    told = " ".join(text.split("\n\n")[0].split())
-    assert "What you asked for (8 requests at once) needs 2.00 GiB more" in told
-    assert "Planned" not in told
-    assert "→ Free memory" in told
+    summary = " ".join(text.split("\n\n")[0].split())
+    assert "What you asked for (8 requests at once) needs 2.00 GiB more" in summary
+    assert "Planned" not in summary
+    assert "→ Free memory" in summary
 
 
 def test_what_the_device_cannot_run_is_said_instead_of_a_number() -> None:
@@ -217,10 +217,10 @@ def test_what_is_enough_is_said(workload: str | None, why: str) -> None:
 
 
 def test_what_was_given_up_is_said_once_with_what_all_of_it_would_need() -> None:
-    told = why_of(proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=131_072))
+    reasons = why_of(proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=131_072))
     asked_for = r"less than the 131,072 that you asked for: with 4 requests at once that would need \d+\.\d\d GiB"
-    assert re.fullmatch(asked_for, told["max_model_len"])
-    assert told["concurrency"] == "less than 4, also for lack of memory"
+    assert re.fullmatch(asked_for, reasons["max_model_len"])
+    assert reasons["concurrency"] == "less than 4, also for lack of memory"
 
 
 def test_a_model_in_16_bits_that_does_not_fit_may_come_in_4() -> None:
@@ -228,7 +228,7 @@ def test_a_model_in_16_bits_that_does_not_fit_may_come_in_4() -> None:
     assert "a checkpoint in 4 bits" not in page(proposal_of("cosmos-reason2-2b", "orin-nx-16gb"))
 
 
-def test_what_is_enough_for_text_speaks_of_no_pictures() -> None:
-    told = why_of(proposal_of("ernie-4.5-0.3b", "agx-thor"))
-    assert told["max_model_len"] == "enough for a conversation"
-    assert "page" not in told["concurrency"]
+def test_reasons_of_a_text_model_do_not_mention_pictures() -> None:
+    reasons = why_of(proposal_of("ernie-4.5-0.3b", "agx-thor"))
+    assert reasons["max_model_len"] == "enough for a conversation"
+    assert "page" not in reasons["concurrency"]

@@ -70,39 +70,39 @@ def test_a_misspelt_flag_is_refused_with_the_nearest() -> None:
 
 def test_half_and_double_of_the_context_cost_what_the_plan_would_then_take() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "agx-orin-64gb")
-    told = story_of("--max-model-len", proposal)
-    story = story_json(told)
+    story = story_of("--max-model-len", proposal)
+    document = story_json(story)
     now = proposal.plan.context.max_model_len
-    half, double = story["neighbours"]
-    assert (story["value"], half["value"], double["value"]) == (str(now), now // 2, now * 2)
+    half, double = document["neighbours"]
+    assert (document["value"], half["value"], double["value"]) == (str(now), now // 2, now * 2)
     assert half["memory_difference_bytes"] < 0 < double["memory_difference_bytes"]
-    text = click.unstyle(explain_flag(told, Paper(80)))
+    text = click.unstyle(explain_flag(story, Paper(80)))
     assert f"--max-model-len {now}" in text
     assert "GiB less" in text
     assert "GiB more" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_what_cannot_be_had_is_said_and_not_computed() -> None:
+def test_an_impossible_neighbour_has_a_reason_instead_of_a_size() -> None:
     proposal = proposal_of("Qwen2-7B-Instruct", "agx-orin-64gb", context=32_768)
-    told = story_of("--max-model-len", proposal)
-    double = story_json(told)["neighbours"][1]
+    story = story_of("--max-model-len", proposal)
+    double = story_json(story)["neighbours"][1]
     assert double["memory_difference_bytes"] is None
     assert "positions" in double["said"]
-    assert double["message"] == message_json(told.neighbours[1].effect)
+    assert double["message"] == message_json(story.neighbours[1].effect)
 
 
-def test_a_flag_that_this_plan_does_not_give_is_told_all_the_same() -> None:
+def test_a_flag_that_this_plan_does_not_set_can_be_explained() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
-    told = story_of("--enforce-eager", proposal)
-    story = story_json(told)
-    assert (story["given"], story["value"], story["neighbours"]) == (False, None, [])
-    assert "this plan does not set it: many times faster than eager" in " ".join(explain_flag(told, Paper(80)).split())
+    story = story_of("--enforce-eager", proposal)
+    document = story_json(story)
+    assert (document["given"], document["value"], document["neighbours"]) == (False, None, [])
+    assert "this plan does not set it: many times faster than eager" in " ".join(explain_flag(story, Paper(80)).split())
     assert "runs W4A16" in story_json(story_of("--quantization", proposal))["why"]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_every_story_can_be_told(language: Language) -> None:
+def test_every_flag_can_be_explained(language: Language) -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
     for name in FLAGS:
         text = click.unstyle(explain_flag(story_of(name, proposal), Paper(80, language=language)))
@@ -117,7 +117,7 @@ def test_differences_of_memory_have_their_direction() -> None:
     assert say(memory_difference(4 * 1024**2)) == "4 MiB more"
 
 
-def test_a_reason_is_told_with_its_number_and_basis() -> None:
+def test_a_reason_is_shown_with_its_number_and_basis() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb")
     story = story_of("--dtype", proposal)
     assert f"(reason {story.number} of `vedette plan`, computed)" in " ".join(explain_flag(story, Paper(80)).split())

@@ -51,8 +51,8 @@ def test_the_table_says_how_far_off_and_what_is_not_known() -> None:
     plan, calibration = measured(Backend.CPU, Reported(kv_cache_bytes=1), 6 * GIB, None)
     found = outcomes(plan, calibration)
     half = dataclasses.replace(found[0], predicted=2.0 * GIB, measured=1.0 * GIB)
-    told = dataclasses.replace(found[1], predicted=0.047 * GIB, measured=0.05 * GIB)
-    text = click.unstyle(explain_outcomes([half, told, *found[2:]], Paper(60)))
+    rounded = dataclasses.replace(found[1], predicted=0.047 * GIB, measured=0.05 * GIB)
+    text = click.unstyle(explain_outcomes([half, rounded, *found[2:]], Paper(60)))
     rows = {line.split()[0]: line.split() for line in text.splitlines()[1:]}
     assert rows["weights"] == ["weights", "2.00", "GiB", "1.00", "GiB", "-50%"]
     assert rows["KV"][-1] == "±0%", "vLLM tells hundredths of a GiB"

@@ -32,17 +32,17 @@ def test_side_by_side_has_one_bar_and_a_row_for_each() -> None:
     assert max(len(line) for line in lines if "vllm serve" not in line) <= 80
 
 
-def test_who_can_only_take_turns_is_said_with_why() -> None:
+def test_models_that_must_take_turns_are_listed_with_the_reason() -> None:
     alone = dataclasses.replace(COSMOS.plan, device_name="Board")
     text = click.unstyle(
         explain_packing(
             [(TINY.plan, TINY.arguments)], [alone, LARGE.plan], Room(TINY.plan.memory.available_bytes, 0), Paper(80)
         )
     )
-    told = " ".join(text.split())
-    assert "of 3 models only one fits" in told
-    assert f"nvidia/Cosmos-Reason2-2B: fits alone: {alone.memory.total_bytes / GIB:.2f} GiB" in told
-    assert f"does not fit even alone: {missing_size(LARGE.plan.shortfall_bytes)} are missing" in told
+    text = " ".join(text.split())
+    assert "of 3 models only one fits" in text
+    assert f"nvidia/Cosmos-Reason2-2B: fits alone: {alone.memory.total_bytes / GIB:.2f} GiB" in text
+    assert f"does not fit even alone: {missing_size(LARGE.plan.shortfall_bytes)} are missing" in text
 
 
 def test_none_beside_another() -> None:
@@ -56,5 +56,5 @@ def test_a_wish_that_does_not_fit_beside_another_is_said() -> None:
     given_up = Concession(wished, planned, GIB)
     plan = dataclasses.replace(TINY.plan, concession=given_up)
     text = explain_packing([(plan, TINY.arguments)], [], Room(plan.memory.available_bytes, 0), Paper(80))
-    told = " ".join(click.unstyle(text).split())
-    assert "vedette-tiny: Not everything that you asked for fits: a context of 100,000 would take 1.00 GiB more" in told
+    text = " ".join(click.unstyle(text).split())
+    assert "vedette-tiny: Not everything that you asked for fits: a context of 100,000 would take 1.00 GiB more" in text

@@ -1,4 +1,4 @@
-"""The reasons of a whole plan, and what they tell about memory that other programs hold. Pure."""
+"""The reasons of a whole plan, and the advice about memory that other programs hold. Pure."""
 
 from vedette.language.message import Message
 from vedette.plan.climb import Choice
