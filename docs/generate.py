@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
+from api_reference import api_page
 
 from vedette.cli.command import Group, Option, SettingOption, Speaking
 from vedette.cli.main import root_command
@@ -80,7 +81,7 @@ def settings_page() -> str:
     )
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_page, "settings.md": settings_page}
+PAGES: dict[str, Callable[[], str]] = {"api.md": api_page, "cli.md": cli_page, "settings.md": settings_page}
 
 
 def main() -> None:

@@ -1,17 +1,24 @@
 """`/openapi.json`: the table of addresses as an OpenAPI 3.1 document."""
 
+import ast
+import inspect
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
+from types import ModuleType
 from typing import Any
 
 import msgspec
 
 from vedette import __version__
+from vedette.serve import documents
+from vedette.serve.api import served_models
 from vedette.serve.api.endpoints import ENDPOINTS, Endpoint, Parameter
 from vedette.serve.documents import OpenAiProblem, Problem
+from vedette.serve.live import messages
 
 _REFERENCE = "#/components/schemas/{name}"
+OTHER_SITE = "The Host header is not a name of vedette's, or a page of another site sends the request."
 _ANY_METHOD = ("get", "post", "delete")
 """The methods under which an address that takes any is described: those that the engine has."""
 
@@ -20,6 +27,8 @@ def openapi_document() -> dict[str, Any]:
     """The document; the same every time."""
     types = list(_types())
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    for module in (documents, messages, served_models):
+        _describe_fields(components, module)
     # A type may be no key (a union, a mapping), so each is found by its place.
     found = [(each, schema) for each, schema in zip(types, schemas, strict=True)]
     paths: dict[str, dict[str, Any]] = {}
@@ -55,6 +64,23 @@ def _types() -> Iterable[Any]:
         yield from (endpoint.request,) if endpoint.request is not None else ()
         yield from (endpoint.answer,) if _is_type(endpoint.answer) else ()
         yield from endpoint.socket or ()
+
+
+def _describe_fields(components: dict[str, Any], module: ModuleType) -> None:
+    """Take the descriptions of fields from the docstrings below them in the source."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(module)).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        fields = found[node.name] = {}
+        for base in node.bases:
+            fields.update(found.get(ast.unparse(base), {}))
+        for statement, following in zip(node.body, node.body[1:], strict=False):
+            if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
+                fields[ast.unparse(statement.target)] = inspect.cleandoc(ast.literal_eval(following.value))
+        for name, description in fields.items():
+            if node.name in components:
+                components[node.name]["properties"][name]["description"] = description
 
 
 def _is_type(answer: Any) -> bool:
@@ -96,14 +122,13 @@ def _responses(endpoint: Endpoint, schema: Any) -> dict[str, Any]:
     if endpoint.socket is not None:
         responses: dict[str, Any] = {"101": {"description": "The connection is a WebSocket from here on."}}
     else:
-        responses = {"200": {"description": "The answer.", "content": _content(endpoint.answer, schema)}}
+        responses = {"200": {"description": "The request succeeded.", "content": _content(endpoint.answer, schema)}}
     for status, about in sorted(endpoint.statuses.items()):
         # The health check has one shape for both of its answers.
         kind = endpoint.answer if endpoint.name == "healthz" else problem_of(endpoint)
         responses[str(status.value)] = {"description": about, "content": _content(kind, schema)}
     if HTTPStatus.FORBIDDEN not in endpoint.statuses:
-        about = "The Host header is not a name of vedette's, or a page of another site asks."
-        responses["403"] = {"description": about, "content": _content(problem_of(endpoint), schema)}
+        responses["403"] = {"description": OTHER_SITE, "content": _content(problem_of(endpoint), schema)}
     return responses
 
 
