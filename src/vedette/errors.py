@@ -35,7 +35,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vedette.language.message import Message, Parameter, hint_of, message_json, say
+from vedette.language.message import Message, Parameter, hint_of, message_json, received_message, say
 
 
 class VedetteError(Exception):
@@ -245,7 +245,8 @@ class RemoteError(VedetteError):
     code = "remote"
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        super().__init__("errors.verbatim", sentence=str(document.get("sentence")), hint=str(document.get("hint")))
+        message = received_message(document.get("message"), document.get("sentence"), document.get("hint"))
+        super().__init__(message.code, **message.params)
         self._document = document
 
     def as_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import msgspec
 from vedette.device.device import Device
 from vedette.engine.state import State, Status
 from vedette.errors import VedetteError
-from vedette.language.message import Message, hint_of, message_json, parse_message, say, table
+from vedette.language.message import Message, hint_of, message_json, received_message, say
 
 
 class DeviceRead(msgspec.Struct, frozen=True, tag_field="event", tag="device"):
@@ -258,18 +258,9 @@ def _readable(value: Any) -> Any:
         return value
     found = {key: each if key in _DOCUMENTS else _readable(each) for key, each in value.items() if key != "message"}
     if "message" in value or "sentence" in value:
-        found["message"] = _known(value.get("message"), value.get("sentence"), value.get("hint"))
+        found["message"] = received_message(value.get("message"), value.get("sentence"), value.get("hint"))
     for key in value:
         if key.endswith("_message"):
             name = key.removesuffix("_message")
-            found[name] = _known(value[key], value.get(name), None)
+            found[name] = received_message(value[key], value.get(name))
     return found
-
-
-def _known(message: object, sentence: object, hint: object) -> Message:
-    """The message, or the sentence that came with it where its code is not known here."""
-    if isinstance(message, Message):
-        return message
-    if isinstance(message, Mapping) and message.get("code") in table("en") and "params" in message:
-        return parse_message(message)
-    return Message("errors.verbatim", sentence=str(sentence or ""), hint=str(hint or ""))

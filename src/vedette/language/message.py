@@ -11,6 +11,7 @@ A text stands as it is, a message is told in the same language, several of them 
 nothing. serve/static/shared/message.js does the same in the browser; a test compares the two.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,21 @@ def message_json(message: Message) -> dict[str, Any]:
 def parse_message(document: Mapping[str, Any]) -> Message:
     """The message that `message_json` made."""
     return Message(str(document["code"]), **{name: _parsed(value) for name, value in document["params"].items()})
+
+
+def received_message(message: object, sentence: object = None, hint: object = None) -> Message:
+    """The message that another vedette sent, or its sentence and hint if this one does not know the code.
+
+    The other vedette may be older or newer: a code may be unknown here, or have other parameters.
+    """
+    if isinstance(message, Message):
+        return message
+    if isinstance(message, Mapping) and message.get("code") in table("en") and "params" in message:
+        received = parse_message(message)
+        with contextlib.suppress(KeyError, ValueError):
+            say(received)
+            return received
+    return Message("errors.verbatim", sentence=str(sentence or ""), hint=str(hint or ""))
 
 
 def chosen_language(wanted: str | None = None, environment: Mapping[str, str] = os.environ) -> Language:

@@ -250,3 +250,28 @@ def test_the_last_lines_of_a_log_also_as_json(tmp_path: Path) -> None:
     assert run_vedette(tmp_path, "logs", "-n", "2").stdout == "two\nthree\n"
     lines = run_vedette(tmp_path, "logs", "-n", "1", "--json").stdout.splitlines()
     assert [json.loads(line) for line in lines] == [{"line": "three"}]
+
+
+def test_a_detached_start_gets_the_settings_and_ends_as_its_child_does(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run_vedette(tmp_path, "up", "--detach", "vedette-tiny", "--port", str(port), "--no-allow-swap")
+    assert result.returncode == 1
+    assert f"✗ Port {port} is taken" in result.stdout
+    log = (tmp_path / "run" / "server.log").read_text()
+    assert json.loads(log)["code"] == "port_in_use"
+
+
+def test_settings_are_listed_with_their_values_and_origins(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('port = 9000\npicture = "640x480"\n')
+    found = json.loads(run_vedette(tmp_path, "settings", "--json", environment={"VEDETTE_HOST": "::1"}).stdout)
+    rows = {row["name"]: row for row in found["settings"]}
+    assert found["config_path"] == str(tmp_path / "config.toml")
+    assert (rows["port"]["value"], rows["port"]["origin"]) == (9000, str(tmp_path / "config.toml"))
+    assert (rows["host"]["value"], rows["host"]["origin"]) == ("::1", "environment")
+    assert (rows["wait_s"]["value"], rows["wait_s"]["origin"], rows["wait_s"]["option"]) == (60, "default", "--wait")
+    told = run_vedette(tmp_path, "settings", environment={"VEDETTE_HOST": "::1"}).stdout
+    assert re.search(r"^picture +640x480 +\S+config\.toml$", told, re.MULTILINE)
+    assert re.search(r"^host +::1 +VEDETTE_HOST$", told, re.MULTILINE)

@@ -1,7 +1,16 @@
 import pytest
 
 from vedette.language import message
-from vedette.language.message import Message, Table, chosen_language, hint_of, message_json, parse_message, say
+from vedette.language.message import (
+    Message,
+    Table,
+    chosen_language,
+    hint_of,
+    message_json,
+    parse_message,
+    received_message,
+    say,
+)
 
 EN: Table = {
     "all": "{free_bytes}, {wait_s}, {tokens}, {port:d}, {missing_bytes:missing}, {rate:.1f}, {text}, {none}",
@@ -43,6 +52,14 @@ def test_a_message_comes_through_json_unchanged() -> None:
     told = Message("pair", cause=Message("list", names=("a", Message("list", names=()))), hint=3)
     assert parse_message(message_json(told)) == told
     assert hash(parse_message(message_json(told))) == hash(told)
+
+
+def test_a_message_of_another_version_is_told_by_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = message_json(Message("list", names=("a",)))
+    assert received_message(known, "Held by a.") == Message("list", names=("a",))
+    verbatim = Message("errors.verbatim", sentence="As it was.", hint="Do so.")
+    for other in (None, 3, {"code": "list"}, {"code": "newer", "params": {}}, {"code": "list", "params": {"b": 1}}):
+        assert received_message(other, "As it was.", "Do so.") == verbatim
 
 
 @pytest.mark.parametrize(
