@@ -9,28 +9,32 @@ import msgspec
 import pytest
 
 from tests.rig.node import STATIC
-from vedette.engine.state import Phase, State, Status
-from vedette.serve.documents import MessageDocument
+from vedette.engine.state import Phase, State
+from vedette.serve.api.served_models import ListedModel
+from vedette.serve.documents import CauseDocument, ErrorDocument, MessageDocument, ModelStatusDocument
 from vedette.serve.live import messages
 
-TEXT = (STATIC / "live" / "protocol.js").read_text(encoding="utf-8")
+PROTOCOL = (STATIC / "live" / "protocol.js").read_text(encoding="utf-8")
+SCRIPTS = "".join(path.read_text(encoding="utf-8") for path in sorted(STATIC.rglob("*.js")))
 FROM_PAGE: tuple[type[msgspec.Struct], ...] = (messages.Start, messages.Stop, messages.NoFrame)
 FROM_SERVER: tuple[type[msgspec.Struct], ...] = get_args(messages.ServerMessage)
-NAMED_TYPES = {"engine": "EngineStatus"}
+SCRIPT_NAMES = {MessageDocument: "Message", CauseDocument: "Problem"}
+"""Types that have another name in the page's scripts."""
+NAMED_FIELDS = {"engine": "EngineStatus", "params": "Record<string, Parameter>"}
 """Types of fields that are plain dictionaries in Python."""
 
 
 def typedef(name: str) -> dict[str, tuple[str, bool]]:
     """Type and presence of the fields that the page knows: {name: (type, may be left out)}."""
-    block = re.search(rf"/\*\*(?:(?!\*/).)*@typedef \{{object\}} {name}\n(.*?)\*/", TEXT, re.DOTALL)
-    assert block, f"protocol.js has no type {name}"
+    block = re.search(rf"/\*\*(?:(?!\*/).)*@typedef \{{object\}} {name}\n(.*?)\*/", SCRIPTS, re.DOTALL)
+    assert block, f"the scripts have no type {name}"
     fields = re.findall(r"@property \{(.+?)\} (\[)?(\w+)", block[1])
     return {name: (kind, bool(optional)) for kind, optional, name in fields}
 
 
 def union(name: str) -> set[str]:
-    block = re.search(rf"@typedef \{{([^}}]*)\}} {name}\b", TEXT)
-    assert block, f"protocol.js has no type {name}"
+    block = re.search(rf"@typedef \{{([^}}]*)\}} {name}\b", PROTOCOL)
+    assert block, f"the scripts have no type {name}"
     return {part.strip(' "*\n') for part in block[1].split("|")}
 
 
@@ -43,9 +47,9 @@ def script_type(hint: Any, field: str) -> str:
     if get_origin(hint) in (Union, types.UnionType):
         return " | ".join(script_type(part, field) for part in get_args(hint))
     if get_origin(hint) in (dict, Mapping):
-        return NAMED_TYPES[field]
-    if hint is MessageDocument:
-        return "Message"
+        return NAMED_FIELDS[field]
+    if hint in SCRIPT_NAMES:
+        return SCRIPT_NAMES[hint]
     simple = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
     return simple.get(hint) or str(hint.__name__)
 
@@ -80,6 +84,22 @@ def test_states_and_phases_are_the_engines() -> None:
     assert re.findall(r'"(\w+)"', in_order[1]) == [phase.value for phase in Phase]
 
 
-def test_the_page_reads_fields_that_a_status_has() -> None:
-    added = {"model", "next_model", "detail_message"}  # by the deployment and by events.py
-    assert set(typedef("EngineStatus")) - added == set(Status(State.STARTING, Phase.PLANNING).as_json()) - added
+@pytest.mark.parametrize(
+    ("name", "struct"),
+    [
+        ("EngineStatus", ModelStatusDocument),
+        ("ListedModel", ListedModel),
+        ("Problem", CauseDocument),
+        ("Problem", ErrorDocument),
+        ("Message", MessageDocument),
+    ],
+)
+def test_the_page_reads_fields_that_a_document_has(name: str, struct: type[msgspec.Struct]) -> None:
+    hints = get_type_hints(struct, include_extras=True)
+    optional = {field.name for field in msgspec.structs.fields(struct) if not field.required}
+    for field, (kind, may_be_left_out) in typedef(name).items():
+        assert may_be_left_out == (field in optional), field
+        kinds, wanted_kinds = set(kind.split(" | ")), set(script_type(hints[field], field).split(" | "))
+        if all(each == "State" or each.startswith('"') for each in kinds):
+            kinds.add("string")  # the page names the texts that it tells apart
+        assert wanted_kinds <= kinds, field

@@ -120,7 +120,7 @@ function currentStep(step, { done, total, detail, detail_message: message }) {
   const line = make("li", "now", make("span", "ring"), make("span", "", t(`phase_${step}`)), make("span", "time"));
   line.setAttribute("aria-current", "step");
   if (total) line.append(Object.assign(make("progress"), { value: done ?? 0, max: total }));
-  if (detail) line.children[1].append(` · ${tellMessage(message, detail)}`);
+  if (detail && message) line.children[1].append(` · ${tellMessage(message, detail)}`);
   return line;
 }
 

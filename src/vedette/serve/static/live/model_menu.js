@@ -3,10 +3,12 @@
 import { closest, find, make, withCode } from "../shared/dom.js";
 import { onLanguage, t } from "../shared/language.js";
 
+/** @typedef {import("./protocol.js").State} State */
 /**
- * @typedef {object} Model As /api/models has it.
+ * A model of this machine (serve/api/served_models.py).
+ * @typedef {object} ListedModel
  * @property {string} name
- * @property {import("./protocol.js").State} state
+ * @property {State | "installed"} state
  * @property {boolean} serving
  * @property {boolean | null} sees
  */
@@ -27,7 +29,7 @@ export class ModelMenu {
   constructor({ onSwitch, onSwap }) {
     this.onSwitch = onSwitch;
     this.onSwap = onSwap;
-    /** @type {Model[]} */
+    /** @type {ListedModel[]} */
     this.models = [];
     this.maySwap = false;
     /** @type {string | null} The current one. */
@@ -149,7 +151,7 @@ export class ModelMenu {
 
   /**
    * @param {string} title
-   * @param {Model[]} models
+   * @param {ListedModel[]} models
    * @param {boolean} isDisabled
    */
   group(title, models, isDisabled) {
@@ -162,11 +164,12 @@ export class ModelMenu {
   }
 
   /**
-   * @param {Model} model
+   * @param {ListedModel} model
    * @param {boolean} isDisabled
    */
-  option({ name, state, serving, sees }, isDisabled) {
-    const notes = serving ? [t(`state_${state}`), ...(state === "ready" && !sees ? [t("textOnly")] : [])] : [];
+  option({ name, state, sees }, isDisabled) {
+    const notes = state === "installed" ? [] : [t(`state_${state}`)];
+    if (state === "ready" && !sees) notes.push(t("textOnly"));
     const option = make("div", "option", make("span", "name", name), make("span", "state", notes.join(" · ")));
     option.dataset.model = name;
     option.tabIndex = -1;

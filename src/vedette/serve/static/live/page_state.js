@@ -87,7 +87,7 @@ export class PageState {
    */
   receiveStatus(status) {
     const isFirst = this.isFirstStatus;
-    const { state, since = status.now } = status.engine;
+    const { state, since } = status.engine;
     this.status = status;
     this.isConnected = true;
     this.isFirstStatus = false;

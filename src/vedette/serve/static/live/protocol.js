@@ -52,16 +52,16 @@
  */
 
 /**
- * What the page reads of a model's status (vedette/events.py).
+ * What the page reads of a model's status (serve/documents.py).
  * @typedef {object} EngineStatus
  * @property {State} state
  * @property {Phase | null} phase
- * @property {string | null} [detail] Of the phase, in English.
+ * @property {string | null} detail Of the phase, in English.
  * @property {Message | null} [detail_message]
- * @property {number | null} [done] Of `total`, in units of the phase.
- * @property {number | null} [total]
+ * @property {number | null} done Of `total`, in units of the phase.
+ * @property {number | null} total
  * @property {Problem | null} cause
- * @property {number} [since] The Unix time in seconds at which this phase began.
+ * @property {number} since The Unix time in seconds at which this phase began.
  * @property {string | null} model
  * @property {string | null} next_model The model that is about to replace it.
  */

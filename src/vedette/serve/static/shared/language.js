@@ -5,13 +5,13 @@ import { CHINESE, ENGLISH } from "./strings.js";
 
 /** @typedef {"en" | "zh"} Language */
 /** @typedef {keyof typeof ENGLISH} Key */
+/** @typedef {import("./message.js").Message} Message */
 /**
- * An error or a cause, as the server sends it.
+ * What the page reads of an error or a cause (serve/documents.py).
  * @typedef {object} Problem
- * @property {string} code
  * @property {string} sentence
  * @property {string | null} hint
- * @property {import("./message.js").Message} [message]
+ * @property {Message} message
  */
 
 const WORDS = { en: ENGLISH, zh: CHINESE };
@@ -44,7 +44,7 @@ export function t(key, values = {}) {
  */
 export function tell({ sentence, hint, message }) {
   const table = tables[language];
-  if (!table || !message) return [sentence, hint ?? ""];
+  if (!table) return [sentence, hint ?? ""];
   try {
     return [say(message, table, language), hintOf(message, table, language)];
   } catch {
@@ -53,12 +53,12 @@ export function tell({ sentence, hint, message }) {
 }
 
 /**
- * A message of the server; `english` where the code is not in the table of the language.
- * @param {import("./message.js").Message | null | undefined} message
+ * The sentence of a message; `english` where its code is not in the table of the language.
+ * @param {Message} message
  * @param {string} english
  */
 export function tellMessage(message, english) {
-  return tell({ code: "", sentence: english, hint: null, message: message ?? undefined })[0];
+  return tell({ sentence: english, hint: null, message })[0];
 }
 
 /**

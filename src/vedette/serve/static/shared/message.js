@@ -1,7 +1,12 @@
 // A message of the server, told in the person's language: the same rules as vedette/language/message.py. No I/O here.
 
 /** @typedef {string | number | boolean | null | Message | (string | Message)[]} Parameter */
-/** @typedef {{ code: string, params: Record<string, Parameter> }} Message */
+/**
+ * A sentence as a code and its values (serve/documents.py).
+ * @typedef {object} Message
+ * @property {string} code
+ * @property {Record<string, Parameter>} params
+ */
 /** @typedef {Record<string, string | string[]>} Table A sentence for each code, or a sentence and a hint. */
 
 const MIB = 1024 ** 2;
