@@ -179,6 +179,12 @@ def test_shards_and_their_index(model: Path) -> None:
         read_model(model)
 
 
+def test_weights_without_a_tensor(model: Path) -> None:
+    (model / "model.safetensors").write_bytes(safetensors({}))
+    with pytest.raises(ModelCorruptError, match="hold no tensors"):
+        read_model(model)
+
+
 def test_an_index_names_at_most_2000_files() -> None:
     files = {str(number): f"{number:04}.safetensors" for number in range(2001)}
     path = Path("model.safetensors.index.json")
