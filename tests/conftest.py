@@ -1,14 +1,17 @@
-"""A real vedette for the engine and browser layers; nothing of it is left afterwards."""
+"""The profile of property tests; a real vedette for the engine and browser layers, of which nothing is left."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from tests.rig import properties  # noqa: F401 - registers the profiles
 from tests.rig.leftovers import engine_processes
 from tests.rig.processes import Vedette, run_vedette, vedette_running
 
+settings.load_profile("check")
 ROOT = Path(__file__).parents[1]
 
 

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.lab.shapes import SHAPES, read_config
@@ -221,7 +221,6 @@ def places(values: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | in
     return []
 
 
-@settings(max_examples=400)
 @given(data=st.data())
 def test_every_configuration_is_read_or_refused_with_a_sentence(data: st.DataObject) -> None:
     config = copy.deepcopy(read_config(data.draw(st.sampled_from(sorted(SHAPES)))))

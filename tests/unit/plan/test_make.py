@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rig.devices import GIB, MIB, cpu, gpu, jetson
@@ -39,7 +39,6 @@ def fair(model: Model, wish: Wish) -> Wish:
     return wish if model.vision else dataclasses.replace(wish, image_max_pixels=None, images_per_request=None)
 
 
-@settings(max_examples=150, deadline=None)
 @given(model=MODELS, wish=WISHES, available=MEMORIES)
 def test_a_plan_that_fits_never_takes_more_than_there_is(model: Model, wish: Wish, available: int) -> None:
     wish = fair(model, wish)
@@ -57,7 +56,6 @@ def test_a_plan_that_fits_never_takes_more_than_there_is(model: Model, wish: Wis
         assert make_plan(device, model, wish) == plan
 
 
-@settings(max_examples=100, deadline=None)
 @given(model=MODELS, wish=WISHES, available=MEMORIES, more=MEMORIES)
 def test_more_memory_never_gives_less(model: Model, wish: Wish, available: int, more: int) -> None:
     wish = fair(model, wish)
@@ -71,7 +69,6 @@ def test_more_memory_never_gives_less(model: Model, wish: Wish, available: int, 
         assert (greater.context.image_max_pixels or 0) >= (less.context.image_max_pixels or 0)
 
 
-@settings(max_examples=60, deadline=None)
 @given(model=MODELS, wish=WISHES)
 def test_one_byte_less_than_needed_does_not_fit(model: Model, wish: Wish) -> None:
     wish = fair(model, wish)
@@ -91,7 +88,6 @@ def test_one_byte_less_than_needed_does_not_fit(model: Model, wish: Wish) -> Non
     assert below.shortfall_bytes >= 1
 
 
-@settings(max_examples=60, deadline=None)
 @given(model=MODELS, wish=WISHES, available=MEMORIES)
 def test_wishes_are_kept(model: Model, wish: Wish, available: int) -> None:
     wish = fair(model, wish)

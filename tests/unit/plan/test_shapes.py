@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.lab.shapes import make_shape
 from tests.rig.devices import GIB, jetson
 from tests.rig.models import published
+from tests.rig.properties import fewer_examples
 from vedette.device.device import Device, Family
 from vedette.language.message import say
 from vedette.models.checkpoint import read_model
@@ -191,7 +192,7 @@ MAKERS: dict[str, Callable[[int], Device]] = {
 
 @pytest.mark.parametrize("device", MAKERS)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=12, deadline=None)
+@fewer_examples(4)
 @given(
     workload=st.sampled_from([None, *Workload]),
     part=st.floats(0.3, 1.0),

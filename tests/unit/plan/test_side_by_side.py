@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette.device.boards import device_named
@@ -52,7 +52,6 @@ def test_what_a_start_taught_counts_beside_others_too() -> None:
     assert learned[1].memory.host_bytes == computed[1].memory.host_bytes
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     available=st.integers(0, 40 * GIB),
     models=st.lists(st.sampled_from([COSMOS, ERNIE, QWEN]), min_size=1, max_size=4),

@@ -7,7 +7,7 @@ import subprocess
 
 import click
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rig.plans import MODELS_ON_BOARDS, NEWEST, page, proposal_of
@@ -161,7 +161,6 @@ def test_the_context_is_shown_as_one_budget() -> None:
 SIZES = st.none() | st.integers(1, 1_000_000)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(sorted(catalogue())),
     st.sampled_from(sorted(boards())),

@@ -5,11 +5,12 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tests.rig.devices import jetson
 from tests.rig.models import TINY, published
+from tests.rig.properties import fewer_examples
 from vedette.models.families.family import LONGEST_CLIP_S
 from vedette.models.families.qwen_vl import MAX_ASPECT_RATIO
 from vedette.models.model import Model
@@ -57,7 +58,7 @@ def is_thin(width: int, height: int) -> bool:
 
 
 @pytest.mark.parametrize("name", ["vedette-tiny", *SEEING])
-@settings(max_examples=30, deadline=None)
+@fewer_examples(2)
 @given(width=SIDES, height=SIDES, max_tokens=st.integers(1, 1 << 20), thinking=st.booleans())
 @example(width=6000, height=31, max_tokens=100_000, thinking=False)
 def test_a_live_request_is_never_too_long(name: str, width: int, height: int, max_tokens: int, thinking: bool) -> None:
@@ -77,7 +78,7 @@ def test_a_live_request_is_never_too_long(name: str, width: int, height: int, ma
 
 
 @pytest.mark.parametrize("name", ["vedette-tiny", *SEEING])
-@settings(max_examples=30, deadline=None)
+@fewer_examples(2)
 @given(width=SIDES, height=SIDES, seconds=st.floats(1.0, LONGEST_CLIP_S))
 @example(width=6000, height=31, seconds=LONGEST_CLIP_S)
 def test_no_request_of_another_program_is_too_long_either(name: str, width: int, height: int, seconds: float) -> None:
