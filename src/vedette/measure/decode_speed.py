@@ -1,17 +1,17 @@
-"""How fast a running engine answers."""
+"""The decode speed of a running engine."""
 
 import time
 
 from vedette.engine.client import EngineClient
 
 ANSWER_TOKENS = 64
-"""Enough for what arrives in one piece not to matter, and soon over."""
+"""Enough that tokens which arrive together do not distort the rate, and soon generated."""
 
 
 async def read_decode_tokens_per_s(client: EngineClient, most_answer_tokens: int) -> float | None:
-    """Tokens/s of one request alone after its first token; None if the answer is too short to tell.
+    """Tokens/s of one request alone after its first token; None if the answer is too short to measure.
 
-    most_answer_tokens: what the plan allows. Raises what `EngineClient.stream_chat` raises.
+    most_answer_tokens: the plan's limit. Raises what `EngineClient.stream_chat` raises.
     """
     body = {
         "messages": [{"role": "user", "content": "Count from one to a hundred."}],

@@ -9,13 +9,13 @@ _ANSWER_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 
 
 class Metrics:
-    """Everything that one vedette counts; names are stable."""
+    """All figures of one vedette; their names are stable."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.engine_state = Gauge(
-            "vedette_engine_state", "1 for the engine's present state", ["state"], registry=registry
+            "vedette_engine_state", "1 for the engine's current state", ["state"], registry=registry
         )
         self.pages = Gauge("vedette_live_pages", "Pages connected to the live socket", registry=registry)
         self.answers = Counter("vedette_live_answers", "Live answers by how they ended", ["outcome"], registry=registry)
@@ -40,15 +40,17 @@ class Metrics:
         )
 
     def expose(self, state: str) -> bytes:
-        """Everything in Prometheus' text format, `state` being the engine's present one."""
+        """All figures in Prometheus' text format; `state` is the engine's current state."""
         self.engine_state.clear()
         self.engine_state.labels(state=state).set(1)
         return generate_latest(self._registry)
 
 
 def engine_families(pages: Sequence[str]) -> str:
-    """What the engines themselves count, out of their own pages of metrics, each family once; what any process counts
-    is left out, since vedette's own stand under the same names."""
+    """The engines' own figures (`vllm:…`) out of their pages of metrics, each family once.
+
+    Figures that every process has are left out: vedette's own have the same names.
+    """
     families: dict[str, list[str]] = {}
     for page in pages:
         family: list[str] = []

@@ -52,7 +52,7 @@ class Served(Protocol):
 
     @property
     def status(self) -> ModelStatus:
-        """How it stands."""
+        """Its state, phase, cause and plan."""
 
     def watch(self) -> AsyncGenerator[None, None]:
         """Yields at once, then whenever `status` has changed."""
@@ -81,7 +81,7 @@ class Backend(Protocol):
 
     @property
     def service_status(self) -> ServiceStatus:
-        """How all of them stand."""
+        """The status of every model."""
 
     def watch(self) -> AsyncGenerator[None, None]:
         """Yields at once, then whenever the status of one of them has changed."""

@@ -64,7 +64,7 @@ class CauseDocument(msgspec.Struct, frozen=True):
 
 
 class ModelStatusDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """How one served model stands."""
+    """The status of one served model."""
 
     state: State
     phase: Phase | None
@@ -91,7 +91,7 @@ class ModelStatusDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusDocument(ModelStatusDocument, frozen=True, kw_only=True):
-    """How vedette stands: the first model's status, and the status of every model."""
+    """The first model's status, and the status of every model."""
 
     models: list[ModelStatusDocument]
 

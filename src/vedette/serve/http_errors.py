@@ -38,7 +38,7 @@ from vedette.language.message import message_json
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
-"""The wait that a client is told before it repeats a request that may succeed later."""
+"""The wait before a client repeats a request that may succeed later."""
 
 STATUS: dict[type[VedetteError], HTTPStatus] = {
     # The request is wrong.

@@ -1,17 +1,17 @@
 """One admission for everyone who wants an engine: pages, requests of the API, standing watches.
 
-A plan lets an engine answer `concurrency` requests at once. Whoever comes beyond that waits here and not in the
-engine, so that a page's frame is taken when its turn has come, a client that hangs up leaves nothing behind, and a
-request outlives the engine that it waited for.
+A plan lets an engine answer `concurrency` requests at once. Further requests wait here and not in the engine, so that
+a page's frame is taken when its turn has come, a client that hangs up leaves nothing behind, and a request outlives the
+engine that it waited for.
 
-The order among those who wait for the same engine:
+The order of the requests that wait for the same engine:
 
 - A higher class goes first, but a class that waits is passed over at most `MOST_PASSED_OVER` times in a row: then it
   has a turn, the one that was passed over most often first. So pages and watches each have at least every sixth turn,
   however many requests come, and no class starves.
-- Inside a class the clients take turns, whatever each of them has waiting; a client that comes later, or comes again,
-  is put at the end. So no client starves, and one client's own requests keep their order.
-- Whoever is next waits until there is room for them: nobody overtakes because they need less.
+- Inside a class the clients take turns, however many requests each of them has; a client that comes later, or comes
+  again, is put at the end. So no client starves, and one client's own requests keep their order.
+- The next request waits until there is room for it: no request overtakes because it needs less.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ E = TypeVar("E")
 _E_co = TypeVar("_E_co", covariant=True)
 
 MOST_WAITING = 256
-"""How many of one class may wait at the same time; whoever comes then is refused at once."""
+"""How many requests of one class may wait at the same time; further ones are refused at once."""
 MOST_PASSED_OVER = 4
 """How often in a row higher classes may go before a class that waits for the same engine."""
 
@@ -45,7 +45,7 @@ class Priority(IntEnum):
 
 
 class Destination(Protocol[_E_co]):
-    """Where a request may be answered; looked at again whenever something has changed."""
+    """Which engine may answer a request; asked again whenever something has changed."""
 
     def engine(self) -> _E_co | None:
         """The engine that can answer now; None while it is on its way. Raises if none ever will."""
@@ -56,18 +56,18 @@ class Destination(Protocol[_E_co]):
 
 @dataclass(frozen=True)
 class Ticket(Generic[E]):
-    """What somebody asks of the queue."""
+    """A request for admission."""
 
     destination: Destination[E]
     priority: Priority
     client: Hashable
-    """Who asks; clients of a class take turns."""
+    """The sender; clients of a class take turns."""
     wait_s: float | None = None
-    """How long there may be no engine before this one gives up, in seconds; None: for ever."""
+    """How long it waits while there is no engine, in seconds; None: for ever."""
     takes_slot: bool = True
-    """Whether the engine generates for it. Others only wait until there is an engine."""
+    """Whether the engine generates for it. Other requests only wait until there is an engine."""
     early: bool = False
-    """Whether the engine may have it a little before a slot is free, to prepare it meanwhile (`Capacity.early`)."""
+    """Whether the engine may have it a little before a slot is free, to prepare it meanwhile (`early_slots`)."""
 
 
 @dataclass(eq=False)
@@ -75,20 +75,20 @@ class _Waiter(Generic[E]):
     ticket: Ticket[E]
     admitted: "asyncio.Future[E]"
     engine: E | None = None
-    """Where it could be answered now, as last seen."""
+    """The engine that could answer it now, as last seen."""
     giving_up: asyncio.TimerHandle | None = None
 
 
 @dataclass
 class _Lane:
-    """What the queue remembers of one engine."""
+    """The queue's figures of one engine."""
 
     running: int = 0
     passed_over: Counter[Priority] = field(default_factory=Counter)
 
 
 class Queue(Generic[E]):
-    """Admits tickets to engines; `capacity(engine)` may change with the plan."""
+    """Admits requests to engines; `capacity(engine)` may change with the plan."""
 
     def __init__(self, capacity: Callable[[E], int]) -> None:
         self._capacity = capacity
@@ -112,7 +112,7 @@ class Queue(Generic[E]):
             self._release(ticket, engine)
 
     def refresh(self) -> None:
-        """Look again at who can be admitted: a capacity, an engine or a name has changed."""
+        """Admit everyone who can be admitted now, after a capacity, an engine or a name has changed."""
         for waiter in list(self._all()):
             if waiter.admitted.cancelled():  # its client hung up, and its task has not run since
                 self._remove(waiter)
@@ -123,7 +123,7 @@ class Queue(Generic[E]):
                 self._enter(following, engine)
 
     def close(self) -> None:
-        """Send everyone away who waits, and whoever still comes."""
+        """Refuse everyone who waits, and everyone who comes from now on."""
         self._closed = True
         for waiter in list(self._all()):
             self._refuse(waiter, EngineUnavailableError("serve.stopping"))
@@ -146,7 +146,7 @@ class Queue(Generic[E]):
             raise
 
     def _leave(self, waiter: _Waiter[E]) -> None:
-        """Take away a waiter whose client has hung up, and who may have been admitted in the same moment."""
+        """Remove a waiter whose client has hung up, and who may have been admitted in the same moment."""
         if waiter.admitted.cancelled():
             self._remove(waiter)
             self.refresh()  # others may have waited behind it
@@ -154,10 +154,10 @@ class Queue(Generic[E]):
             self._release(waiter.ticket, waiter.admitted.result())
 
     def _look(self, waiter: _Waiter[E]) -> None:
-        """Learn where a waiter could be answered; give up on one that never will be."""
+        """Find the engine that could answer a waiter now; refuse one that none ever will."""
         try:
             waiter.engine = waiter.ticket.destination.engine()
-        except Exception as error:  # it is told to whoever asked, and to nobody else
+        except Exception as error:  # only this request may fail by it, not the one that caused the refresh
             self._refuse(waiter, error)
             return
         if waiter.engine is not None:
@@ -175,7 +175,7 @@ class Queue(Generic[E]):
             waiter.admitted.set_exception(error)
 
     def _next(self, engine: E) -> _Waiter[E] | None:
-        """Who enters this engine now; None if nobody waits for it, or the next one has no room yet."""
+        """The waiter that enters this engine now; None if there is none, or no room for the next one yet."""
         for waiter in self._all():
             if waiter.engine == engine and not waiter.ticket.takes_slot:
                 return waiter
@@ -188,7 +188,7 @@ class Queue(Generic[E]):
         return waiter if self._lane(engine).running < self._room(waiter, engine) else None
 
     def _first(self, priority: Priority, engine: E) -> _Waiter[E] | None:
-        """The first of a class who takes a slot of this engine."""
+        """The first waiter of a class that takes a slot of this engine."""
         waiters = (waiter for queue in self._waiting[priority].values() for waiter in queue)
         return next((waiter for waiter in waiters if waiter.engine == engine), None)
 
@@ -244,7 +244,7 @@ class Queue(Generic[E]):
 def early_slots(capacity: int) -> int:
     """How many requests an engine may have beyond those that it answers at once.
 
-    vLLM reads, tokenizes and scales pictures in its server before a request can take a sequence's place. With none in
-    store, the engine would stand idle for that long after every answer.
+    vLLM's server reads and tokenizes a request and scales its pictures before the request can take the place of another
+    one. Without a request in reserve the engine would be idle for that time after every answer.
     """
     return 1 + capacity // 4

@@ -54,7 +54,7 @@ class Route:
     def _forget(self, name: str, task: "asyncio.Task[Served]") -> None:
         del self._swaps[name]
         if not task.cancelled():
-            task.exception()  # those who wait for it are told; if nobody does, nobody needs to know
+            task.exception()  # every request that waits for the swap raises it; without one nobody needs it
         self._changed()
 
 
@@ -88,7 +88,7 @@ class ByName:
 
 @dataclass(frozen=True)
 class ByServed:
-    """One served model, whatever it is called by now: where a page looks."""
+    """One served model, whatever its name is by now: the model of a page."""
 
     served: Served
 

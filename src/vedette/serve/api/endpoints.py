@@ -83,7 +83,12 @@ ENDPOINTS = (
         answer="text/plain; version=0.0.4",
     ),
     Endpoint(
-        "status", "GET", "/api/status", "How vedette stands", "What `vedette status --json` prints.", StatusDocument
+        "status",
+        "GET",
+        "/api/status",
+        "The status of every served model",
+        "What `vedette status --json` prints.",
+        StatusDocument,
     ),
     Endpoint("scene", "GET", "/api/scene.jpg", "A picture of the drawn scene at this moment", answer="image/jpeg"),
     Endpoint(

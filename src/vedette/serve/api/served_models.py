@@ -46,7 +46,7 @@ class ModelList(msgspec.Struct, frozen=True):
 
     models: tuple[ListedModel, ...]
     swap_allowed: bool
-    """Whether whoever asks may swap them."""
+    """Whether this client may swap them."""
 
 
 class Models:
@@ -95,7 +95,7 @@ class Models:
     def _forget(self, swapping: "asyncio.Future[Served]") -> None:
         self._swapping.discard(swapping)
         if not swapping.cancelled():
-            swapping.exception()  # a client that still waits is told
+            swapping.exception()  # a client that still waits gets it
 
     def _may_swap(self, request: web.Request) -> bool:
         return self._backend.allow_swap or _from_here(request)

@@ -1,4 +1,4 @@
-"""One page's live session: obeys the page, tells it how the engine stands, and keeps its questions going."""
+"""One page's live session: obeys the page, reports the engine's status, and asks question after question."""
 
 import asyncio
 import logging
@@ -61,7 +61,7 @@ class Session:
             async with running(self._report()):
                 async for message in self._socket:
                     if not self._rate.use():
-                        await self._tell(BadInputError("serve.too_many_messages"))
+                        await self._send_error(BadInputError("serve.too_many_messages"))
                         await self._socket.close(code=WSCloseCode.POLICY_VIOLATION)
                         break
                     await self._receive(message)
@@ -87,7 +87,7 @@ class Session:
             elif message.type is WSMsgType.TEXT:
                 await self._obey(decode_text(message.data))
         except VedetteError as error:
-            await self._tell(error)
+            await self._send_error(error)
 
     def _deliver(self, frame: FrameMessage) -> None:
         """Take a frame that was asked for; a late one is dropped. Raises BadInputError for any other."""
@@ -117,12 +117,12 @@ class Session:
         try:
             await self._take_turns()
         except VedetteError as error:
-            await self._tell(error, self._asking.number)
+            await self._send_error(error, self._asking.number)
         except ConnectionError:
             return  # the page has closed its socket
         except Exception:
             log.exception("Fault in vedette in a live session")
-            await self._tell(FaultError("serve.fault"))
+            await self._send_error(FaultError("serve.fault"))
         await self._send(Stopped())
 
     async def _take_turns(self) -> None:
@@ -133,7 +133,7 @@ class Session:
                 answered = await self._asking.take_turn()
                 pause_s = _PAUSE_S
             except EngineUnavailableError as error:
-                await self._tell(error, self._asking.number)
+                await self._send_error(error, self._asking.number)
                 answered = False
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             if not answered:
@@ -147,6 +147,6 @@ class Session:
     async def _show(self, number: int, picture: bytes) -> None:
         await self._socket.send_bytes(encode_frame(number, picture))
 
-    async def _tell(self, error: VedetteError, number: int | None = None) -> None:
+    async def _send_error(self, error: VedetteError, number: int | None = None) -> None:
         message = MessageDocument(**message_json(error.message))
         await self._send(Fault(error.code, error.sentence, error.hint, message, number))
