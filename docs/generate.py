@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 from api_reference import api_page
 
-from vedette.cli.command import Group, Option, SettingOption, Speaking
+from vedette.cli.console.bilingual import Group, Option, SettingOption, Speaking
+from vedette.cli.console.speech import Speech
 from vedette.cli.main import root_command
-from vedette.cli.speech import Speech
 from vedette.language.message import hint_of, say
 from vedette.settings.table import EVERY, SETTINGS, VARIABLES, Setting
 

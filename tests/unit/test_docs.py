@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from vedette.cli.command import Group, Speaking
+from vedette.cli.console.bilingual import Group, Speaking
+from vedette.cli.console.speech import Speech
 from vedette.cli.main import root_command
-from vedette.cli.speech import Speech
 from vedette.settings.table import SETTINGS, VARIABLES
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vedette.cli.screen import Screen, make_screen
-from vedette.cli.speech import Speech
+from vedette.cli.console.screen import Screen, make_screen
+from vedette.cli.console.speech import Speech
 from vedette.events import Event, Failed, Note, Ready, parse_event
 from vedette.instance.lock import refuse_second
 from vedette.language.message import Message

@@ -1,7 +1,7 @@
 """`vedette device`: parse, call, print, exit code."""
 
-from vedette.cli.options import command
-from vedette.cli.speech import Speech
+from vedette.cli.console.options import command
+from vedette.cli.console.speech import Speech
 from vedette.language.message import Message
 from vedette.settings.home import read_home
 
@@ -10,7 +10,7 @@ from vedette.settings.home import read_home
 def device_command(speech: Speech) -> None:
     import msgspec
 
-    from vedette.cli.facts import device_message, fact_lines
+    from vedette.cli.console.facts import device_message, fact_lines
     from vedette.deploy.proposal import read_machine
 
     device = read_machine(read_home())

@@ -1,7 +1,7 @@
 """`vedette down`: parse, call, print, exit code."""
 
-from vedette.cli.options import command
-from vedette.cli.speech import Speech
+from vedette.cli.console.options import command
+from vedette.cli.console.speech import Speech
 from vedette.language.message import Message
 from vedette.settings.home import read_home
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from vedette.cli.command import Option
-from vedette.cli.options import command
-from vedette.cli.speech import Speech
-from vedette.cli.usage import WrongUseError
+from vedette.cli.console.bilingual import Option
+from vedette.cli.console.options import command
+from vedette.cli.console.speech import Speech
+from vedette.cli.console.usage import WrongUseError
 from vedette.errors import BadInputError, NotRunningError
 from vedette.language.message import Message
 from vedette.settings.home import read_home

@@ -7,19 +7,19 @@ import sys
 import click
 
 from vedette import __version__
-from vedette.cli.command import Group, Option
+from vedette.cli.console.bilingual import Group, Option
+from vedette.cli.console.options import group
+from vedette.cli.console.speech import Speech
+from vedette.cli.console.usage import usage_error
 from vedette.cli.device_command import device_command
 from vedette.cli.down_command import down_command
 from vedette.cli.logs_command import logs_command
-from vedette.cli.options import group
 from vedette.cli.plan_command import plan_command
 from vedette.cli.service_command import service_group
 from vedette.cli.settings_command import settings_command
-from vedette.cli.speech import Speech
 from vedette.cli.status_command import status_command
 from vedette.cli.swap_command import swap_command
 from vedette.cli.up_command import up_command
-from vedette.cli.usage import usage_error
 from vedette.errors import DiskFullError, FileAccessError, VedetteError
 from vedette.language.message import Message
 from vedette.settings.load import read_language

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vedette.cli.command import Option
-from vedette.cli.options import command, models_argument, setting_options
-from vedette.cli.speech import Speech
-from vedette.cli.usage import WrongUseError
+from vedette.cli.console.bilingual import Option
+from vedette.cli.console.options import command, models_argument, setting_options
+from vedette.cli.console.speech import Speech
+from vedette.cli.console.usage import WrongUseError
 from vedette.errors import BadInputError, DeviceError, EngineFailedError, ModelNotFoundError
 from vedette.language.message import Message
 from vedette.settings.home import Home, read_home
@@ -120,7 +120,7 @@ def _tell_story(asked: Asked, flag: str, speech: Speech) -> None:
 def _try(asked: Asked, speech: Speech) -> None:
     import asyncio
 
-    from vedette.cli.screen import make_screen
+    from vedette.cli.console.screen import make_screen
     from vedette.events import Measured, event_json
     from vedette.instance.run import try_plan
     from vedette.report.outcome import explain_outcomes, outcomes, outcomes_json

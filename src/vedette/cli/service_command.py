@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vedette.cli.command import Option
-from vedette.cli.options import command, group, models_argument, setting_options
-from vedette.cli.speech import Speech
-from vedette.cli.usage import WrongUseError
+from vedette.cli.console.bilingual import Option
+from vedette.cli.console.options import command, group, models_argument, setting_options
+from vedette.cli.console.speech import Speech
+from vedette.cli.console.usage import WrongUseError
 from vedette.errors import BadInputError, ServiceError
 from vedette.language.columns import pad
 from vedette.language.message import Message, say

@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from vedette.cli.options import command
-from vedette.cli.speech import Speech
+from vedette.cli.console.options import command
+from vedette.cli.console.speech import Speech
 from vedette.language.columns import columns, pad
 from vedette.language.message import Message
 from vedette.settings.home import home_paths

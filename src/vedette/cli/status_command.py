@@ -3,8 +3,8 @@
 import sys
 from typing import TYPE_CHECKING
 
-from vedette.cli.options import command
-from vedette.cli.speech import Speech
+from vedette.cli.console.options import command
+from vedette.cli.console.speech import Speech
 from vedette.errors import NotRunningError
 from vedette.language.columns import pad
 from vedette.language.message import Message, hint_of
@@ -38,7 +38,7 @@ def status_command(speech: Speech) -> None:
 
 def _lines(status: "ServiceStatus", speech: Speech) -> list[str]:
     """Each model with its state, then the addresses."""
-    from vedette.cli.screen import state_message
+    from vedette.cli.console.screen import state_message
 
     lines = []
     for each in status.models:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from vedette.cli.command import Option
-from vedette.cli.options import command
-from vedette.cli.speech import Speech
+from vedette.cli.console.bilingual import Option
+from vedette.cli.console.options import command
+from vedette.cli.console.speech import Speech
 from vedette.errors import NotRunningError
 from vedette.language.message import Message
 from vedette.settings.home import read_home
@@ -29,7 +29,7 @@ def swap_command(speech: Speech, model: str, replace: str | None) -> None:
         model = str(Path(model).expanduser().absolute())
     import asyncio
 
-    from vedette.cli.screen import make_screen
+    from vedette.cli.console.screen import make_screen
     from vedette.instance.control import swap
 
     notify = None if speech.as_json else make_screen(speech).show

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from vedette.cli.command import Option
-from vedette.cli.options import command, models_argument, setting_options
-from vedette.cli.speech import Speech
-from vedette.cli.usage import WrongUseError
+from vedette.cli.console.bilingual import Option
+from vedette.cli.console.options import command, models_argument, setting_options
+from vedette.cli.console.speech import Speech
+from vedette.cli.console.usage import WrongUseError
 from vedette.errors import BadInputError
 from vedette.language.message import Message
 from vedette.settings.home import read_home
@@ -51,7 +51,7 @@ def up_command(
     else:
         import asyncio
 
-        from vedette.cli.screen import make_screen
+        from vedette.cli.console.screen import make_screen
         from vedette.instance.run import serve
 
         asyncio.run(serve(settings, home, make_screen(speech)))

@@ -8,10 +8,10 @@ import click
 import pytest
 
 from tests.rig.processes import run_vedette
-from vedette.cli.command import Group, Speaking
-from vedette.cli.help_page import help_page
+from vedette.cli.console.bilingual import Group, Speaking
+from vedette.cli.console.help_page import help_page
+from vedette.cli.console.speech import Speech
 from vedette.cli.main import root_command
-from vedette.cli.speech import Speech
 from vedette.language.columns import columns
 from vedette.language.message import Language
 

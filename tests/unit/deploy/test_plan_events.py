@@ -3,7 +3,7 @@
 import io
 
 from tests.rig.plans import NEWEST, proposal_of
-from vedette.cli.screen import PersonScreen
+from vedette.cli.console.screen import PersonScreen
 from vedette.deploy.planner import plan_events
 from vedette.events import Note, PlanMade
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vedette.cli.screen import JsonScreen, PersonScreen
+from vedette.cli.console.screen import JsonScreen, PersonScreen
 from vedette.engine.state import Phase, State, Status
 from vedette.events import Event, Note, Ready, StatusChanged, Stopped
 from vedette.language.message import Message

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from vedette.cli.speech import Speech
-from vedette.cli.usage import WrongUseError, no_command
+from vedette.cli.console.speech import Speech
+from vedette.cli.console.usage import WrongUseError, no_command
 from vedette.errors import BadInputError
 from vedette.language.message import Message
 from vedette.settings.load import parse_flags, read_language
@@ -76,7 +76,7 @@ class Speaking(click.Command):
             speech.language = read_language(found["lang"])
 
     def get_help(self, ctx: click.Context) -> str:
-        from vedette.cli.help_page import help_page
+        from vedette.cli.console.help_page import help_page
 
         return help_page(self, ctx, ctx.obj.language)
 

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TextIO
 
 import click
 
-from vedette.cli.facts import device_message, dotted
-from vedette.cli.speech import Speech
+from vedette.cli.console.facts import device_message, dotted
+from vedette.cli.console.speech import Speech
 from vedette.engine.state import Phase, State, Status
 from vedette.events import (
     DeviceRead,

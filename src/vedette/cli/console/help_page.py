@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from vedette.cli.command import Group, Option, Speaking
+from vedette.cli.console.bilingual import Group, Option, Speaking
 from vedette.language.columns import columns, pad, wrap
 from vedette.language.message import Language, Message, hint_of, say
 

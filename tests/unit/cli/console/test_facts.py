@@ -4,7 +4,7 @@ import dataclasses
 import re
 
 from tests.rig.devices import jetson
-from vedette.cli.facts import _LABELS, device_message, fact_lines
+from vedette.cli.console.facts import _LABELS, device_message, fact_lines
 from vedette.device.device import Device, GpuProcess, OtherProcess, PowerMode, SwapArea
 from vedette.language.message import Language, say
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from vedette.cli.command import Command, Group, SettingOption
-from vedette.cli.speech import Speech
+from vedette.cli.console.bilingual import Command, Group, SettingOption
+from vedette.cli.console.speech import Speech
 from vedette.language.message import Message
 from vedette.settings.table import settings_of
 
