@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from vedette.deploy.proposal import wish_of
 from vedette.engine.client import EngineClient
-from vedette.engine.hosts.external_server import KEY_VARIABLE, ExternalServer, ask_of_picture, ask_words
-from vedette.engine.hosts.server_facts import Asked, Facts, context_of, find_name, picture_pixels
+from vedette.engine.hosts.external_server import KEY_VARIABLE, ExternalServer, probe_picture, probe_text
+from vedette.engine.hosts.server_facts import Facts, ProbeResult, context_of, find_name, picture_pixels
 from vedette.engine.state import Life, Phase, State
 from vedette.errors import (
     EngineFailedError,
@@ -226,12 +226,12 @@ class Attachment:
         """Has the model answer, and sees what it says and does then. Raises VedetteError when it does not."""
         client = self._server.client(name, facts)
         try:
-            thought, words_tokens = await ask_words(client)
+            thought, words_tokens = await probe_text(client)
             facts = await self._server.read_running(name) | facts
             visual_tokens = None
             if facts.sees is not False and self._wish.images_per_request != 0:
                 try:
-                    visual_tokens = await ask_of_picture(client, picture_pixels(self._wish), words_tokens)
+                    visual_tokens = await probe_picture(client, picture_pixels(self._wish), words_tokens)
                     facts = replace(facts, sees=True)
                 except (RequestRefusedError, EngineUnavailableError):  # not every server says 4xx for what it cannot
                     facts = replace(facts, sees=False)
@@ -239,7 +239,7 @@ class Attachment:
             await client.close()
             raise
         facts = replace(facts, thinks=thought or facts.thinks)
-        return _Model(client, facts, context_of(facts, Asked(thought, visual_tokens), self._wish))
+        return _Model(client, facts, context_of(facts, ProbeResult(thought, visual_tokens), self._wish))
 
     def _describe(self, model: _Model) -> Message:
         context, pixels = model.context, model.context.image_max_pixels

@@ -40,7 +40,7 @@ def test_log_lines_are_read_as_phases(line: str, fact: LogFact | None) -> None:
     assert parse_line(line) == fact
 
 
-def test_a_server_says_that_its_core_has_died() -> None:
+def test_a_line_reports_that_the_core_has_died() -> None:
     line = "(APIServer pid=75) WARNING 11-22 10:00:02 [core_client.py:817] [shutdown] MPClient: engine core exited"
     assert reports_core_death(f"{line} unexpectedly; starting cleanup")
     assert not reports_core_death(CORE + "Starting to load model /models/tiny...")

@@ -94,7 +94,7 @@ def parse_info(name: str, status: int, output: str) -> dict[str, Any]:
 def parse_gpu_access(name: str, info: dict[str, Any], cdi_directories: Sequence[Path]) -> tuple[str, ...]:
     """The options that give a container the GPU: NVIDIA's runtime if it is configured, else the device by CDI.
 
-    Docker says whether it reads CDI files; Podman always does. Raises EngineInstallError if neither works.
+    Docker's `info` shows whether it reads CDI files; Podman always does. Raises EngineInstallError if neither works.
     """
     if "nvidia" in (info.get("Runtimes") or {}):
         return _RUNTIME

@@ -1,4 +1,4 @@
-"""A server that vedette does not run: asked which models it has and what each can do."""
+"""Reads from a server that vedette does not run which models it has and what each can do."""
 
 import asyncio
 import json
@@ -91,7 +91,7 @@ class ExternalServer:
         return status == HTTPStatus.SERVICE_UNAVAILABLE
 
     async def read_facts(self, model: str, offered: Facts) -> Facts:
-        """What is known of a model: what the list of models says, then what the server says when asked about it."""
+        """The facts of a model: from the list of models, then from the server's documents about the model."""
         if offered.max_model_len is not None:
             return offered
         _, props = await self._read("GET", f"/props?model={quote(model, safe='')}")
@@ -99,7 +99,7 @@ class ExternalServer:
         return offered | parse_props(props) | parse_show(show)
 
     async def read_running(self, model: str) -> Facts:
-        """What the server says of a model that is loaded."""
+        """The facts of a loaded model."""
         _, running = await self._read("GET", "/api/ps")
         return parse_running(running, model)
 
@@ -126,27 +126,27 @@ class ExternalServer:
                 return response.status, None
 
 
-async def ask_words(client: EngineClient) -> tuple[bool, int | None]:
+async def probe_text(client: EngineClient) -> tuple[bool, int | None]:
     """Ask a question; return whether the answer had reasoning, and the prompt's tokens (None if not counted).
 
     Raises EngineFailedError if the answer is empty, RequestRefusedError, EngineUnavailableError.
     """
-    return await _ask(client, [{"type": "text", "text": _QUESTION}])
+    return await _probe(client, [{"type": "text", "text": _QUESTION}])
 
 
-async def ask_of_picture(client: EngineClient, max_pixels: int, words_tokens: int | None) -> int | None:
+async def probe_picture(client: EngineClient, max_pixels: int, words_tokens: int | None) -> int | None:
     """Ask about a picture; return the tokens that it took (None if not counted).
 
-    words_tokens: tokens of the same question without a picture. Raises like `ask_words`; RequestRefusedError if the
+    words_tokens: tokens of the same question without a picture. Raises like `probe_text`; RequestRefusedError if the
     model takes no pictures.
     """
     url = await asyncio.to_thread(sample_picture, max_pixels)
     picture: dict[str, object] = {"type": "image_url", "image_url": {"url": url}}
-    _, tokens = await _ask(client, [picture, {"type": "text", "text": _QUESTION}])
+    _, tokens = await _probe(client, [picture, {"type": "text", "text": _QUESTION}])
     return None if tokens is None or words_tokens is None else max(0, tokens - words_tokens) or None
 
 
-async def _ask(client: EngineClient, content: list[dict[str, object]]) -> tuple[bool, int | None]:
+async def _probe(client: EngineClient, content: list[dict[str, object]]) -> tuple[bool, int | None]:
     reasoned = answered = False
     tokens = None
     async with aclosing(

@@ -24,7 +24,7 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     reference: str
     vllm: str
-    """The version of vLLM to assume until the image has been asked."""
+    """The version of vLLM to assume until the image's own is read."""
     entrypoint: str | None = None
     """The program to use in place of the image's entry point; None if that runs the command it is given."""
     l4t_from: str | None = None

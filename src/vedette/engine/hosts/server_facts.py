@@ -42,11 +42,10 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProbeResult:
     """What the answers to test questions showed."""
 
-    thought: bool
-    """Whether an answer had reasoning."""
+    has_reasoning: bool
     visual_tokens: int | None
     """Tokens of a picture of the planned size; None if the model takes none, or the server does not count."""
 
@@ -120,17 +119,17 @@ def picture_pixels(wish: Wish) -> int:
     return wish.image_max_pixels or PICTURE_PIXELS
 
 
-def context_of(facts: Facts, asked: Asked, wish: Wish) -> Context:
+def context_of(facts: Facts, probe: ProbeResult, wish: Wish) -> Context:
     """The budget of one request: the wish, within the limits of the server."""
     known = facts.max_model_len or wish.max_model_len or UNKNOWN_CONTEXT
     length = min(known, wish.max_model_len or known)
     images = (1 if wish.images_per_request is None else wish.images_per_request) if facts.sees else 0
     pixels = picture_pixels(wish)
-    visual = (asked.visual_tokens or -(-pixels // _PIXELS_A_TOKEN)) if images else 0
+    visual = (probe.visual_tokens or -(-pixels // _PIXELS_A_TOKEN)) if images else 0
     if images * visual > length // 2:  # send smaller ones, to leave room for words
         pixels, visual = pixels * (length // 2) // (images * visual), length // 2 // images
     left = length - images * visual
-    most = length if asked.thought or facts.thinks else _ANSWER_TOKENS
+    most = length if probe.has_reasoning or facts.thinks else _ANSWER_TOKENS
     answer = min(wish.answer_tokens or most, left // 2)
     return Context(
         max_model_len=length,

@@ -1,4 +1,4 @@
-"""The working directory of an engine: vedette finds and ends all processes by it, whoever started them."""
+"""The working directory of an engine, by which vedette finds and ends all processes of that engine."""
 
 import contextlib
 import os

@@ -25,7 +25,7 @@ print({text!r})
 """
 
 
-async def test_it_is_asked_once_and_again_when_it_changes(tmp_path: Path) -> None:
+async def test_options_are_read_once_and_again_after_a_change(tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     root = make_environment(tmp_path / "theirs", "0.26.0", helpful(asked))
     before = sorted(path for path in root.rglob("*") if "__pycache__" not in path.parts)
@@ -47,7 +47,7 @@ async def test_it_is_asked_once_and_again_when_it_changes(tmp_path: Path) -> Non
     assert sorted(path for path in root.rglob("*") if "__pycache__" not in path.parts) == before
 
 
-async def test_the_plan_is_said_in_its_own_options(tmp_path: Path) -> None:
+async def test_the_command_line_runs_the_plan(tmp_path: Path) -> None:
     root = make_environment(tmp_path / "theirs", "0.26.0", helpful(tmp_path / "asked"))
     host = await adopt(root / "bin" / "python", tmp_path / "cache", tmp_path / "workplace")
     await host.make_ready(lambda step: None)
@@ -67,7 +67,7 @@ async def test_an_option_that_it_lacks_is_named(tmp_path: Path) -> None:
         host.command(PLANS["seeing"], GPU)
 
 
-async def test_what_cannot_be_used_is_said_and_nothing_is_kept(tmp_path: Path) -> None:
+async def test_an_unusable_environment_is_refused_and_nothing_recorded(tmp_path: Path) -> None:
     with pytest.raises(EngineInstallError, match=r"nowhere is not an environment.*VEDETTE_ENGINE"):
         await adopt(tmp_path / "nowhere", tmp_path / "cache", tmp_path)
     (tmp_path / "empty" / "bin").mkdir(parents=True)
@@ -100,7 +100,7 @@ def test_an_environment_is_known_by_its_link(tmp_path: Path) -> None:
     assert find_python(tmp_path / "bin" / "vllm") == tmp_path / "bin" / "python"
 
 
-def test_what_a_person_has_set_for_it_holds_but_for_what_bends_the_plan() -> None:
+def test_the_user_s_variables_hold_except_those_that_contradict_the_plan() -> None:
     theirs = {
         "PATH": "/bin",
         "LD_LIBRARY_PATH": "/opt/cuda/lib64",

@@ -72,7 +72,7 @@ def test_links_out_of_a_model_are_followed(tmp_path: Path) -> None:
         "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=13.0, please update your driver",
     ],
 )
-def test_a_container_that_may_not_use_the_gpu_says_so(said: str) -> None:
+def test_a_container_without_a_gpu_is_a_cause(said: str) -> None:
     cause = find_cause(Death(125, (said,)))
     assert cause.code == "container_gpu"
     assert "nvidia-container-toolkit" in cause.hint
@@ -98,7 +98,7 @@ def test_a_plan_is_for_the_vllm_of_the_board_s_image() -> None:
     assert "--default-chat-template-kwargs" in thor["argv"]
 
 
-def test_what_an_image_said_of_itself_here_is_what_a_plan_is_made_for(tmp_path: Path) -> None:
+def test_a_plan_uses_the_recorded_version_of_an_image(tmp_path: Path) -> None:
     image, digest = image_for_jetson("36.4.3"), "sha256:" + "5e" * 32
     write_fetched(tmp_path, Fetched(image.reference, "sha256:1d", digest))
     write_software(software_path(tmp_path, "sha256:1d"), Software("0.19.1", frozenset({"--port"})))

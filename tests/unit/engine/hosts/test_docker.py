@@ -45,7 +45,7 @@ def test_a_container_engine_that_does_not_answer_is_refused_with_the_next_step(e
     assert next_step in caught.value.hint
 
 
-def test_what_a_container_engine_says_of_itself_is_read_among_its_warnings() -> None:
+def test_info_is_read_among_warnings() -> None:
     said = 'WARNING: no swap limit\n{\n  "host": {\n    "arch": "arm64"\n  }\n}\nWARNING: no more\n'
     assert parse_info("podman", 0, said) == {"host": {"arch": "arm64"}}
 
@@ -57,7 +57,7 @@ def test_a_failure_without_a_message_is_refused() -> None:
         assert caught.value.message == Message("engine.container_engine_silent", name="docker")
 
 
-def test_a_failure_is_told_by_its_last_line() -> None:
+def test_a_failure_is_explained_by_its_last_line() -> None:
     for status, output in ((1, "first\nlast\n"), (0, json.dumps({"ServerErrors": ["first", "last"]})), (0, "last")):
         with pytest.raises(EngineInstallError) as caught:
             parse_info("docker", status, output)

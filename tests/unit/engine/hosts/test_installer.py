@@ -15,7 +15,7 @@ from vedette.errors import DiskFullError, EngineInstallError
 from vedette.language.message import Message
 
 
-async def test_a_machine_without_a_fitting_python_is_told_which_to_install(tmp_path: Path) -> None:
+async def test_a_missing_python_is_an_error_that_names_the_versions(tmp_path: Path) -> None:
     recipe = replace(CPU_RECIPE, python_min=(9, 9), python_max=(9, 10))
     with pytest.raises(EngineInstallError, match=r"needs Python 9\.9 to 9\.10.*apt install"):
         await ensure(recipe, install_settings(tmp_path))
@@ -29,7 +29,7 @@ async def test_too_small_a_disk_is_noticed_before_installing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_without_a_package_index_it_says_so_and_leaves_nothing(
+async def test_without_a_package_index_the_installation_fails_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {

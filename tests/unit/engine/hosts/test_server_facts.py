@@ -15,8 +15,8 @@ from tests.rig.server_documents import (
 )
 from vedette.engine.hosts.server_facts import (
     UNKNOWN_CONTEXT,
-    Asked,
     Facts,
+    ProbeResult,
     context_of,
     find_name,
     parse_base,
@@ -28,17 +28,17 @@ from vedette.engine.hosts.server_facts import (
 from vedette.plan.plan import Wish
 
 
-def test_vllm_says_its_context() -> None:
+def test_vllm_gives_its_context() -> None:
     assert parse_models(VLLM_MODELS) == {"vedette-tiny": Facts(max_model_len=4096, concurrency=4)}
 
 
-def test_llama_cpp_says_the_context_of_one_of_its_slots_and_whether_it_sees() -> None:
+def test_llama_cpp_gives_the_context_of_one_slot_and_whether_it_takes_pictures() -> None:
     assert parse_models(LLAMA_MODELS) == {"smollm2": Facts()}
     assert parse_models(LLAMA_MODELS_NEWER) == {"a.gguf": Facts(sees=True)}
     assert parse_props(LLAMA_PROPS) == Facts(max_model_len=1024, sees=True, thinks=True, concurrency=2)
 
 
-def test_ollama_says_what_a_model_can_and_its_context_once_it_is_loaded() -> None:
+def test_ollama_gives_the_abilities_of_a_model_and_the_context_once_it_is_loaded() -> None:
     assert list(parse_models(OLLAMA_MODELS)) == ["nomic-embed-text:latest", "qwen3-vl:2b"]
     assert parse_show(OLLAMA_SHOW) == Facts(sees=True, thinks=True, chats=True, efforts=True)
     assert parse_show({**OLLAMA_SHOW, "capabilities": ["embedding"]}).chats is False
@@ -50,12 +50,12 @@ def test_ollama_says_what_a_model_can_and_its_context_once_it_is_loaded() -> Non
 @pytest.mark.parametrize(
     "document", [None, [], "text", {"data": 3}, {"data": [None, {"id": 7}]}, {"models": [None]}, {"error": "not found"}]
 )
-def test_documents_of_others_say_nothing(document: object) -> None:
+def test_other_documents_give_no_facts(document: object) -> None:
     assert parse_models(document) == {}
     assert parse_props(document) == parse_show(document) == parse_running(document, "a") == Facts()
 
 
-def test_figures_that_cannot_be_are_not_taken() -> None:
+def test_invalid_figures_are_ignored() -> None:
     wrong = {"default_generation_settings": {"n_ctx": True}, "total_slots": -1, "modalities": {"vision": "yes"}}
     assert parse_props(wrong) == Facts()
     assert parse_models({"data": [{"id": "a", "max_model_len": "4096"}]}) == {"a": Facts()}
@@ -82,21 +82,21 @@ def test_a_model_is_found_by_its_name() -> None:
 
 
 SEEING = Facts(max_model_len=4096, sees=True)
-ANSWERED = Asked(thought=False, visual_tokens=256)
+ANSWERED = ProbeResult(has_reasoning=False, visual_tokens=256)
 
 
 @pytest.mark.parametrize(
     ("facts", "asked", "wish"),
     [
         (SEEING, ANSWERED, Wish()),
-        (Facts(), Asked(thought=False, visual_tokens=None), Wish()),
+        (Facts(), ProbeResult(has_reasoning=False, visual_tokens=None), Wish()),
         (Facts(max_model_len=300, sees=True), ANSWERED, Wish()),
         (Facts(max_model_len=100, sees=True), ANSWERED, Wish(images_per_request=3)),
         (dataclasses.replace(SEEING, thinks=True), ANSWERED, Wish(answer_tokens=100_000)),
-        (SEEING, Asked(thought=True, visual_tokens=None), Wish(image_max_pixels=1920 * 1080)),
+        (SEEING, ProbeResult(has_reasoning=True, visual_tokens=None), Wish(image_max_pixels=1920 * 1080)),
     ],
 )
-def test_a_budget_adds_up(facts: Facts, asked: Asked, wish: Wish) -> None:
+def test_a_budget_adds_up(facts: Facts, asked: ProbeResult, wish: Wish) -> None:
     context = context_of(facts, asked, wish)
     pictures = context.images_per_request * context.visual_tokens
     assert pictures + context.prompt_tokens + context.answer_tokens == context.max_model_len
@@ -111,13 +111,13 @@ def test_pictures_are_smaller_where_the_context_is_short() -> None:
     assert (context.visual_tokens, context.image_max_pixels) == (128, 400 * 400 // 2)
 
 
-def test_what_is_wished_holds_within_what_the_server_has() -> None:
+def test_the_wish_holds_within_the_limits_of_the_server() -> None:
     wish = Wish(max_model_len=2048, answer_tokens=100, image_max_pixels=320 * 240, concurrency=2)
     context = context_of(SEEING, ANSWERED, wish)
     assert (context.max_model_len, context.answer_tokens, context.concurrency) == (2048, 100, 2)
     assert (context.image_max_pixels, context.visual_tokens, context.prompt_tokens) == (320 * 240, 256, 1692)
     assert context_of(SEEING, ANSWERED, Wish(max_model_len=100_000)).max_model_len == 4096
-    unsaid = Asked(thought=False, visual_tokens=None)
+    unsaid = ProbeResult(has_reasoning=False, visual_tokens=None)
     assert context_of(Facts(), unsaid, Wish(max_model_len=100_000)).max_model_len == 100_000
     assert context_of(Facts(), unsaid, Wish()).max_model_len == UNKNOWN_CONTEXT
     blind = context_of(Facts(max_model_len=4096), unsaid, Wish())

@@ -40,7 +40,7 @@ def test_this_machine_counts() -> None:
     assert read_out_of_memory_kills() is not None
 
 
-def test_only_kills_of_late_count() -> None:
+def test_only_recent_kills_count() -> None:
     now, kills = 0.0, 4
     watch = KillWatch(lambda: kills, lambda: now)
     assert watch.recent() == 0
@@ -68,6 +68,6 @@ def test_where_nothing_counts_nothing_is_known() -> None:
     assert KillWatch(lambda: None).recent() is None
 
 
-def test_other_words_are_no_count() -> None:
+def test_another_counter_is_not_read() -> None:
     with pytest.raises(ValueError, match="no oom_kill"):
         parse_kills("oom_kill_disable 0\n")

@@ -142,7 +142,7 @@ async def test_the_end_of_an_engine_spares_its_standby_and_stop_leaves_nothing(t
     await standby.stop()
 
 
-async def test_a_program_that_nothing_is_known_of_has_no_standby(tmp_path: Path) -> None:
+async def test_a_program_with_unknown_imports_has_no_standby(tmp_path: Path) -> None:
     assert await Standby.prepare(Command(("/bin/true",), {}, tmp_path / "engine")) is None
 
 
@@ -167,7 +167,7 @@ async def test_a_standby_that_the_kernel_kills_is_no_sign_of_an_engines_death(tm
     await standby.stop()
 
 
-async def test_what_a_program_spawns_first_is_a_fork_and_what_it_spawns_later_is_not(tmp_path: Path) -> None:
+async def test_only_the_first_process_that_a_program_spawns_is_a_fork(tmp_path: Path) -> None:
     one = command(tmp_path, str(tmp_path / "spawning.py"), "exits", forks=True)
     output = await output_of(await start(one))
     assert output.splitlines() == ["late word", "first first True 7", "late word", "second second True 7"]
@@ -183,7 +183,7 @@ async def test_a_fork_that_is_killed_or_terminated_is_seen_to_be(tmp_path: Path)
         assert find_processes(tmp_path / "engine") == []
 
 
-async def test_a_fork_ends_with_whoever_spawned_it(tmp_path: Path) -> None:
+async def test_a_fork_ends_with_its_parent(tmp_path: Path) -> None:
     one = command(tmp_path, str(tmp_path / "spawning.py"), "waits", forks=True)
     process = await start(one)
     assert process.stdout is not None

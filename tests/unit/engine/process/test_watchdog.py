@@ -34,7 +34,7 @@ def pages(*texts: str | None) -> Callable[[], Awaitable[str | None]]:
 
 
 @pytest.mark.parametrize("text", [PAGE.format(running=1.0, tokens=7.0), None])
-async def test_no_token_and_no_word_is_stuck(text: str | None) -> None:
+async def test_an_engine_without_tokens_or_metrics_is_stuck(text: str | None) -> None:
     await asyncio.wait_for(wait_until_stuck(pages(PAGE.format(running=1.0, tokens=7.0), text), 0.05, 0.01), 5)
 
 

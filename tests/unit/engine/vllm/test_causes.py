@@ -92,7 +92,7 @@ def test_a_core_that_was_killed_without_a_word_was_killed(status: int, lines: li
     assert find_cause(Death(status, lines, out_of_memory_kills=1)).code == "out_of_memory"
 
 
-def test_a_core_that_failed_by_itself_has_told_why() -> None:
+def test_a_core_that_failed_by_itself_has_its_own_error() -> None:
     story = ["(EngineCore pid=80) ERROR [core.py:1001] EngineCore encountered a fatal error.", "KeyError: 'surprise'"]
     assert find_cause(Death(-15, [*story, *KILLED_CORE_SERVING], out_of_memory_kills=0)).code == "engine_error"
 

@@ -68,13 +68,13 @@ def test_no_version_gets_what_it_does_not_know(version: str, graphs: Graphs) -> 
         assert [name for name in variables if not dialect.knows(name)] == []
 
 
-def test_every_version_is_told_the_attention_backend_one_way_and_one_way_only() -> None:
+def test_every_version_gets_the_attention_backend_in_exactly_one_way() -> None:
     for version in VLLM_VERSIONS:
         told = "--attention-backend" in serve_arguments(SEEING, GPU, version)
         assert told != ("VLLM_ATTENTION_BACKEND" in serve_environment(Path("/cache"), SEEING, version))
 
 
-def test_an_unknown_attention_backend_is_refused_wherever_it_would_be_said() -> None:
+def test_an_unknown_attention_backend_is_refused_as_option_and_as_variable() -> None:
     settings = dataclasses.replace(TEXT, attention_backend="XFORMERS_2")
     with pytest.raises(EngineVersionError, match="XFORMERS_2"):
         serve_arguments(settings, GPU, "0.32.0")
@@ -82,7 +82,7 @@ def test_an_unknown_attention_backend_is_refused_wherever_it_would_be_said() -> 
         serve_environment(Path("/cache"), settings, "0.12.0")
 
 
-def test_picture_limits_are_said_where_the_version_looks_for_them() -> None:
+def test_picture_limits_stand_where_the_version_reads_them() -> None:
     def told(settings: EngineSettings, version: str) -> object:
         arguments = serve_arguments(settings, GPU, version)
         return json.loads(arguments[arguments.index("--mm-processor-kwargs") + 1])
@@ -132,7 +132,7 @@ def test_a_nested_override_needs_a_version_that_puts_it_inside() -> None:
     assert '{"max_position_embeddings": 4096}' in serve_arguments(flat, GPU, "0.11.0")
 
 
-def test_what_a_version_does_otherwise_is_said() -> None:
+def test_other_behaviour_of_a_version_is_a_message() -> None:
     assert substitutes(TEXT, "0.11.0") == ()
     assert substitutes(SEEING, "0.32.0") == ()
     assert substitutes(SEEING, "0.13.0") == (Message("engine.reasons_by_default", engine="vLLM 0.13.0"),)
@@ -149,7 +149,7 @@ def test_an_engine_that_lacks_one_of_its_version_s_options_is_refused_unless_it_
         serve_arguments(TEXT, GPU, "0.32.0", options - {"--kv-cache-memory-bytes"})
 
 
-def test_an_engine_on_a_cpu_is_lean_whatever_the_caller_s_environment_says() -> None:
+def test_an_engine_on_a_cpu_ignores_the_caller_s_environment() -> None:
     def told(settings: EngineSettings) -> dict[str, str]:
         caller = {"OMP_NUM_THREADS": "64", "MALLOC_ARENA_MAX": "8", "PATH": "/bin"}
         return inherited_environment(caller) | serve_environment(Path("/cache"), settings, "0.32.0")

@@ -100,5 +100,5 @@ def test_graphs_that_gave_memory_back_took_none() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "Model loading took ... GiB", "GPU KV cache size: ,.,. tokens", "1" * 1_000_000])
-def test_a_line_that_says_nothing_changes_nothing(line: str) -> None:
+def test_an_unknown_line_changes_nothing(line: str) -> None:
     assert with_line(Reported(), line) == Reported()
