@@ -53,6 +53,10 @@ def test_other_texts_are_not_parsed_as_a_table(text: str) -> None:
     assert parse_nvmap_clients(text) is None
 
 
+def test_without_namespaces_nothing_is_known(tmp_path: Path) -> None:
+    assert read_gpu_processes(tmp_path, None, GpuUse((), 100 * MIB)) == ((), None)
+
+
 def test_the_kernel_is_a_client_too(board: Path) -> None:
     use = parse_nvmap_clients("nvhost             kernel        0     307200K\ntotal    307200K\n")
     assert read_gpu_processes(board, None, use) == ((), 0)

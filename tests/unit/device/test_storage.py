@@ -92,6 +92,11 @@ def test_the_last_of_two_mounts_on_one_place_counts() -> None:
     assert find_mount(table, Path("/b")) is None
 
 
+def test_a_drive_that_the_kernel_does_not_list_is_unknown(board: Path) -> None:
+    (board / "proc/self/mountinfo").write_text("29 1 259:9 / / rw - ext4 /dev/nvme9n1 rw\n")
+    assert read_storage(board, Path("/")) is None
+
+
 def test_a_machine_that_tells_nothing_is_unknown(tmp_path: Path) -> None:
     assert read_storage(tmp_path, Path("/home")) is None
     assert read_swap_areas(tmp_path) == ()

@@ -214,3 +214,8 @@ def test_settings_that_vary_with_the_memory_share_a_lesson() -> None:
         {"pictures": False},
     ):
         assert lesson_key(dataclasses.replace(KEY, **change)) != lesson_key(KEY)
+
+
+def test_an_estimate_above_the_peak_leaves_no_activation() -> None:
+    reported = calibration(consumed_bytes=GIB, peak_activation_bytes=MIB, cuda_graph_estimate_bytes=2 * MIB).reported
+    assert reported.activation_bytes == 0

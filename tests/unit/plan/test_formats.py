@@ -41,6 +41,33 @@ def test_old_gpus_run_only_weights_that_are_not_packed() -> None:
     assert "0.16" in say(weights_format("fp8", TURING).why)
 
 
+@pytest.mark.parametrize(
+    ("quantization", "first", "before"),
+    [
+        ("nvfp4", (7, 5), (7, 2)),
+        ("mxfp4", (8, 0), (7, 5)),
+        ("fp8", (7, 5), (7, 2)),
+        ("w8a8-fp8", (7, 5), (7, 2)),
+    ],
+)
+def test_from_which_gpu_on_a_format_is_widened(
+    quantization: str, first: tuple[int, int], before: tuple[int, int]
+) -> None:
+    assert weights_format(quantization, first).verdict is FALLBACK
+    assert weights_format(quantization, before).verdict is REFUSED
+
+
+@pytest.mark.parametrize(("quantization", "bits"), [("nvfp4", 4), ("mxfp4", 4), ("fp8", 8), ("w8a8-fp8", 8)])
+def test_widened_weights_keep_their_bits(quantization: str, bits: int) -> None:
+    assert f"stay {bits}-bit in memory" in say(weights_format(quantization, ORIN).why)
+
+
+@pytest.mark.parametrize("quantization", ["w4a16", "awq", "gptq", "w8a16", "w8a8-int8"])
+def test_integers_run_from_turing_on(quantization: str) -> None:
+    assert weights_format(quantization, TURING).verdict is NATIVE
+    assert weights_format(quantization, XAVIER).verdict is REFUSED
+
+
 def test_fp8_on_orin_says_what_it_means_and_what_was_reported() -> None:
     why = say(weights_format("fp8", ORIN).why)
     assert "weight-only" in why

@@ -177,3 +177,15 @@ def test_the_cache_is_as_many_tensors_as_its_widest_group_has_layers(
     assert sum(made) == wanted
     spare = pool_block_bytes(kv_groups(model, 16, 2)) - 1
     assert kv_tensors(model, wanted + spare, 16, 2) == made
+
+
+def test_two_steps_in_flight_with_prefixes_are_the_default() -> None:
+    for model in (model_of(GEMMA), model_of(QWEN)):
+        sizes = kv_cache_bytes(model, 8192, 2, 16, 2048, 2)
+        assert sizes == kv_cache_bytes(model, 8192, 2, 16, 2048, 2, 2, True)
+        assert longest_context(model, sizes, 2, 16, 2048, 2) == longest_context(model, sizes, 2, 16, 2048, 2, 2, True)
+    gemma, qwen = model_of(GEMMA), model_of(QWEN)
+    sizes = kv_cache_bytes(gemma, 8192, 2, 16, 2048, 2)
+    assert kv_cache_bytes(gemma, 8192, 2, 16, 2048, 2, 1) < sizes
+    assert longest_context(gemma, sizes, 2, 16, 2048, 2, 1) > longest_context(gemma, sizes, 2, 16, 2048, 2)
+    assert kv_cache_bytes(qwen, 8192, 2, 16, 2048, 2, 2, False) < kv_cache_bytes(qwen, 8192, 2, 16, 2048, 2)

@@ -139,7 +139,7 @@ def test_what_is_given_up_first() -> None:
     contexts = [plan.context for plan in plans if plan.fits]
     comfortable = [context for context in contexts if context.max_model_len >= 2048]
     assert {context.concurrency for context in contexts if context.max_model_len > 2048} == {4}
-    assert min(context.concurrency for context in comfortable) == 1
+    assert {context.concurrency for context in comfortable} == {4, 2, 1}
     assert {context.image_max_pixels for context in contexts if context.concurrency > 1} == {262_144}
     assert all(context.concurrency == 1 for context in contexts if context.max_model_len < 2048)
     least = make_plan(jetson(least_memory(model)), model, Wish()).context
@@ -408,6 +408,18 @@ def test_speed_follows_from_bandwidth_and_arithmetic() -> None:
     assert ceilings == [204.8e9 / 3_441_149_952, 273e9 / 3_441_149_952]
     floors = [speed.first_token_ms_floor or 0 for speed in speeds]
     assert floors[0] > floors[1] > 1000 * 3.4e9 / 273e9 / 2
+
+
+def test_the_first_token_takes_two_operations_for_each_weight() -> None:
+    model = catalogue_model("ernie-4.5-0.3b")
+    board = dataclasses.replace(jetson(8 * GIB), memory_bandwidth_bytes_per_s=10**15, peak_flops_per_s=1e12)
+    plan = make_plan(board, model, Wish())
+    weights = (model.decode_weights_bytes - 2 * model.vocabulary_size * model.hidden_size) / 2
+    operations = 2 * plan.context.prompt_tokens * weights
+    assert plan.speed.first_token_ms_floor == pytest.approx(operations / 1e12 * 1000, rel=0.01)
+    slow = dataclasses.replace(board, memory_bandwidth_bytes_per_s=10**6)
+    floor = make_plan(slow, model, Wish()).speed.first_token_ms_floor
+    assert floor == pytest.approx(model.decode_weights_bytes / 1e6 * 1000)
 
 
 def test_graphs_are_given_up_last() -> None:
