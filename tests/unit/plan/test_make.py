@@ -430,3 +430,21 @@ def test_graphs_are_given_up_last() -> None:
     assert [plan.settings.graphs for plan in found] == [Graphs.EAGER, Graphs.EAGER, Graphs.GRAPHS]
     assert [plan.settings.capture_sizes for plan in found] == [(), (), (1,)]
     assert len({plan.context.max_model_len for plan in found[:2]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("wish", "wished"),
+    [
+        (Wish(max_model_len=131_072, concurrency=1), "a context of 131,072, one request at a time"),
+        (Wish(max_model_len=131_072, concurrency=2), "a context of 131,072, 2 requests at once"),
+        (Wish(max_model_len=131_072, images_per_request=1), "a context of 131,072, one picture in a request"),
+        (
+            Wish(prompt_tokens=100_000, images_per_request=3, image_max_pixels=262_144),
+            "pictures of 262,144 pixels, 3 pictures in a request, 100,000-token prompts",
+        ),
+    ],
+)
+def test_a_wish_in_words(wish: Wish, wished: str) -> None:
+    concession = make_plan(device_named("orin-nx-16gb"), catalogue_model("cosmos-reason2-2b"), wish).concession
+    assert concession is not None
+    assert say(concession.wished) == wished
