@@ -36,10 +36,3 @@ def duration(duration_s: float) -> str:
     if minutes < 60:
         return f"{minutes} min {seconds} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def size_difference(difference_bytes: float) -> str:
-    """A difference of memory as a person reads it: `0.25 GiB more`, `no more memory`."""
-    if abs(difference_bytes) < 4 * MIB:
-        return "no more memory"
-    return f"{size(abs(difference_bytes))} {'more' if difference_bytes > 0 else 'less'}"

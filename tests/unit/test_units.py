@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedette.units import GIB, MIB, duration, missing_size, size, size_difference
+from vedette.units import GIB, MIB, duration, missing_size, size
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,3 @@ def test_durations_are_for_people(duration_s: float, shown: str) -> None:
 def test_freeing_the_missing_size_is_enough(missing_bytes: int) -> None:
     number, unit = missing_size(missing_bytes).split()
     assert float(number) * {"GiB": GIB, "MiB": MIB}[unit] >= missing_bytes
-
-
-def test_differences_say_more_or_less() -> None:
-    assert size_difference(GIB) == "1.00 GiB more"
-    assert size_difference(-GIB // 2) == "0.50 GiB less"
-    assert size_difference(MIB) == "no more memory"
