@@ -179,6 +179,14 @@ def test_shards_and_their_index(model: Path) -> None:
         read_model(model)
 
 
+def test_weights_in_an_authors_own_format_count_only_alone(model: Path) -> None:
+    once = read_model(model).weights_bytes
+    (model / "consolidated.safetensors").write_bytes(safetensors({"own": ("BF16", [100])}))
+    assert read_model(model).weights_bytes == once
+    (model / "model.safetensors").unlink()
+    assert read_model(model).weights_bytes == 200
+
+
 def test_weights_without_a_tensor(model: Path) -> None:
     (model / "model.safetensors").write_bytes(safetensors({}))
     with pytest.raises(ModelCorruptError, match="hold no tensors"):

@@ -35,6 +35,9 @@ def test_facts_of_a_catalogue_model_that_is_not_installed(tmp_path: Path) -> Non
     assert model.thinks
     assert (model.architecture, model.layers) == ("Qwen3VLForConditionalGeneration", 28)
     assert model.path == tmp_path / "nvidia--Cosmos-Reason2-2B"
+    other = read_source(find_model("SmolLM2-135M-Instruct", tmp_path))
+    assert other is not None
+    assert not other.thinks
 
 
 def test_an_id_outside_the_catalogue_needs_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
