@@ -11,7 +11,7 @@ import pytest
 from tests.rig import docker_stand_in
 from tests.rig.engine_settings import CONTEXT, TEXT, plan_with
 from vedette.deploy import deployment as deploy
-from vedette.deploy import planner
+from vedette.deploy import proposing
 from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
@@ -101,7 +101,7 @@ async def test_a_board_serves_through_its_container(
     docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = dataclasses.replace(device_named("orin-nx-16gb"), assumed=False)
-    monkeypatch.setattr(planner, "read_machine", lambda home: board)
+    monkeypatch.setattr(proposing, "read_machine", lambda home: board)
     home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
     for directory in (home.data, home.state, home.cache):
         directory.mkdir()

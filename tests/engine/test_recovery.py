@@ -13,7 +13,7 @@ import pytest
 
 from tests.rig.engine_environment import ENGINE_STAND_IN, make_environment
 from tests.rig.engine_settings import VLLM_HELP
-from vedette.deploy import proposal, recovery
+from vedette.deploy import proposing, recovery
 from vedette.deploy.calibration_store import parse_calibration
 from vedette.deploy.deployment import Deployment
 from vedette.device.device import Device, Family, OtherProcess
@@ -171,7 +171,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     )
     rig = Rig(home, engine, device)
     rig.bears(GIB)
-    monkeypatch.setattr(proposal, "read_device", lambda **_: rig.device)
+    monkeypatch.setattr(proposing, "read_machine", lambda home: rig.device)
     monkeypatch.setattr(recovery, "BACKOFF_S", 0.1)
     monkeypatch.setattr(recovery, "MEMORY_POLL_S", 0.1)
     return rig
@@ -232,7 +232,7 @@ async def test_memory_that_others_take_costs_only_as_long_as_they_have_it(rig: R
 
         rig.has(256 * MIB)
         rig.run_out_of_memory()
-        await rig.until(lambda: "as soon as that is free again" in str(event_json(rig.told[-1]).get("sentence")))
+        await rig.until(lambda: "as soon as that memory is free" in str(event_json(rig.told[-1]).get("sentence")))
         rig.has(6 * GIB)
         await ready(deployment, rig, 2)
     assert rig.plans()[-1]["memory"]["total_bytes"] == total

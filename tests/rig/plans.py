@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from vedette.deploy.proposal import Proposal, propose
+from vedette.deploy.planning import Proposal
+from vedette.deploy.proposing import propose
 from vedette.report.explain import explain_plan
 from vedette.report.paper import Paper
 from vedette.settings.home import Home

@@ -11,7 +11,7 @@ def device_command(speech: Speech) -> None:
     import msgspec
 
     from vedette.cli.console.facts import device_message, fact_lines
-    from vedette.deploy.proposal import read_machine
+    from vedette.deploy.proposing import read_machine
 
     device = read_machine(read_home())
     lines = [speech.say(device_message(device)), *fact_lines(device, speech.language)]

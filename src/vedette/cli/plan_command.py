@@ -19,7 +19,7 @@ from vedette.settings.load import read_settings
 from vedette.settings.table import named_models
 
 if TYPE_CHECKING:
-    from vedette.deploy.proposal import Proposal
+    from vedette.deploy.planning import Proposal
     from vedette.report.paper import Paper
 
 LEAST_COLUMNS = 60
@@ -83,7 +83,7 @@ class Asked:
     home: Home
 
     def propose(self) -> "Proposal":
-        from vedette.deploy.proposal import propose
+        from vedette.deploy.proposing import propose
 
         return propose(read_settings(self.flags), self.home, self.device_name)
 
@@ -97,7 +97,7 @@ def _show(asked: Asked, speech: Speech) -> None:
 
 
 def _pack(asked: Asked, models: tuple[str, ...], speech: Speech) -> None:
-    from vedette.deploy.proposal import propose_packed
+    from vedette.deploy.proposing import propose_packed
     from vedette.report.packing import explain_packing
 
     packed = propose_packed(read_settings(asked.flags), models, asked.home, asked.device_name)

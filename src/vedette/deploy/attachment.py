@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vedette.deploy.proposal import wish_of
+from vedette.deploy.planning import wish_of
 from vedette.engine.client import EngineClient
 from vedette.engine.hosts.external_server import KEY_VARIABLE, ExternalServer, probe_picture, probe_text
 from vedette.engine.hosts.server_facts import Facts, ProbeResult, context_of, find_name, picture_pixels

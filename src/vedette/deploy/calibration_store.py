@@ -26,6 +26,7 @@ from vedette.engine.engine import Engine
 from vedette.engine.state import Phase
 from vedette.plan.calibration import Calibration, Conditions, Key, Lesson, conditions_of, lesson_key
 from vedette.plan.plan import Backend, Plan
+from vedette.settings.home import Home
 
 MOST_RECORDS = 64
 """The oldest go: a machine serves a few models with a few settings."""
@@ -35,6 +36,11 @@ _MOST = 1 << 50
 _MOST_NAME = 60
 
 log = logging.getLogger(__name__)
+
+
+def calibrations_of(home: Home) -> Path:
+    """The directory of a home's calibration records."""
+    return home.state / "calibrations"
 
 
 def read_calibration(directory: Path, key: Key) -> Calibration | None:

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 
 from vedette.deploy.deployment import Deployment
-from vedette.deploy.proposal import propose_packed
+from vedette.deploy.proposing import propose_packed
 from vedette.engine.state import State, Status
 from vedette.errors import DoesNotFitError, ModelNotFoundError, VedetteError
 from vedette.events import Note, Notify, ServiceStatus
 from vedette.language.message import Message
 from vedette.models.store.model_lookup import installed_models
-from vedette.plan.side_by_side import Share, share_of
+from vedette.plan.side_by_side import Share
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
 from vedette.units import size
@@ -40,7 +40,7 @@ class Fleet:
         """
         if len(self.served) > 1:
             for deployment, share in zip(self.served, await asyncio.to_thread(self._shares), strict=True):
-                deployment.planner.share = share
+                deployment.share = share
         running: list[asyncio.Task[None]] = []
         try:
             for deployment in self.served:
@@ -85,7 +85,7 @@ class Fleet:
         names = ", ".join(str(deployment.name) for deployment in self.served)
         raise ModelNotFoundError(f"{name[:200]!r} is not served, so nothing can take its place.", f"Served: {names}.")
 
-    def _shares(self) -> list[Share]:
+    def _shares(self) -> Sequence[Share]:
         """What each model may take. Raises DoesNotFitError when they can only take turns, ModelNotFoundError."""
         models = [name for name in (self._settings.model, *self._settings.beside) if name is not None]
         packed = propose_packed(self._settings, models, self._home)
@@ -97,7 +97,7 @@ class Fleet:
                 f"Serve the others and change with `vedette swap {late.model_name}`, or see `vedette plan "
                 f"{' '.join(models)}`.",
             )
-        return [share_of(proposal.plan) for proposal in packed.together]
+        return packed.shares
 
     async def _until_none_runs(self, running: Sequence["asyncio.Task[None]"]) -> None:
         """Waits until the last one has given up. Raises what it gave up for."""

@@ -1,13 +1,12 @@
-"""One engine from launch to end: when it is ready, how one speaks to it, and why it died."""
+"""One engine from launch to end: when it is ready, its client, and why it ended."""
 
 import asyncio
 import base64
 import io
 import socket
 import time
-from collections.abc import Awaitable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn
 
 from PIL import Image
 
@@ -21,19 +20,18 @@ from vedette.engine.vllm.log import parse_line, reports_core_death, with_line
 from vedette.errors import Cause, EngineDiedError, EngineFailedError, VedetteError
 from vedette.plan.calibration import Reported
 from vedette.plan.plan import Context
-
-_T = TypeVar("_T")
+from vedette.tasks import first_of
 
 STOP_GRACE_S = 4.0
-"""How long an engine may take to end by itself; with the kill after it `down` stays under 10 s."""
+"""How long an engine may take to end by itself. With the kill after that, `vedette down` stays under 10 s."""
 
 START_SILENCE_S = 900.0
-"""How long an engine may say nothing while it starts: weights from a slow card, or kernels that are compiled. With too
-little memory it may read its own code from the disk again and again for hours, and nobody kills it."""
+"""How long an engine may print nothing while it starts: it may read weights from a slow card or compile kernels. With
+too little memory it may read its own code from the disk again and again for hours, and nothing kills it."""
 
 _POLL_S = 0.25
 _SHORTEST_S = 0.01
-"""Words that come faster than this came together, after a wait: they tell nothing of the speed."""
+"""Tokens that come faster than this came together after a wait, so they say nothing about the speed."""
 
 
 class Engine:
@@ -43,7 +41,7 @@ class Engine:
         self.client = client
         self.pid = process.pid
         self.reported = Reported()
-        """What it has said of itself so far."""
+        """Figures of its log so far."""
         self.decode_tokens_per_s: float | None = None
         """Speed of the first answer; None before it, or if it was too short to tell."""
         self._heard_at = time.monotonic()
@@ -55,37 +53,33 @@ class Engine:
     async def launch(
         cls, command: Command, log_path: Path, client: EngineClient, life: Life, standby: Standby | None = None
     ) -> "Engine":
-        """Starts the process, or makes the standby it; `wait_until_ready` says when it can be used.
+        """Starts the process, or lets the standby become it; `wait_until_ready` returns when it can be used.
 
-        A standby is used up by this: taken over if it is ready and fits the command, else ended.
+        The standby is used up: it takes over if it is ready and fits the command, and is ended if not.
         """
         process = await start(command, standby)
         return cls(await EngineProcess.launch(command, log_path, process), client, life)
 
     async def wait_until_ready(self, context: Context, silence_s: float = START_SILENCE_S) -> None:
-        """Returns when a real request, with a real picture if the model sees, has been answered.
+        """Returns once the engine has answered a real request, with a real picture if the model sees.
 
-        Raises EngineFailedError when the engine ends before that, cannot answer, or says nothing for `silence_s`
+        Raises EngineFailedError when the engine ends before that, cannot answer, or prints nothing for `silence_s`
         seconds while it starts.
         """
-        await self._unless_ended(self._wait_until_healthy(silence_s))
+        await first_of(self._wait_until_healthy(silence_s), self._raise_at_end())
         self._life.progress(Phase.WARMING)
         try:
-            self.decode_tokens_per_s = await self._unless_ended(_ask_once(self.client, context))
+            self.decode_tokens_per_s = await first_of(_ask_once(self.client, context), self._raise_at_end())
         except EngineFailedError:
             raise
         except VedetteError as error:
-            raise EngineFailedError(f"The engine started but does not answer. {error.sentence}", error.hint) from error
+            raise EngineFailedError("engine.no_answer", error=error.message, hint=error.hint) from error
 
     async def wait_until_dead(self, stuck_after_s: float = SILENCE_TIMEOUT_S) -> Cause:
-        """Why the engine ended, once it has, or that it is stuck, which is no better."""
-        stuck = asyncio.ensure_future(wait_until_stuck(self.client.read_metrics, stuck_after_s))
-        try:
-            await asyncio.wait({stuck, self._ended}, return_when=asyncio.FIRST_COMPLETED)
-            return find_cause(self._ended.result()) if self._ended.done() else STUCK
-        finally:
-            stuck.cancel()
-            await asyncio.wait({stuck})  # awaited itself, it would swallow a cancellation that comes just now
+        """Why the engine ended, once it has ended, or that it is stuck."""
+        stuck = wait_until_stuck(self.client.read_metrics, stuck_after_s)
+        death = await first_of(asyncio.shield(self._ended), stuck)
+        return STUCK if death is None else find_cause(death)
 
     async def stop(self) -> None:
         """Ends the engine and everything it started."""
@@ -108,23 +102,12 @@ class Engine:
                 raise EngineDiedError(SILENT)
             await asyncio.sleep(_POLL_S)
 
-    async def _unless_ended(self, work: Awaitable[_T]) -> _T:
-        """The result of `work`, or EngineFailedError as soon as the engine ends."""
-        task = asyncio.ensure_future(work)
-        try:
-            await asyncio.wait({task, self._ended}, return_when=asyncio.FIRST_COMPLETED)
-            if self._ended.done():
-                raise EngineDiedError(find_cause(self._ended.result()))
-            return await task
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
-            if not task.cancelled():
-                task.exception()  # which the engine's end explains better
+    async def _raise_at_end(self) -> NoReturn:
+        raise EngineDiedError(find_cause(await asyncio.shield(self._ended)))
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on now."""
+    """A loopback port on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -132,7 +115,7 @@ def free_port() -> int:
 
 
 async def _ask_once(client: EngineClient, context: Context) -> float | None:
-    """Asks a real question and returns how many tokens/s the answer came with after its first token."""
+    """The tokens/s of the answer to a real question, after its first token; None if it is too short to tell."""
     content: list[dict[str, object]] = [{"type": "text", "text": "What do you see?"}]
     if context.image_max_pixels is not None:
         picture = await asyncio.to_thread(sample_picture, context.image_max_pixels)
@@ -146,14 +129,14 @@ async def _ask_once(client: EngineClient, context: Context) -> float | None:
         elif delta.content or delta.reasoning:
             times.append(time.monotonic())
     if tokens == 0:
-        raise EngineFailedError("The engine answered a test request with nothing.", "See `vedette logs`.")
+        raise EngineFailedError("engine.empty_answer")
     if len(times) < max(3, tokens - 1) or times[-1] - times[0] < _SHORTEST_S:  # the last token has no text
         return None
     return (len(times) - 1) / (times[-1] - times[0])
 
 
 def sample_picture(max_pixels: int) -> str:
-    """A data URL of a picture that uses the whole pixel budget, so that the first real one holds no surprise."""
+    """A data URL of a picture that uses the whole pixel budget, as the largest real one will."""
     height = int((max_pixels * 3 / 4) ** 0.5)
     picture = Image.linear_gradient("L").resize((max(1, max_pixels // height), height)).convert("RGB")
     buffer = io.BytesIO()

@@ -215,6 +215,8 @@ class Plan:
     settings: EngineSettings
     speed: Speed
     reasons: tuple[Reason, ...] = field(default_factory=tuple)
+    ignored: tuple[Message, ...] = ()
+    """Wishes that the model cannot grant on any device; the plan is made without them."""
     concession: Concession | None = None
     """Set where the wish does not fit and the plan is the best that fits."""
     unsupported: Message | None = None

@@ -18,8 +18,8 @@ def concession_message(concession: Concession) -> Message:
 def concession_notes(plan: Plan) -> list[Message]:
     """Return the notes about a plan that fits but grants less than the wish; none if it grants all."""
     if plan.concession is None:
-        return []
-    notes, others = [concession_message(plan.concession)], other_processes(plan)
+        return [*plan.ignored]
+    notes, others = [*plan.ignored, concession_message(plan.concession)], other_processes(plan)
     if others is not None:
         notes.append(Message("report.sentence", text=others))
     return notes

@@ -89,6 +89,9 @@ class WishDocument(msgspec.Struct, frozen=True):
     planned: str | UnsetType = UNSET
     planned_message: MessageDocument | UnsetType = UNSET
     missing_bytes: int | UnsetType = UNSET
+    ignored: list[str] | UnsetType = UNSET
+    """Wishes that the model cannot grant on any device."""
+    ignored_messages: list[MessageDocument] | UnsetType = UNSET
 
 
 class ReasonDocument(msgspec.Struct, frozen=True):
@@ -194,10 +197,14 @@ def _speed(speed: Speed) -> SpeedDocument:
 
 def _wish(plan: Plan) -> WishDocument:
     given_up = plan.concession
+    ignored = [say(message) for message in plan.ignored] or UNSET
+    ignored_messages = [_message(message) for message in plan.ignored] or UNSET
     if given_up is None:
-        return WishDocument(met=plan.fits)
+        return WishDocument(plan.fits and not plan.ignored, ignored=ignored, ignored_messages=ignored_messages)
     return WishDocument(
         met=False,
+        ignored=ignored,
+        ignored_messages=ignored_messages,
         wished=say(given_up.wished),
         wished_message=_message(given_up.wished),
         planned=say(given_up.planned),

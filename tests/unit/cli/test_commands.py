@@ -70,12 +70,22 @@ def test_the_command_line_decides_the_form_of_errors_as_click_reads_it(
     assert (result.stdout.startswith('{"event": "error"'), result.stderr == "") == (as_json, as_json)
 
 
+def test_pictures_for_a_text_model_are_said_not_to_be_and_text_is_planned(tmp_path: Path) -> None:
+    asked = ("plan", "ernie-4.5-0.3b", "--images", "2", "--device", "orin-nano-8gb")
+    result = run_vedette(tmp_path, *asked)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "takes no pictures: text alone is planned." in result.stdout
+    assert "--port 8000" in result.stdout
+    wish = json.loads(run_vedette(tmp_path, *asked, "--json").stdout)["wish"]
+    assert wish["met"] is False
+    assert wish["ignored_messages"][0]["code"] == "deploy.pictures_ignored"
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
         (("--device", ""), "no device named ''"),
         (("",), "model is '': not a text"),
-        (("ernie-4.5-0.3b", "--images", "2"), "takes no pictures"),
         (("vedette-tiny", "--images", "64"), "no more than 4,096"),
         (("./model.gguf",), "GGUF"),
     ],

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from vedette.deploy.calibration_store import record_lesson, record_start
-from vedette.deploy.proposal import propose
+from vedette.deploy.proposing import propose
 from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, calibration_key, conditions_of, learned
 from vedette.settings.home import Home

@@ -1,11 +1,11 @@
 """What `up` tells of a plan before it runs it."""
 
+import dataclasses
 import io
 
 from tests.rig.plans import NEWEST, proposal_of
 from vedette.cli.console.screen import PersonScreen
-from vedette.deploy.planner import plan_events
-from vedette.events import Note, PlanMade
+from vedette.events import PlanMade
 
 
 def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
@@ -13,7 +13,7 @@ def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
     assert proposal.plan.fits
     assert proposal.plan.concession is not None
     out = io.StringIO()
-    for event in plan_events(proposal.plan, proposal.as_json()):
+    for event in proposal.events:
         PersonScreen(out).show(event)
     plan, note = out.getvalue().splitlines()
     assert f"context {proposal.plan.context.max_model_len}" in plan
@@ -23,12 +23,11 @@ def test_a_wish_that_does_not_fit_is_noted_and_the_best_plan_told() -> None:
 
 def test_what_an_older_engine_does_otherwise_is_noted() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048, image=NEWEST)
-    older = {**proposal.as_json(), "engine": {"version": "0.13.0"}}
-    (_, note) = plan_events(proposal.plan, older)
-    assert isinstance(note, Note)
-    assert note.message.code == "engine.reasons_by_default"
+    older = dataclasses.replace(proposal, engine=dataclasses.replace(proposal.engine, version="0.13.0"))
+    (note,) = older.notes
+    assert note.code == "engine.reasons_by_default"
 
 
 def test_a_granted_wish_is_not_noted() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=2048, image=NEWEST)
-    assert [type(event) for event in plan_events(proposal.plan, proposal.as_json())] == [PlanMade]
+    assert [type(event) for event in proposal.events] == [PlanMade]

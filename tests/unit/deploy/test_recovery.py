@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from vedette.deploy.recovery import (
-    LONG_SERVICE_S,
+    LONG_RUN_S,
     LONGEST_BACKOFF_S,
-    MOST_KEPT,
-    MOST_UNREADY,
-    ROOMY_S,
-    STEADY_S,
+    MAX_FAILED_STARTS,
+    MAX_HISTORY,
+    ROOMY_RUN_S,
+    STEADY_RUN_S,
     Attempt,
-    Fall,
+    Crash,
     Fault,
     Recovery,
-    change_in_words,
+    change_message,
     fault_of,
 )
 from vedette.device.boards import device_named
@@ -68,10 +68,10 @@ TIGHT = board(9 * GIB)
 PLAN = plan_on(TIGHT)
 
 
-def fall(
+def crash(
     cause: Cause, after: Device = TIGHT, *, plan: Plan = PLAN, before: Device = TIGHT, served_s: float | None = None
-) -> Fall:
-    return Fall(cause, plan, before, after, served_s)
+) -> Crash:
+    return Crash(cause, plan, before, after, served_s)
 
 
 def less(device: Device, taken_bytes: int, *others: OtherProcess) -> Device:
@@ -83,7 +83,7 @@ def less(device: Device, taken_bytes: int, *others: OtherProcess) -> Device:
 def test_an_engine_that_took_too_much_is_a_lesson_and_plans_shrink_until_nothing_fits(cause: Cause) -> None:
     recovery, plans, lesson = Recovery(), [PLAN], None
     while plans[-1].fits:
-        attempt = recovery.attempt_after(fall(cause, plan=plans[-1]))
+        attempt = recovery.attempt_after(crash(cause, plan=plans[-1]))
         assert attempt.lesson is not None
         lesson = attempt.lesson.after(lesson)
         assert lesson.at_most_bytes <= plans[-1].memory.total_bytes - 128 * MIB
@@ -102,11 +102,13 @@ def test_memory_that_others_took_is_no_lesson_and_the_taker_is_named() -> None:
     recovery = Recovery()
     hog = OtherProcess("python3", 123, GIB)
     after = less(TIGHT, GIB, hog)
-    attempt = recovery.attempt_after(fall(KERNEL_KILL, after, served_s=90.0))
+    attempt = recovery.attempt_after(crash(KERNEL_KILL, after, served_s=90.0))
     assert attempt.lesson is None
     assert recovery.within(after) == after
     now = plan_on(after)
-    recovered = recovery.recovered(now, at=1.0).recovery
+    note = recovery.recovered(now, at=1.0)
+    assert note is not None
+    recovered = note.recovery
     assert recovered is not None
     sentence = say(recovered.message)
     assert sentence.startswith("Out of memory while serving: ")
@@ -119,28 +121,28 @@ def test_whoever_goes_on_taking_memory_is_left_room() -> None:
     recovery = Recovery()
     for times in range(1, 4):
         after = less(TIGHT, times * 512 * MIB)
-        attempt = recovery.attempt_after(fall(KERNEL_KILL, after))
+        attempt = recovery.attempt_after(crash(KERNEL_KILL, after))
         assert attempt.lesson is None
         room = after.memory_available_bytes - recovery.within(after).memory_available_bytes
         assert room == (times - 1) * max(128 * MIB, PLAN.memory.total_bytes // 20)
-    recovery.attempt_after(fall(KILLED, served_s=LONG_SERVICE_S))
+    recovery.attempt_after(crash(KILLED, served_s=LONG_RUN_S))
     assert recovery.within(TIGHT) == TIGHT
-    recovery.attempt_after(fall(KERNEL_KILL, less(TIGHT, GIB), served_s=ROOMY_S))
+    recovery.attempt_after(crash(KERNEL_KILL, less(TIGHT, GIB), served_s=ROOMY_RUN_S))
     assert recovery.within(TIGHT) == TIGHT
 
 
 def test_a_process_that_held_memory_before_is_not_the_taker() -> None:
     before = less(TIGHT, 0, OtherProcess("desktop", 7, 3 * GIB))
     after = less(TIGHT, GIB, OtherProcess("desktop", 7, 3 * GIB))
-    attempt = Recovery().attempt_after(fall(KERNEL_KILL, after, before=before))
-    assert "because others took 1.00 GiB" in attempt.story
+    attempt = Recovery().attempt_after(crash(KERNEL_KILL, after, before=before))
+    assert "because other programs took 1.00 GiB" in say(attempt.reason)
     smaller = dataclasses.replace(less(TIGHT, GIB), memory_total_bytes=TIGHT.memory_total_bytes // 2)
-    assert "all there is went from" in Recovery().attempt_after(fall(KERNEL_KILL, smaller)).story
+    assert "all memory there is went from" in say(Recovery().attempt_after(crash(KERNEL_KILL, smaller)).reason)
 
 
 def test_a_kill_amid_plenty_is_taken_for_an_accident_once() -> None:
     plenty = board(30 * GIB)
-    first = fall(KERNEL_KILL, plenty, before=plenty)
+    first = crash(KERNEL_KILL, plenty, before=plenty)
     assert fault_of(first, 1) is Fault.NOBODY
     recovery = Recovery()
     assert recovery.attempt_after(first).lesson is None
@@ -149,15 +151,15 @@ def test_a_kill_amid_plenty_is_taken_for_an_accident_once() -> None:
     assert again.lesson is not None
     # It was not for want of memory: more of it changes nothing.
     assert again.lesson.affordable_bytes(plenty.memory_total_bytes) == again.lesson.at_most_bytes
-    assert fault_of(fall(ALLOCATOR, plenty, before=plenty), 1) is Fault.ENGINE
+    assert fault_of(crash(ALLOCATOR, plenty, before=plenty), 1) is Fault.ENGINE
 
 
 def test_a_start_that_finds_the_memory_taken_blames_nobody() -> None:
     recovery = Recovery()
     taken = Cause("memory_taken", Message("errors.verbatim", sentence="Another program took memory.", hint=""))
-    assert recovery.attempt_after(fall(taken)).lesson is None
+    assert recovery.attempt_after(crash(taken)).lesson is None
     assert recovery.within(TIGHT) == TIGHT
-    recovery.attempt_after(fall(taken))
+    recovery.attempt_after(crash(taken))
     assert recovery.within(TIGHT).memory_available_bytes < TIGHT.memory_available_bytes
 
 
@@ -165,28 +167,28 @@ def test_beside_a_discrete_gpu_the_kernel_kills_for_ram() -> None:
     device = dataclasses.replace(TIGHT, unified_memory=False, host_memory_available_bytes=3 * GIB)
     plan = plan_on(device)
     recovery = Recovery()
-    attempt = recovery.attempt_after(fall(KERNEL_KILL, device, plan=plan, before=device))
+    attempt = recovery.attempt_after(crash(KERNEL_KILL, device, plan=plan, before=device))
     assert attempt.lesson is None
     within = recovery.within(device)
     assert within.memory_available_bytes == device.memory_available_bytes
     assert within.host_memory_available_bytes == plan.memory.host_bytes - 128 * MIB
     assert not plan_on(within).fits
     others = dataclasses.replace(device, host_memory_available_bytes=GIB)
-    assert fault_of(fall(KERNEL_KILL, others, plan=plan, before=device), 1) is Fault.OTHERS
-    assert recovery.attempt_after(fall(ALLOCATOR, device, plan=plan, before=device)).lesson is not None
+    assert fault_of(crash(KERNEL_KILL, others, plan=plan, before=device), 1) is Fault.OTHERS
+    assert recovery.attempt_after(crash(ALLOCATOR, device, plan=plan, before=device)).lesson is not None
 
 
 def test_it_waits_for_memory_that_others_hold_and_for_no_other() -> None:
     recovery, after = Recovery(), less(TIGHT, TIGHT.memory_available_bytes - GIB)
     assert plan_on(recovery.within(TIGHT)).fits
-    recovery.attempt_after(fall(KERNEL_KILL, after))
+    recovery.attempt_after(crash(KERNEL_KILL, after))
     refused = plan_on(recovery.within(after))
     assert not refused.fits
     with pytest.raises(DoesNotFitError):
         recovery.attempt_without_room(TOO_LARGE, refused, after)  # it never served: whoever started it is told
     recovery.served = True
     waiting = recovery.attempt_without_room(TOO_LARGE, refused, after)
-    assert waiting.story.startswith(TOO_LARGE.sentence)
+    assert say(waiting.reason).startswith(TOO_LARGE.sentence)
     with pytest.raises(DoesNotFitError):
         recovery.attempt_without_room(TOO_LARGE, refused, TIGHT)
 
@@ -194,23 +196,23 @@ def test_it_waits_for_memory_that_others_hold_and_for_no_other() -> None:
 def test_room_for_others_is_given_up_before_the_service_is() -> None:
     recovery = Recovery()
     for _ in range(3):
-        recovery.attempt_after(fall(KERNEL_KILL, less(TIGHT, GIB)))
+        recovery.attempt_after(crash(KERNEL_KILL, less(TIGHT, GIB)))
     refused = plan_on(board(0))
-    assert recovery.room_bytes
+    assert recovery.spare_bytes
     recovery.attempt_without_room(TOO_LARGE, refused, TIGHT)
     assert recovery.within(TIGHT) == TIGHT
 
 
 def test_what_kills_from_outside_is_answered_for_ever_and_ever_more_slowly() -> None:
     recovery = Recovery(served=True)
-    delays = [recovery.attempt_after(fall(cause)).delay_s for cause in [KILLED, STUCK] * 50]
+    delays = [recovery.attempt_after(crash(cause)).delay_s for cause in [KILLED, STUCK] * 50]
     assert delays == sorted(delays)
     assert delays[:3] == [0.0, 2.0, 4.0]
     assert delays[-1] == LONGEST_BACKOFF_S
     assert recovery.within(TIGHT) == TIGHT
-    assert recovery.attempt_after(fall(KILLED, served_s=STEADY_S)).delay_s == 0.0
+    assert recovery.attempt_after(crash(KILLED, served_s=STEADY_RUN_S)).delay_s == 0.0
     never_served = Recovery()
-    starts(never_served, *[KILLED] * MOST_UNREADY)
+    starts(never_served, *[KILLED] * MAX_FAILED_STARTS)
     with pytest.raises(EngineDiedError):
         starts(never_served, KILLED)
 
@@ -218,14 +220,14 @@ def test_what_kills_from_outside_is_answered_for_ever_and_ever_more_slowly() -> 
 def test_who_serves_again_and_again_is_never_given_up() -> None:
     recovery = Recovery()
     for _ in range(100):
-        recovery.attempt_after(fall(SURPRISE, served_s=5.0))
+        recovery.attempt_after(crash(SURPRISE, served_s=5.0))
         recovery.recovered(PLAN, at=1.0)
-    assert recovery.attempt_after(fall(SURPRISE, served_s=5.0)).delay_s == LONGEST_BACKOFF_S
-    assert len(recovery.history) == MOST_KEPT
+    assert recovery.attempt_after(crash(SURPRISE, served_s=5.0)).delay_s == LONGEST_BACKOFF_S
+    assert len(recovery.history) == MAX_HISTORY
 
 
 def starts(recovery: Recovery, *causes: Cause) -> list[Attempt]:
-    return [recovery.attempt_after(fall(cause)) for cause in causes]
+    return [recovery.attempt_after(crash(cause)) for cause in causes]
 
 
 def test_a_start_that_ends_twice_in_the_same_way_is_given_up() -> None:
@@ -242,7 +244,7 @@ def test_starts_that_end_each_in_a_way_of_its_own_are_given_up_later() -> None:
     recovery = Recovery()
     surprises = [
         Cause("engine_error", Message("errors.verbatim", sentence=f"KeyError: {number}", hint=""))
-        for number in range(MOST_UNREADY)
+        for number in range(MAX_FAILED_STARTS)
     ]
     starts(recovery, *surprises[:-1])
     with pytest.raises(EngineDiedError):
@@ -254,7 +256,7 @@ def test_a_hopeless_first_start_is_not_tried_again_and_one_that_has_served_is_on
         starts(Recovery(), UNKNOWN_FLAG)
     assert caught.value.sentence == UNKNOWN_FLAG.sentence
     recovery = Recovery()
-    recovery.attempt_after(fall(KILLED, served_s=5.0))
+    recovery.attempt_after(crash(KILLED, served_s=5.0))
     starts(recovery, UNKNOWN_FLAG)
     with pytest.raises(EngineDiedError):
         starts(recovery, UNKNOWN_FLAG)
@@ -280,18 +282,18 @@ def test_a_lesson_that_cannot_be_kept_holds_here() -> None:
     recovery = Recovery()
     (attempt,) = starts(recovery, ALLOCATOR)
     assert attempt.lesson is not None
-    recovery.keep_to(attempt.lesson)
+    recovery.limit_to(attempt.lesson)
     assert recovery.within(TIGHT).memory_available_bytes == attempt.lesson.at_most_bytes
 
 
 def test_what_changed_is_said() -> None:
     large, small = (plan_on(board(memory), name="ERNIE-4.5-0.3B") for memory in (30 * GIB, GIB))
-    assert change_in_words(large, large) == "as planned before"
-    told = change_in_words(large, small)
+    assert say(change_message(large, large)) == "as planned before"
+    told = say(change_message(large, small))
     assert told.startswith(f"with one request of 256 tokens instead of 4 of {large.context.max_model_len:,}")
     seeing = plan_on(board(30 * GIB))
     blurred = plan_on(board(GIB), name="Qwen3-VL-2B-Instruct-FP8")
-    told = change_in_words(seeing, blurred)
+    told = say(change_message(seeing, blurred))
     assert told.startswith("with Qwen/Qwen3-VL-2B-Instruct-FP8 instead of nvidia/Cosmos-Reason2-2B, one request of ")
     assert "no clips any more" in told
 
@@ -302,4 +304,4 @@ def test_what_has_never_served_is_not_started_for_ever_although_others_take_its_
         Cause("memory_taken", Message("errors.verbatim", sentence="Another program took memory.", hint="")),
     )
     with pytest.raises(EngineDiedError):
-        starts(recovery, *[taken] * (MOST_UNREADY + 1))
+        starts(recovery, *[taken] * (MAX_FAILED_STARTS + 1))

@@ -8,8 +8,7 @@ import pytest
 from tests.rig.devices import GIB, MIB, cpu, gpu, jetson
 from tests.rig.models import TINY, catalogue_model
 from tests.rig.plans import NEWEST, page, proposal_of
-from vedette.deploy.planner import plan_events
-from vedette.deploy.proposal import does_not_fit
+from vedette.deploy.planning import does_not_fit
 from vedette.device.boards import boards, device_named
 from vedette.device.device import Device, OtherProcess
 from vedette.errors import DoesNotFitError
@@ -57,8 +56,8 @@ def test_a_wish_that_was_not_granted_is_noted_with_them() -> None:
     proposal = proposal_of("cosmos-reason2-2b", "orin-nx-16gb", context=200_000, concurrency=4, image=NEWEST)
     device = busy(proposal.device)
     plan = make_plan(device, proposal.model, proposal.wish)
-    document = dataclasses.replace(proposal, device=device, plan=plan).as_json()
-    notes = [say(event.message) for event in plan_events(plan, document) if isinstance(event, Note)]
+    proposal = dataclasses.replace(proposal, device=device, plan=plan)
+    notes = [say(event.message) for event in proposal.events if isinstance(event, Note)]
     assert plan.concession is not None
     assert f"{HELD}." in notes
     assert f"{HELD}." in " ".join(page(dataclasses.replace(proposal, plan=plan)).split("\n\n")[0].split())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rig.plans import MODELS_ON_BOARDS, NEWEST, page, proposal_of
-from vedette.deploy.proposal import Proposal
+from vedette.deploy.planning import Proposal
 from vedette.device.boards import boards
 from vedette.errors import BadInputError
 from vedette.language.columns import columns as columns_of

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from tests.rig.plans import MODELS_ON_BOARDS, proposal_of
-from vedette.deploy.proposal import Proposal
+from vedette.deploy.planning import Proposal
 from vedette.engine.vllm import flags
 from vedette.errors import BadInputError
 from vedette.language.columns import columns
