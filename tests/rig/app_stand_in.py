@@ -179,6 +179,7 @@ class Fleet:
     def __init__(self, *served: Deployment) -> None:
         self.served = served
         self.allow_swap = False
+        self.engine_is_shared = False
         self.names: list[str] = []
         self.swaps: list[tuple[str, str | None]] = []
         self.on_swap: Callable[[str], Awaitable[None]] | None = None

@@ -47,6 +47,7 @@ class Attachment:
         self.life = Life()
         self.url = url
         self.allow_swap = settings.allow_swap
+        self.engine_is_shared = True
         self.next_model: str | None = None
         self.abandoned = False
         self._swapping = asyncio.Lock()

@@ -24,6 +24,7 @@ class Fleet:
     def __init__(self, settings: Settings, home: Home, url: str, notify: Notify) -> None:
         self.url = url
         self.allow_swap = settings.allow_swap
+        self.engine_is_shared = False
         self._settings = settings
         self._home = home
         self._notify = notify

@@ -69,6 +69,10 @@ class Backend(Protocol):
     def allow_swap(self) -> bool:
         """Whether a request from another machine, or one that names another model, may change what is served."""
 
+    @property
+    def engine_is_shared(self) -> bool:
+        """Whether others use the engine past vedette: how much it can take at once is its own affair then."""
+
     def installed(self) -> list[str]:
         """Names of the models whose files are on this machine."""
 

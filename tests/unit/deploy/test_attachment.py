@@ -160,6 +160,7 @@ async def test_vllm_is_asked_with_a_picture_whether_it_sees() -> None:
             status = status_json(attachment.service_status)
             assert (status["state"], status["engine_pid"], status["plan"]) == ("ready", None, None)
             assert [model["model"] for model in status["models"]] == ["vedette-tiny"]
+            assert attachment.engine_is_shared
         assert attachment.client is None
 
 

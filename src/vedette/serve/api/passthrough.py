@@ -118,7 +118,7 @@ class PassThrough:
             Priority.PERSON,
             client=(request.remote, request.headers.get("Authorization")),
             wait_s=self._wait_s,
-            takes_slot=takes_slot(request.method, request.path),
+            takes_slot=takes_slot(request.method, request.path) and not self._backend.engine_is_shared,
             early=True,
         )
 

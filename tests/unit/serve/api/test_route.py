@@ -341,6 +341,21 @@ async def test_requests_wait_here_beyond_what_the_engine_answers_and_prepares(
     assert deployment.most_answering == 3  # two with a slot, and the one that needs none
 
 
+async def test_requests_to_somebody_s_server_do_not_wait_for_each_other(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, fleet: Fleet, deployment: Deployment
+) -> None:
+    fleet.engine_is_shared = True
+    upstream.held = asyncio.Event()
+    asking = [asyncio.ensure_future(ask(http, url, "vedette-tiny")) for _ in range(20)]
+    for _ in range(500):
+        if len(upstream.bodies) == 20:
+            break
+        await asyncio.sleep(0.01)
+    assert deployment.answering == 20
+    upstream.held.set()
+    await asyncio.gather(*asking)
+
+
 async def test_64_clients_and_a_page_share_one_engine_and_some_hang_up(
     http: aiohttp.ClientSession, url: str, upstream: Upstream, deployment: Deployment, open_page: OpenPage
 ) -> None:
