@@ -219,3 +219,9 @@ def test_settings_that_vary_with_the_memory_share_a_lesson() -> None:
 def test_an_estimate_above_the_peak_leaves_no_activation() -> None:
     reported = calibration(consumed_bytes=GIB, peak_activation_bytes=MIB, cuda_graph_estimate_bytes=2 * MIB).reported
     assert reported.activation_bytes == 0
+
+
+def test_older_versions_report_activation_apart_from_the_graphs_estimate() -> None:
+    reported = calibration(peak_activation_bytes=3 * MIB, cuda_graph_estimate_bytes=MIB).reported
+    assert reported.activation_bytes == 3 * MIB
+    assert calibration(consumed_bytes=GIB, cuda_graph_estimate_bytes=MIB).reported.activation_bytes is None

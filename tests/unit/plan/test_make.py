@@ -201,11 +201,14 @@ def test_a_gate_that_a_fitting_plan_passes() -> None:
         (Wish(images_per_request=-2), "-2 pictures"),
         (Wish(max_model_len=256, answer_tokens=3000), "3,183 .* You asked for 256.* at least 3,183"),
         (Wish(prompt_tokens=4000, answer_tokens=4000), r"8,151 .*answer 4,000\)\. tiny has no more than 4,096"),
-        (Wish(max_model_len=256, answer_tokens=5000), r"5,183 .*tiny has no more than 4,096"),
+        (
+            Wish(max_model_len=256, answer_tokens=5000),
+            r"5,183 tokens \(one picture 151, prompt 32, answer 5,000\)\. tiny has no more than 4,096",
+        ),
         (Wish(images_per_request=65), "65 pictures in one request"),
         (Wish(prompt_tokens=0), "A prompt of 0 tokens is not possible"),
         (Wish(max_model_len=1 << 24), "A context of 16,777,216 tokens is not possible.*1 to 16,777,215"),
-        (Wish(image_max_pixels=1 << 32), "A picture of 4,294,967,296 pixels"),
+        (Wish(image_max_pixels=1 << 32), "A picture of 4,294,967,296 pixels.*1 to 4,294,967,295"),
     ],
 )
 def test_impossible_wishes_are_refused(wish: Wish, message: str) -> None:
@@ -448,3 +451,9 @@ def test_a_wish_in_words(wish: Wish, wished: str) -> None:
     concession = make_plan(device_named("orin-nx-16gb"), catalogue_model("cosmos-reason2-2b"), wish).concession
     assert concession is not None
     assert say(concession.wished) == wished
+
+
+def test_an_answer_gets_half_of_what_the_prompt_leaves() -> None:
+    wish = Wish(max_model_len=2048, prompt_tokens=1000, images_per_request=0)
+    context = make_plan(cpu(8 * GIB), TINY, wish).context
+    assert (context.prompt_tokens, context.answer_tokens) == (1000, 524)
