@@ -14,6 +14,7 @@ from tests.rig.server_documents import (
     VLLM_MODELS,
 )
 from vedette.engine.hosts.server_facts import (
+    PICTURE_PIXELS,
     UNKNOWN_CONTEXT,
     Facts,
     ProbeResult,
@@ -122,3 +123,31 @@ def test_the_wish_holds_within_the_limits_of_the_server() -> None:
     assert context_of(Facts(), unsaid, Wish()).max_model_len == UNKNOWN_CONTEXT
     blind = context_of(Facts(max_model_len=4096), unsaid, Wish())
     assert (blind.image_max_pixels, blind.visual_tokens, blind.images_per_request) == (None, 0, 0)
+
+
+@pytest.mark.parametrize(("length", "visual"), [(512, 256), (511, 255), (600, 256)])
+def test_pictures_keep_their_size_if_they_take_half_of_the_context(length: int, visual: int) -> None:
+    context = context_of(Facts(max_model_len=length, sees=True), ANSWERED, Wish())
+    assert context.visual_tokens == visual
+    pixels = PICTURE_PIXELS if visual == 256 else PICTURE_PIXELS * 255 // 256
+    assert context.image_max_pixels == pixels
+
+
+def test_a_server_that_does_not_count_is_assumed_to_take_a_token_for_a_patch() -> None:
+    unknown = ProbeResult(has_reasoning=False, visual_tokens=None)
+    context = context_of(SEEING, unknown, Wish(image_max_pixels=28 * 28 * 10 + 1))
+    assert context.visual_tokens == 11
+    several = context_of(SEEING, unknown, Wish(image_max_pixels=28 * 28 * 10, images_per_request=3))
+    assert (several.images_per_request, several.visual_tokens, several.prompt_tokens) == (3, 10, 4096 - 30 - 1024)
+    assert context_of(SEEING, unknown, Wish(images_per_request=0)).images_per_request == 0
+
+
+def test_a_model_that_reasons_gets_half_of_the_context_for_its_answer() -> None:
+    reasons = ProbeResult(has_reasoning=True, visual_tokens=None)
+    plain = ProbeResult(has_reasoning=False, visual_tokens=None)
+    blind = Facts(max_model_len=4096)
+    assert context_of(blind, reasons, Wish()).answer_tokens == 2048
+    assert context_of(dataclasses.replace(blind, thinks=True), plain, Wish()).answer_tokens == 2048
+    assert context_of(blind, plain, Wish()).answer_tokens == 1024
+    assert context_of(blind, plain, Wish()).concurrency == 1
+    assert context_of(dataclasses.replace(blind, concurrency=3), plain, Wish()).concurrency == 3
