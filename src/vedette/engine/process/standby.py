@@ -79,7 +79,9 @@ class Standby:
         """
         fits = self.is_ready and self._process.returncode is None and _differ_only_in_arguments(command, self._command)
         self.is_ready = False  # only one order: it may arrive even if this call is cancelled
-        if not (fits and await _send_order(self._channel, command) and await self._confirms()):
+        if fits:
+            await _send_order(self._channel, command)
+        if not (fits and await self._confirms()):
             await self.stop()
             return None
         await self._detach()
@@ -140,15 +142,12 @@ async def _spawn(command: Command, preload: Preload, mode: str) -> tuple[asyncio
         return await spawn(dataclasses.replace(command, arguments=arguments), theirs.fileno()), ours
 
 
-async def _send_order(channel: socket.socket, command: Command) -> bool:
-    """Send a process the command that it is to become; False if the process has ended."""
+async def _send_order(channel: socket.socket, command: Command) -> None:
+    """Send a process the command that it is to become; a process that has ended does not confirm it."""
     make_workplace(command.workplace)
     order = {"arguments": command.arguments[1:], "workplace": str(command.workplace)}
-    try:
+    with contextlib.suppress(OSError):
         await asyncio.get_running_loop().sock_sendall(channel, json.dumps(order).encode() + b"\n")
-    except OSError:
-        return False
-    return True
 
 
 def _differ_only_in_arguments(one: Command, other: Command) -> bool:

@@ -66,6 +66,9 @@ def test_a_kill_is_remembered_for_a_while_whenever_it_came() -> None:
 
 def test_where_nothing_counts_nothing_is_known() -> None:
     assert KillWatch(lambda: None).recent() is None
+    for first, second in ((None, 4), (4, None)):
+        counts = iter([first, second])
+        assert KillWatch(lambda: next(counts)).recent() is None  # noqa: B023 - called at once
 
 
 def test_another_counter_is_not_read() -> None:
