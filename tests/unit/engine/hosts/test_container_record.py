@@ -1,5 +1,7 @@
 """A recorded container is found and ended, whichever vedette started it."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +9,9 @@ from pathlib import Path
 from vedette.engine.hosts.container_record import container_processes, end_container, record_container
 
 PARENT = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-print(child.pid, flush=True)
+import subprocess
+child = subprocess.Popen(["/bin/sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
+print(child.pid, child.stdout.readline(), flush=True)
 child.wait()
 """
 
@@ -57,16 +59,19 @@ def test_a_working_directory_is_for_this_user_only(tmp_path: Path) -> None:
 def test_the_processes_of_a_container_are_its_first_and_all_below(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
+        child, grandchild = map(int, parent.stdout.readline().split())
         try:
             record_container(tmp_path / "engine", container_program(tmp_path, f"echo {parent.pid}"), "vedette-1")
-            assert [process.pid for process in container_processes(tmp_path / "engine")] == [parent.pid, child]
+            assert [process.pid for process in container_processes(tmp_path / "engine")] == [
+                parent.pid,
+                child,
+                grandchild,
+            ]
             assert said(tmp_path) == ["container inspect --format {{.State.Pid}} vedette-1"]
             for stopped in ("echo 0", "exit 1", "echo nothing", f"echo {parent.pid}; exit 1"):
                 record_container(tmp_path / "engine", container_program(tmp_path, stopped), "vedette-1")
                 assert container_processes(tmp_path / "engine") == []
         finally:
-            for process in container_processes(tmp_path / "engine"):
-                process.kill()
-            subprocess.run(["kill", "-9", str(child)], check=False)
+            for pid in (grandchild, child):
+                os.kill(pid, signal.SIGKILL)
             parent.kill()
