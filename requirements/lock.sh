@@ -8,3 +8,4 @@ lock() {
 }
 lock -o requirements/vedette.txt
 lock --extra dev -o requirements/dev.txt
+lock --extra examples -o requirements/examples.txt

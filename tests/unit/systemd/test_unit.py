@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.systemd_units import complaints
 from vedette.errors import ServiceError
 from vedette.instance import lock as instance
 from vedette.settings.home import Home
@@ -41,21 +42,6 @@ def directory() -> Iterator[Path]:
         if os.geteuid() == 0:
             os.chown(Path(made) / "run", NOBODY.uid, NOBODY.gid)
         yield Path(made)
-
-
-def complaints(text: str, system: bool, directory: Path) -> list[str]:
-    """What `systemd-analyze verify` says of a unit."""
-    unit = directory / "vedette.service"
-    unit.write_text(text)
-    result = subprocess.run(
-        ["systemd-analyze", "--system" if system else "--user", "verify", "--man=no", str(unit)],
-        env={**os.environ, "XDG_RUNTIME_DIR": str(directory / "run"), "HOME": str(directory)},
-        capture_output=True,
-        text=True,
-    )
-    told = (result.stdout + result.stderr).splitlines()
-    assert "Failed to initialize manager" not in told, told
-    return [line for line in told if "vedette" in line]
 
 
 def as_systemd_reads(text: str, directory: Path) -> dict[str, list[str]]:
