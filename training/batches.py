@@ -189,7 +189,7 @@ class BatchMaker:
         self.fill(writer, ask)
 
     def second_scene(self, first: Scene) -> tuple[Scene, Thing | None, Thing | None]:
-        """The first scene, shifted a little, with perhaps one thing more or less: (scene, new, gone)."""
+        """The first scene, shifted a little, with perhaps one thing more or less: (scene, new, missing)."""
         rng = self.rng
         shift_x, shift_y = rng.gauss(0, 0.012), rng.gauss(0, 0.012)
         things = [replace(t, x=t.x + shift_x, y=t.y + shift_y) for t in first.things]
@@ -209,10 +209,10 @@ class BatchMaker:
                     return replace(first, things=tuple(things)), thing, None
         elif roll < 0.75 and things:
             names = [thing.name for thing in things]
-            gone = rng.choice(things)
-            if names.count(gone.name) == 1:
-                things.remove(gone)
-                return replace(first, things=tuple(things)), None, gone
+            missing = rng.choice(things)
+            if names.count(missing.name) == 1:
+                things.remove(missing)
+                return replace(first, things=tuple(things)), None, missing
         return replace(first, things=tuple(things)), None, None
 
     def two_pictures(self) -> None:
@@ -222,7 +222,7 @@ class BatchMaker:
         shot = Shot.of(rng, first, camera)
         related = rng.random() < 0.8
         if related:
-            second, new, gone = self.second_scene(first)
+            second, new, missing = self.second_scene(first)
             again, seen_again = (
                 random_camera(rng, second) if rng.random() < 0.5 else (camera, seen_through(second, camera))
             )
@@ -230,10 +230,10 @@ class BatchMaker:
                 again, seen_again = Camera.straight(), second
             other = replace(shot, scene=second, camera=again) if rng.random() < 0.6 else Shot.of(rng, second, again)
         else:
-            new = gone = None
+            new = missing = None
             second, again, seen_again = self.random_view(grid, 5)
             other = Shot.of(rng, second, again)
-        pair = conversations.Pair(seen, seen_again, new, gone, related)
+        pair = conversations.Pair(seen, seen_again, new, missing, related)
         writer = self.writer(0.15)
         for one, view in ((shot, seen), (other, seen_again)):
             writer.picture(self.place(one, view, grid), 0, grid, "<|image_pad|>")

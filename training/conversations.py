@@ -95,12 +95,12 @@ def follow_up(scene: Scene, rng: random.Random, lexicon: Lexicon) -> Exchange | 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures; the second may hold one thing more (`new`) or less (`gone`). `related` says that they do."""
+    """Two pictures; the second may hold one thing more (`new`) or less (`missing`). `related` says that they do."""
 
     first: Scene
     second: Scene
     new: Thing | None = None
-    gone: Thing | None = None
+    missing: Thing | None = None
     related: bool = True
 
 
@@ -108,14 +108,14 @@ def two_pictures(pair: Pair, rng: random.Random, lexicon: Lexicon) -> Exchange:
     roll = rng.random()
     thought = f"First picture:\n{thoughts(pair.first)}Second picture:\n{thoughts(pair.second)}"
     if pair.related and roll < 0.72:
-        new, gone = (f"{capital(with_article(t.name))} is " if t else None for t in (pair.new, pair.gone))
+        new, missing = (f"{capital(with_article(t.name))} is " if t else None for t in (pair.new, pair.missing))
         if roll < 0.4:
             question, answer = rng.choice(phrases.NEW), f"{new}new." if new else "Nothing is new."
         elif roll < 0.56:
-            question, answer = rng.choice(phrases.GONE), f"{gone}gone." if gone else "Nothing is gone."
+            question, answer = rng.choice(phrases.GONE), f"{missing}gone." if missing else "Nothing is gone."
         else:
             question = rng.choice(phrases.CHANGED)
-            answer = f"{new}new." if new else f"{gone}gone." if gone else "Nothing has changed."
+            answer = f"{new}new." if new else f"{missing}gone." if missing else "Nothing has changed."
     elif roll < 0.9:
         nth, scene = rng.choice((("first", pair.first), ("second", pair.second)))
         if rng.random() < 0.3:

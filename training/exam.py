@@ -137,7 +137,7 @@ def _strange(scene: Scene, rng: random.Random, lexicon: language.Lexicon) -> Exc
 def _two_pictures(rng: random.Random) -> Case:
     size = rng.choice(SIZES)
     first = _scene(rng, size, rng.randint(0, 5))
-    new = gone = None
+    new = missing = None
     things = list(first.things)
     roll = rng.random()
     if roll < 0.5:
@@ -154,13 +154,13 @@ def _two_pictures(rng: random.Random) -> Case:
                 things.append(thing)
                 break
     elif roll < 0.75 and things:
-        gone = rng.choice(things)
-        if [t.name for t in things].count(gone.name) > 1:
-            gone = None
+        missing = rng.choice(things)
+        if [t.name for t in things].count(missing.name) > 1:
+            missing = None
         else:
-            things.remove(gone)
+            things.remove(missing)
     second = replace(first, things=tuple(things))
-    pair = conversations.Pair(first, second, new, gone)
+    pair = conversations.Pair(first, second, new, missing)
     pictures = tuple(jpeg(render(scene, *size)) for scene in (first, second))
     return Case("two pictures", conversations.two_pictures(pair, rng, HELD_OUT).turns, pictures)
 

@@ -272,13 +272,13 @@ def _draw(  # noqa: PLR0913
                 sx = dx - tl.load(t + 12)
                 sy = dy - tl.load(t + 13)
                 start = (SIDE * SIDE * 4 - side * side * 4) // 3
-                gone = _sample(
+                shadow_alpha = _sample(
                     atlas, base + start, (a * sx + b * sy + 1) * 0.5 * side - 0.5,
                     (c * sx + d * sy + 1) * 0.5 * side - 0.5, side, 3,
                 )  # fmt: skip
-                red *= 1 - shadow * gone
-                green *= 1 - shadow * gone
-                blue *= 1 - shadow * gone
+                red *= 1 - shadow * shadow_alpha
+                green *= 1 - shadow * shadow_alpha
+                blue *= 1 - shadow * shadow_alpha
             side = SIDE >> level
             start = (SIDE * SIDE * 4 - side * side * 4) // 3
             tx = (a * dx + b * dy + 1) * 0.5 * side - 0.5

@@ -1,4 +1,4 @@
-"""Real Chromium in front of a real vedette. Every outside host is out of reach, and none may be asked for."""
+"""Real Chromium in front of a real vedette. Other hosts cannot be reached, and no page may ask for one."""
 
 import os
 import socket
@@ -27,7 +27,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
     "--disable-quic",
-    # The machine's own name leads here too: a page that is not on localhost, which browsers trust less.
+    # The machine's host name also leads to this machine: browsers trust a page less that is not on localhost.
     f"--host-resolver-rules=MAP {socket.gethostname()} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
@@ -35,13 +35,13 @@ CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
 
 @pytest.fixture(scope="package")
 def scene() -> Scene:
-    """What the camera shows, and what is dropped on the page."""
+    """The scene that the camera shows and that is dropped on the page."""
     return random_scene(Random(20), count=3)  # noqa: S311
 
 
 @pytest.fixture(scope="package")
 def camera(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording that the browser takes for its camera."""
+    """A recording that the browser uses as its camera."""
     path = tmp_path_factory.mktemp("camera") / "scene.mjpeg"
     path.write_bytes(jpeg(scene) * 20)
     return path
@@ -56,7 +56,7 @@ def chromium() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="package")
 def launch(chromium: Playwright, camera: Path) -> Iterator[Callable[[str], Browser]]:
-    """Browsers with a camera that shows the scene, with one that they may not use, and without any; each once."""
+    """Browsers with a camera that shows the scene, with a forbidden camera, and without a camera; each started once."""
     kinds = {
         "camera": [*CAMERA, f"--use-file-for-fake-video-capture={camera}"],
         "forbidden": CAMERA[:1],
@@ -76,9 +76,9 @@ def launch(chromium: Playwright, camera: Path) -> Iterator[Callable[[str], Brows
 
 @pytest.fixture
 def open_page_of(launch: Callable[[str], Browser]) -> Iterator[OpenPage]:
-    """Opens the live page of whoever listens on a port, engine ready.
+    """Opens the live page of the vedette on a port once its engine is ready.
 
-    At the end: no fault on any page, and nobody but vedette was asked.
+    Checks at the end that no page had an error and that no host but vedette was asked.
     """
     asked: set[str] = set()
     faults: list[str] = []
@@ -89,8 +89,8 @@ def open_page_of(launch: Callable[[str], Browser]) -> Iterator[OpenPage]:
             if not request.url.startswith(("blob:", "data:")):
                 asked.add(urlsplit(request.url).hostname or request.url)
 
-        def hear(line: ConsoleMessage) -> None:
-            # A browser notes every answer that is an error; this one is the page's to tell.
+        def record_error(line: ConsoleMessage) -> None:
+            # A browser logs every error response; the page itself reports this one.
             if line.type == "error" and "409 (Conflict)" not in line.text:
                 faults.append(line.text)
 
@@ -101,7 +101,7 @@ def open_page_of(launch: Callable[[str], Browser]) -> Iterator[OpenPage]:
             page.set_default_timeout(60_000)
             page.on("request", note)
             page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("console", hear)
+            page.on("console", record_error)
             page.goto(f"http://{host}:{port}/")
             page.locator("#pill[data-state=ready]").wait_for()
             return page

@@ -1,4 +1,4 @@
-"""The page while the engine dies and comes back. A file of its own: it leaves the others a fresh engine."""
+"""The page while the engine crashes and restarts. In a file of its own, because it leaves a new engine behind."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from tests.rig.browser import OpenPage
 from tests.rig.processes import Vedette
 
 
-def test_page_shows_the_death_of_the_engine_and_goes_on_by_itself(
+def test_the_page_shows_a_crash_of_the_engine_and_continues_by_itself(
     open_page: OpenPage, running_vedette: Vedette
 ) -> None:
     page = open_page()

@@ -1,4 +1,4 @@
-"""What a person does with the live page, and what it then says."""
+"""A person's actions on the live page and its reactions."""
 
 import base64
 import os
@@ -19,7 +19,7 @@ def choose(page: Page, source: str) -> None:
 
 
 def finished(page: Page, number: int = 1) -> Locator:
-    """The newest complete answer, once there are `number` of them."""
+    """The newest complete answer once there are at least `number` of them."""
     answers = page.locator(".answer[data-state=done]")
     answers.nth(number - 1).wait_for()
     return answers.first
@@ -30,7 +30,7 @@ def said(answer: Locator) -> str:
 
 
 def drop(page: Page, name: str, kind: str, data: bytes) -> None:
-    """Drops a file on the page as a hand would."""
+    """Drops a file on the page with the browser's drag events."""
     page.evaluate(
         """([name, type, text]) => {
             const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -44,7 +44,7 @@ def drop(page: Page, name: str, kind: str, data: bytes) -> None:
 
 
 def recording(page: Page, picture: bytes) -> bytes:
-    """A WebM video of a picture, made by the browser itself."""
+    """A WebM video of a picture, recorded by the browser."""
     text: str = page.evaluate(
         """async (picture) => {
             const image = Object.assign(new Image(), { src: `data:image/jpeg;base64,${picture}` });
@@ -71,7 +71,7 @@ def recording(page: Page, picture: bytes) -> bytes:
     return base64.b64decode(text)
 
 
-def test_words_name_what_the_camera_shows(page: Page, scene: Scene) -> None:
+def test_answers_name_the_objects_that_the_camera_shows(page: Page, scene: Scene) -> None:
     choose(page, "Camera")
     page.get_by_role("button", name="Turn on the camera").click()
     page.get_by_role("button", name="Start").click()
@@ -80,18 +80,18 @@ def test_words_name_what_the_camera_shows(page: Page, scene: Scene) -> None:
     assert answer.locator("img").evaluate("image => image.naturalWidth * image.naturalHeight") > 0
     expect(answer.locator(".figures")).to_contain_text("first word")
     expect(answer.locator(".figures")).to_contain_text("tokens/s")
-    finished(page, 3)  # and it goes on by itself
+    finished(page, 3)  # the session continues by itself
     page.get_by_role("button", name="Stop").click()
 
 
-def test_words_name_what_the_scene_holds(page: Page) -> None:
+def test_answers_name_the_objects_of_the_scene(page: Page) -> None:
     choose(page, "Scene")
     page.get_by_role("button", name="Start").click()
     finished(page, 5)
     page.get_by_role("button", name="Stop").click()
     answers = page.locator(".answer[data-state=done]")
     expect(answers.locator(".truth").first).to_contain_text("In the scene:")
-    # The drawing moves, so a thing may be half hidden for a moment: all answers but one are right to the letter.
+    # The scene moves, so an object may be half hidden for a moment: one answer may be wrong.
     assert page.locator(".answer[data-state=done] .truth.same").count() >= answers.count() - 1
 
 
@@ -139,7 +139,7 @@ def test_short_limit_cuts_the_answer_and_says_so(page: Page, scene: Scene) -> No
     expect(answer.locator(".figures")).to_contain_text(f"{slider.input_value()} tokens")
 
 
-def test_stop_stops(page: Page) -> None:
+def test_the_stop_button_stops_the_session(page: Page) -> None:
     choose(page, "Scene")
     page.get_by_role("button", name="Start").click()
     page.locator(".answer").first.wait_for()
@@ -151,7 +151,7 @@ def test_stop_stops(page: Page) -> None:
     assert page.locator(".answer").count() == count
 
 
-def test_new_question_counts_while_it_runs(page: Page) -> None:
+def test_a_new_question_is_used_while_the_session_runs(page: Page) -> None:
     choose(page, "Scene")
     page.get_by_role("button", name="Start").click()
     finished(page)
@@ -171,12 +171,12 @@ def test_two_pages_are_both_answered(open_page: OpenPage) -> None:
         finished(page, 2)
 
 
-def test_file_that_is_neither_picture_nor_video(page: Page) -> None:
+def test_a_file_that_is_neither_picture_nor_video_is_refused(page: Page) -> None:
     drop(page, "notes.txt", "text/plain", b"hello")
     expect(page.get_by_role("alert").filter(has_text="notes.txt")).to_contain_text("cannot read")
 
 
-def test_camera_that_may_not_be_used(open_page: OpenPage) -> None:
+def test_a_forbidden_camera_is_reported(open_page: OpenPage) -> None:
     page = open_page("forbidden")
     choose(page, "Camera")
     page.get_by_role("button", name="Start").click()
@@ -184,7 +184,7 @@ def test_camera_that_may_not_be_used(open_page: OpenPage) -> None:
     expect(page.get_by_role("button", name="Start")).to_be_visible()
 
 
-def test_without_a_camera_the_scene_is_offered(open_page: OpenPage) -> None:
+def test_the_scene_is_offered_without_a_camera(open_page: OpenPage) -> None:
     page = open_page("none")
     expect(page.get_by_role("radio", name="Scene")).to_be_checked()
     choose(page, "Camera")
@@ -192,7 +192,9 @@ def test_without_a_camera_the_scene_is_offered(open_page: OpenPage) -> None:
     expect(page.locator("#notice-text")).to_contain_text("No camera was found")
 
 
-def test_page_that_is_not_on_localhost_says_how_to_get_a_camera(open_page: OpenPage, running_vedette: Vedette) -> None:
+def test_a_page_that_is_not_on_localhost_explains_how_to_use_a_camera(
+    open_page: OpenPage, running_vedette: Vedette
+) -> None:
     page = open_page(host=socket.gethostname())
     choose(page, "Camera")
     page.get_by_role("button", name="Start").click()
@@ -200,7 +202,7 @@ def test_page_that_is_not_on_localhost_says_how_to_get_a_camera(open_page: OpenP
     expect(page.locator("#notice-text code").first).to_contain_text(f"ssh -L {port}:127.0.0.1:{port}")
 
 
-def test_keyboard_alone_is_enough(page: Page) -> None:
+def test_the_page_can_be_used_with_the_keyboard_alone(page: Page) -> None:
     page.keyboard.press("3")
     expect(page.get_by_role("radio", name="Scene")).to_be_checked()
     page.keyboard.press("/")
@@ -220,7 +222,7 @@ def test_keyboard_alone_is_enough(page: Page) -> None:
     expect(page.locator("#spoken")).not_to_be_empty()
 
 
-def test_space_starts_and_stops_but_writes_in_the_question(page: Page) -> None:
+def test_space_starts_and_stops_except_in_the_question(page: Page) -> None:
     page.keyboard.press("3")
     page.locator("body").press("Space")
     page.get_by_role("button", name="Stop").wait_for()
@@ -243,7 +245,7 @@ def test_nothing_is_wider_than_the_screen(open_page: OpenPage, width: int) -> No
     page.get_by_role("button", name="Stop").click()
 
 
-def test_chinese_for_those_who_read_it(open_page: OpenPage) -> None:
+def test_the_page_is_chinese_in_a_chinese_browser(open_page: OpenPage) -> None:
     page = open_page(locale="zh-CN")
     expect(page.get_by_role("button", name="开始")).to_be_visible()
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
@@ -251,7 +253,7 @@ def test_chinese_for_those_who_read_it(open_page: OpenPage) -> None:
     expect(page.get_by_role("button", name="Start")).to_be_visible()
 
 
-def test_light_and_dark(open_page: OpenPage) -> None:
+def test_the_page_follows_the_light_and_dark_scheme(open_page: OpenPage) -> None:
     brightness: dict[str, Any] = {}
     for scheme in ("light", "dark"):
         page = open_page(color_scheme=scheme)
@@ -261,7 +263,7 @@ def test_light_and_dark(open_page: OpenPage) -> None:
     assert brightness["dark"] < 40
 
 
-def test_page_as_the_readme_shows_it(open_page: OpenPage, tmp_path: Path) -> None:
+def test_the_page_is_drawn_as_in_the_readme(open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page(color_scheme="light")
     choose(page, "Scene")
     page.get_by_role("switch", name="Think first").check()
@@ -271,19 +273,19 @@ def test_page_as_the_readme_shows_it(open_page: OpenPage, tmp_path: Path) -> Non
     picture = page.screenshot()
     page.get_by_role("button", name="Stop").click()
     assert len(picture) > 20_000
-    wanted = os.environ.get("VEDETTE_SCREENSHOT")  # VEDETTE_SCREENSHOT=docs/screenshot.png makes the README's picture
+    wanted = os.environ.get("VEDETTE_SCREENSHOT")  # VEDETTE_SCREENSHOT=docs/screenshot.png writes the README's picture
     (Path(wanted) if wanted else tmp_path / "page.png").write_bytes(picture)
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_no_word_is_missing(open_page: OpenPage, locale: str) -> None:
+def test_no_translation_is_missing(open_page: OpenPage, locale: str) -> None:
     page = open_page(locale=locale)
     page.locator("details.more summary").click()
     text = page.locator("body").inner_text()
     assert not [word for word in ("undefined", "null", "NaN", "{", "}") if word in text]
 
 
-def test_camera_that_is_taken_away_or_falls_silent(page: Page) -> None:
+def test_a_camera_that_ends_or_sends_no_pictures_is_reported(page: Page) -> None:
     choose(page, "Camera")
     page.get_by_role("button", name="Start").click()
     finished(page)

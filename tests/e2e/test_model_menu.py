@@ -1,4 +1,4 @@
-"""The page's menu of models: looking at another that is served, and changing to one that lies here."""
+"""The page's menu of models: choosing another served model, and swapping to an installed one."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ COPY = "vedette/copy"
 
 @pytest.fixture
 def two_models(own_home: Path) -> Iterator[Vedette]:
-    """A vedette that serves vedette-tiny, and has a copy of it under another name."""
+    """A vedette that serves vedette-tiny and has a copy of it installed under another name."""
     shutil.copytree(packaged_path("vedette-tiny"), own_home / "models" / COPY.replace("/", "--"))
     with vedette_running(own_home, "vedette-tiny") as running:
         running.wait_until_ready()
@@ -56,7 +56,7 @@ def asked_models(stand_in: AppOnAThread) -> list[object]:
     return [body["model"] for body in stand_in.upstream.bodies]
 
 
-def test_keys_open_move_in_and_close_the_menu(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
+def test_the_menu_works_with_the_keyboard(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
     menu(page).press("Enter")
     expect(option(page, "vedette-tiny")).to_be_focused()
@@ -68,7 +68,7 @@ def test_keys_open_move_in_and_close_the_menu(stand_in: AppOnAThread, open_page_
     expect(option(page, "org/second")).to_be_focused()
     page.keyboard.press("End")
     expect(option(page, "rather-long-name")).to_be_focused()
-    page.keyboard.press("3")  # elsewhere this chooses the scene
+    page.keyboard.press("3")  # outside the menu this key chooses the scene
     page.keyboard.press("Escape")
     expect(menu(page)).to_be_focused()
     expect(page.get_by_role("listbox")).to_be_hidden()
@@ -80,7 +80,7 @@ def test_keys_open_move_in_and_close_the_menu(stand_in: AppOnAThread, open_page_
     assert not stand_in.fleet.swaps
 
 
-def test_a_live_session_goes_on_with_another_served_model(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
+def test_a_live_session_continues_with_another_served_model(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
     start(page)
     menu(page).click()
@@ -93,11 +93,11 @@ def test_a_live_session_goes_on_with_another_served_model(stand_in: AppOnAThread
     expect(menu(page)).to_have_text(re.compile("org/second"))
     stand_in.run(lambda: stand_in.become(stand_in.second, "org/other"))
     stand_in.run(lambda: stand_in.enter(stand_in.second, "ready"))
-    expect(page).to_have_url(re.compile("model=org%2Fother$"))  # the address follows what takes its place
+    expect(page).to_have_url(re.compile("model=org%2Fother$"))  # the model that replaces the chosen one
     assert not stand_in.fleet.swaps
 
 
-def test_a_change_is_shown_step_by_step_and_the_session_goes_on(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
+def test_a_swap_is_shown_step_by_step_and_the_session_continues(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
     first, served = stand_in.first, stand_in.run(asyncio.Event)
 
@@ -123,7 +123,7 @@ def test_a_change_is_shown_step_by_step_and_the_session_goes_on(stand_in: AppOnA
     stand_in.run(lambda: stand_in.enter(first, "starting", "loading_weights", done=1, total=3))
     expect(page.locator(".steps [aria-current]")).to_contain_text("Loading weights1/3")
     page.reload()
-    page.get_by_role("heading", name="Changing to org/other").wait_for()  # who asked need not stay
+    page.get_by_role("heading", name="Changing to org/other").wait_for()  # a swap does not need its page
     page.get_by_role("radio", name="Scene").check()
     page.get_by_role("button", name="Start").click()
     stand_in.run(served.set)
@@ -135,7 +135,9 @@ def test_a_change_is_shown_step_by_step_and_the_session_goes_on(stand_in: AppOnA
     assert asked_models(stand_in)[-1] == "org/other"
 
 
-def test_what_is_refused_is_said_and_the_old_model_goes_on(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
+def test_a_refused_swap_is_reported_and_the_old_model_keeps_serving(
+    stand_in: AppOnAThread, open_page_of: OpenPage
+) -> None:
     page = open_page_of(stand_in.port)
 
     async def refuse(_: str) -> None:
@@ -155,9 +157,9 @@ def test_what_is_refused_is_said_and_the_old_model_goes_on(stand_in: AppOnAThrea
     expect(menu(page)).to_have_attribute("aria-busy", "false")
 
 
-def test_who_may_not_change_models_sees_why(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
+def test_a_page_that_may_not_swap_models_explains_why(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
-    # The stand-in listens on the loopback only, so that everybody comes from this machine.
+    # The stand-in listens on the loopback only, so every client is on this machine.
     answer = page.request.get(f"http://127.0.0.1:{stand_in.port}/api/models").json()
     page.route("**/api/models", lambda route: route.fulfill(json={**answer, "swap_allowed": False}))
     menu(page).click()
@@ -170,7 +172,7 @@ def test_who_may_not_change_models_sees_why(stand_in: AppOnAThread, open_page_of
     assert not stand_in.fleet.swaps
 
 
-def test_no_picture_is_taken_for_a_model_that_cannot_see(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
+def test_no_picture_is_sent_to_a_model_that_reads_text_only(stand_in: AppOnAThread, open_page_of: OpenPage) -> None:
     page = open_page_of(stand_in.port)
     first = stand_in.first
     page.get_by_role("button", name="Turn on the camera").click()
@@ -214,7 +216,7 @@ def test_causes_and_errors_are_chinese_on_the_chinese_page(
     expect(page.locator("#engine")).to_contain_text(say(KERNEL_KILL.message, "zh"))
     stand_in.run(lambda: stand_in.enter(stand_in.first, "starting", "loading_weights"))
     expect(page.locator(".steps [aria-current]")).to_contain_text("加载权重")
-    # A vedette newer than the page's table of Chinese sentences.
+    # A vedette newer than the page, whose table of Chinese sentences lacks this cause.
     monkeypatch.setitem(
         cast(dict[str, object], ENGLISH), "engine.new", ("A cause of a newer vedette.", "See its notes.")
     )
@@ -236,7 +238,7 @@ def test_causes_and_errors_are_chinese_on_the_chinese_page(
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_the_menu_has_room_at_any_width(stand_in: AppOnAThread, open_page_of: OpenPage, width: int) -> None:
+def test_the_menu_fits_at_any_width(stand_in: AppOnAThread, open_page_of: OpenPage, width: int) -> None:
     page = open_page_of(stand_in.port, viewport={"width": width, "height": 740})
     menu(page).click()
     expect(page.get_by_role("option")).to_have_count(4)
@@ -251,7 +253,7 @@ def test_the_menu_has_room_at_any_width(stand_in: AppOnAThread, open_page_of: Op
     assert page.evaluate("document.scrollingElement.scrollWidth") <= width
 
 
-def test_a_real_change_of_models(two_models: Vedette, open_page_of: OpenPage) -> None:
+def test_a_real_swap(two_models: Vedette, open_page_of: OpenPage) -> None:
     page = open_page_of(two_models.port)
     start(page)
     menu(page).press("Enter")

@@ -1,4 +1,4 @@
-"""What the engine layer's tests talk to."""
+"""Fixtures that name the server under test."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.rig.processes import Vedette
 
 @pytest.fixture(scope="session")
 def engine_url(running_vedette: Vedette) -> str:
-    """Where `/v1` of a running vedette is, without a trailing slash."""
+    """The address of a running vedette's `/v1`, without a trailing slash."""
     return running_vedette.url
 
 

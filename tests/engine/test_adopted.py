@@ -1,4 +1,4 @@
-"""A vedette that runs the vLLM of somebody's environment, named by a thin wrapper around its interpreter."""
+"""A vedette that runs the vLLM of a user's own environment, named by a wrapper script around its interpreter."""
 
 import shlex
 from pathlib import Path
@@ -10,7 +10,7 @@ from vedette.engine.hosts.environment import Environment, find_damage
 from vedette.engine.hosts.recipes import CPU_RECIPE
 
 
-async def test_somebodys_vllm_serves_and_stays_as_it_was(
+async def test_a_users_own_vllm_serves_and_stays_unchanged(
     running_vedette: Vedette, check_home: Path, tmp_path: Path
 ) -> None:
     running_vedette.wait_until_ready()

@@ -1,4 +1,4 @@
-"""A vedette that serves through a real server of somebody's: another vedette with vLLM behind it."""
+"""A vedette that serves through an external server: another vedette with vLLM behind it."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from tests.rig.chat import ask, image_part, question
 from tests.rig.processes import Vedette, run_vedette, vedette_running
 
 
-async def test_what_another_server_serves_is_served_on(running_vedette: Vedette, tmp_path: Path) -> None:
+async def test_the_model_of_an_external_server_is_served(running_vedette: Vedette, tmp_path: Path) -> None:
     direct = running_vedette.status()
     with vedette_running(tmp_path, environment={"VEDETTE_ENGINE": f"{running_vedette.url}/v1"}) as attached:
         attached.wait_until_ready()

@@ -1,4 +1,4 @@
-"""What a real start leaves behind for the next plan."""
+"""The calibration record that a real start writes for later plans."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ from vedette.plan.plan import Wish
 
 GIB = 1024**3
 KEPT_WITHIN_S = 30
-"""Only a lost record takes longer than this."""
+"""A record that takes longer than this is missing."""
 
 
 def wait_for_record(directory: Path, since: float) -> Calibration:
@@ -40,19 +40,19 @@ def test_a_start_leaves_a_record_that_agrees_with_its_plan(running_vedette: Vede
     running_vedette.wait_until_ready()
     status = running_vedette.status()
     plan, since = status["plan"], status["since"]
-    # It is written just before it is ready: nobody's request is to be counted.
+    # vedette writes the record just before it is ready, so that no client's request is counted.
     record = wait_for_record(running_vedette.home / "run" / "calibrations", since - 60)
     assert record.key.model_name == "vedette-tiny"
     assert record.key.memory_total_bytes == plan["device"]["memory_total_bytes"]
     assert record.conditions.max_model_len == plan["context"]["max_model_len"]
     assert record.conditions.kv_cache_bytes == plan["memory"]["kv_cache_bytes"]
-    # The engine's own account of its KV cache: a hundredth of a GiB is how it rounds.
+    # The engine logs the size of its KV cache to a hundredth of a GiB.
     assert record.reported.kv_cache_bytes is not None
     assert abs(record.reported.kv_cache_bytes - record.conditions.kv_cache_bytes) < GIB / 100
     tokens = plan["context"]["max_model_len"] * plan["context"]["concurrency"]
     assert record.reported.kv_cache_tokens is not None
     assert tokens <= record.reported.kv_cache_tokens <= tokens * 1.1 + 256
-    # On a CPU all is in the processes: weights, the servers with their libraries, and what the test request touched.
+    # On a CPU the processes hold everything: weights, libraries, and the memory that the test request touched.
     planned = plan["memory"]["host_bytes"] + plan["memory"]["weights_bytes"] + SPARE_LIBRARIES_BYTES
     assert record.host_bytes is not None
     assert 0.6 * planned < record.host_bytes < 1.1 * planned
@@ -64,9 +64,7 @@ def test_a_start_leaves_a_record_that_agrees_with_its_plan(running_vedette: Vede
 
 
 @pytest.mark.parametrize("unified", [True, False])
-async def test_where_no_driver_tells_the_gpu_holds_what_went_and_is_not_the_processes(
-    tmp_path: Path, unified: bool
-) -> None:
+async def test_without_a_driver_the_gpu_bytes_come_from_the_drop_in_free_memory(tmp_path: Path, unified: bool) -> None:
     device = device_named("agx-orin-32gb")
     if not unified:
         device = replace(device, unified_memory=False, host_memory_available_bytes=32 * GIB)

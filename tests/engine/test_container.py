@@ -57,7 +57,9 @@ async def launch(host: ContainerHost, tmp_path: Path) -> Engine:
 
 
 @pytest.mark.parametrize("modes", ["", "deaf"])
-async def test_it_serves_and_stops_within_ten_seconds(docker: Path, tmp_path: Path, modes: str) -> None:
+async def test_an_engine_in_a_container_serves_and_stops_within_ten_seconds(
+    docker: Path, tmp_path: Path, modes: str
+) -> None:
     (docker / "modes").write_text(modes)
     host, _ = await ready_host(tmp_path)
     engine = await launch(host, tmp_path)
@@ -81,15 +83,15 @@ async def test_a_container_killed_while_starting_has_a_cause(docker: Path, tmp_p
         await engine.wait_until_ready(CONTEXT)
     await host.end()
     await engine.stop()
-    assert caught.value.cause.code == "killed"  # the kernel counts its own kills, and it did not do it
+    assert caught.value.cause.code == "killed"  # not out of memory: the kernel counted no kill of its own
 
 
-async def test_what_a_killed_vedette_left_is_found_and_removed(docker: Path, tmp_path: Path) -> None:
+async def test_the_container_that_a_killed_vedette_left_is_found_and_removed(docker: Path, tmp_path: Path) -> None:
     host, _ = await ready_host(tmp_path)
     engine = await launch(host, tmp_path)
     await engine.wait_until_ready(CONTEXT)
     pid = int((docker / host.name).read_text())
-    os.kill(engine.pid, 9)  # Docker's command is gone, the container is not
+    os.kill(engine.pid, 9)  # ends Docker's command but not the container
     assert await engine.wait_until_dead()
     assert docker_stand_in.alive(pid)
     await asyncio.to_thread(end_container, tmp_path / "engine")
@@ -106,14 +108,14 @@ async def test_a_board_serves_through_its_container(
     for directory in (home.data, home.state, home.cache):
         directory.mkdir()
     settings = read_settings({"model": "vedette-tiny"}, {"HOME": str(tmp_path)})
-    told: list[Event] = []
-    deployment = deploy.Deployment(settings, home, "http://127.0.0.1:1", told.append)
+    events: list[Event] = []
+    deployment = deploy.Deployment(settings, home, "http://127.0.0.1:1", events.append)
     running = asyncio.create_task(deployment.run())
     async for status in deployment.life.watch():
         assert status.state is not State.FAILED, status
         if status.state is State.READY or running.done():
             break
-    (plan,) = (event.plan for event in told if isinstance(event, PlanMade))
+    (plan,) = (event.plan for event in events if isinstance(event, PlanMade))
     assert plan["engine"]["kind"] == "container"
     assert plan["engine"]["version"] == "0.19.1"
     assert len(docker_stand_in.words_of(docker)) > 1

@@ -1,4 +1,4 @@
-"""What vedette promises of its API, held against real vLLM serving vedette-tiny."""
+"""The promises of vedette's API, tested with real vLLM that serves vedette-tiny."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.rig.processes import Vedette
 from vedette.scene import moving_scene
 
 
-async def test_it_is_ready_with_a_plan_and_its_addresses(running_vedette: Vedette) -> None:
+async def test_a_ready_vedette_names_its_plan_and_its_addresses(running_vedette: Vedette) -> None:
     ready = running_vedette.wait_until_ready()
     assert ready["page_url"] == f"{running_vedette.url}/"
     assert ready["api_url"] == f"{running_vedette.url}/v1"
@@ -21,14 +21,14 @@ async def test_it_is_ready_with_a_plan_and_its_addresses(running_vedette: Vedett
     assert "--kv-cache-memory-bytes" in status["plan"]["engine"]["argv"]
 
 
-async def test_an_image_is_described_as_it_is(running_vedette: Vedette) -> None:
+async def test_an_image_is_described_correctly(running_vedette: Vedette) -> None:
     for seed in (11, 12, 13):
         status, answer = await ask(running_vedette, question(image_part(seed)))
         assert status == 200
         assert answer["choices"][0]["message"]["content"].strip() == moving_scene(seed, 0.0).describe()
 
 
-async def test_a_stream_comes_in_pieces_and_says_the_same(running_vedette: Vedette) -> None:
+async def test_a_streamed_answer_comes_in_pieces_and_has_the_same_text(running_vedette: Vedette) -> None:
     body = question(image_part(14))
     chunks = await stream(running_vedette, body)
     pieces = [chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"]]
@@ -37,7 +37,7 @@ async def test_a_stream_comes_in_pieces_and_says_the_same(running_vedette: Vedet
     assert "".join(pieces) == whole["choices"][0]["message"]["content"]
 
 
-async def test_reasoning_comes_apart_from_the_answer(running_vedette: Vedette) -> None:
+async def test_reasoning_is_separate_from_the_answer(running_vedette: Vedette) -> None:
     thinking: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": True}}
     _, answer = await ask(running_vedette, question(image_part(15), **thinking))
     message = answer["choices"][0]["message"]
@@ -50,7 +50,7 @@ async def test_reasoning_comes_apart_from_the_answer(running_vedette: Vedette) -
     assert "".join(delta.get("content") or "" for delta in deltas) == message["content"]
 
 
-async def test_a_clip_is_taken(running_vedette: Vedette) -> None:
+async def test_a_clip_is_accepted(running_vedette: Vedette) -> None:
     frames = ",".join(scene_jpeg(16, second / 2, (320, 240)) for second in range(4))
     clip = {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{frames}"}}
     status, answer = await ask(running_vedette, question(clip, text="What moves?"))
@@ -83,7 +83,9 @@ async def test_the_planned_visual_tokens_are_what_the_engine_counts(running_vede
         ({"model": "vedette-tiny"}, 400),
     ],
 )
-async def test_what_cannot_be_answered_is_refused(running_vedette: Vedette, body: dict[str, Any], status: int) -> None:
+async def test_requests_that_cannot_be_answered_are_refused(
+    running_vedette: Vedette, body: dict[str, Any], status: int
+) -> None:
     got, answer = await ask(running_vedette, body)
     assert got == status
     assert answer["error"]["message"]

@@ -1,4 +1,4 @@
-"""Faults that real vLLM cannot be made to show on demand, by a real process that shows them."""
+"""Faults that real vLLM does not show on demand, shown by a real process that stands in for it."""
 
 import asyncio
 import socket
@@ -53,7 +53,7 @@ async def test_a_slow_start_is_waited_for_and_its_phases_are_seen(tmp_path: Path
     ("mode", "code"),
     [("die-loading", "engine_error"), ("out-of-memory", "out_of_memory"), ("killed", "killed")],
 )
-async def test_a_death_while_starting_has_a_cause(tmp_path: Path, mode: str, code: str) -> None:
+async def test_a_crash_while_starting_has_a_cause(tmp_path: Path, mode: str, code: str) -> None:
     engine, _ = await launch(tmp_path, mode)
     try:
         with pytest.raises(EngineDiedError) as caught:
@@ -67,7 +67,7 @@ async def test_an_engine_that_ignores_sigterm_ends_within_ten_seconds_with_its_o
     engine, _ = await launch(tmp_path, "deaf", "orphan")
     await engine.wait_until_ready(CONTEXT)
     assert len(find_processes(tmp_path / "engine")) == 2
-    with socket.socket(socket.AF_UNIX) as left:  # as vLLM's own are when it is killed
+    with socket.socket(socket.AF_UNIX) as left:  # vLLM leaves its sockets when it is killed
         left.bind(str(tmp_path / "engine" / "tmp" / "s"))
     began = time.monotonic()
     await engine.stop()
@@ -76,7 +76,7 @@ async def test_an_engine_that_ignores_sigterm_ends_within_ten_seconds_with_its_o
     assert list((tmp_path / "engine").iterdir()) == []
 
 
-async def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
+async def test_an_endless_log_line_does_not_fill_the_log(tmp_path: Path) -> None:
     engine, _ = await launch(tmp_path, "endless-line")
     try:
         await engine.wait_until_ready(CONTEXT)
@@ -94,10 +94,10 @@ async def test_a_crash_while_serving_is_reported(tmp_path: Path) -> None:
         process.kill()
     cause = await asyncio.wait_for(dying, 5)
     await engine.stop()
-    assert cause.code == "killed"  # by this test, and the kernel counted no kill of its own
+    assert cause.code == "killed"  # not out of memory: the kernel counted no kill of its own
 
 
-async def test_an_engine_that_takes_requests_and_answers_none_is_stuck(tmp_path: Path) -> None:
+async def test_an_engine_that_accepts_requests_but_answers_none_counts_as_stuck(tmp_path: Path) -> None:
     engine, _ = await launch(tmp_path, "stuck")
     try:
         await engine.wait_until_ready(CONTEXT)
@@ -110,7 +110,7 @@ async def test_an_engine_that_takes_requests_and_answers_none_is_stuck(tmp_path:
     assert cause.code == "stuck"
 
 
-async def test_a_start_that_says_nothing_any_more_ends(tmp_path: Path) -> None:
+async def test_a_start_that_logs_nothing_for_too_long_fails(tmp_path: Path) -> None:
     engine, _ = await launch(tmp_path, "mute")
     try:
         with pytest.raises(EngineDiedError) as caught:

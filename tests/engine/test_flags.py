@@ -1,4 +1,4 @@
-"""vLLM's own parser takes the arguments and understands what was meant. No engine is started."""
+"""vLLM's own parser accepts vedette's arguments and gives them the meaning intended. No engine is started."""
 
 import asyncio
 import dataclasses
@@ -36,7 +36,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def answer(check_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What vLLM's parser makes of each case, and its help."""
+    """The values that vLLM's parser gives for each case, and its help."""
     work = tmp_path_factory.mktemp("work")
     workshop = InstallSettings(check_home / "engines", Settings().torch_index, work, lambda _: None)
     made = asyncio.run(ensure(CPU_RECIPE, workshop))
@@ -49,7 +49,7 @@ def answer(check_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return answer
 
 
-def test_the_parser_understands_what_was_meant(answer: dict[str, Any]) -> None:
+def test_the_parser_gives_the_arguments_the_meaning_intended(answer: dict[str, Any]) -> None:
     text, clips = answer["parsed"]["text"], answer["parsed"]["clips"]
     assert text["model_tag"] == "/models/some"
     assert text["served_model_name"] == ["some"]
@@ -67,14 +67,14 @@ def test_the_parser_understands_what_was_meant(answer: dict[str, Any]) -> None:
     assert (clips["kv_cache_dtype"], clips["attention_backend"]) == ("fp8", "FLASHINFER")
 
 
-def test_graphs_come_without_compilation(answer: dict[str, Any]) -> None:
+def test_graphs_need_no_compilation(answer: dict[str, Any]) -> None:
     config = answer["parsed"]["graphs"]["compilation_config"]
     assert "'mode': <CompilationMode.NONE: 0>" in config
     assert "'cudagraph_mode': <CUDAGraphMode.FULL_DECODE_ONLY" in config
     assert "'cudagraph_capture_sizes': [1, 2, 4]" in config
 
 
-def test_every_option_stands_in_its_help(answer: dict[str, Any]) -> None:
+def test_the_help_lists_every_option(answer: dict[str, Any]) -> None:
     known = parse_help(answer["help"])
     for arguments in CASES.values():
         assert {word for word in arguments if word.startswith("--")} <= known

@@ -1,4 +1,4 @@
-"""Several models and changes between them: whole deployments, whose engines are real processes in the place of vLLM."""
+"""Several models and swaps between them: whole deployments whose engines are real processes that stand in for vLLM."""
 
 import asyncio
 import contextlib
@@ -43,13 +43,13 @@ runpy.run_path({fake!r}, run_name="__main__")
 
 @dataclass
 class Rig:
-    """A fleet that serves, and what its test may change."""
+    """A fleet that serves, and the settings that a test may change."""
 
     fleet: Fleet
     url: str
     http: aiohttp.ClientSession
     running: "asyncio.Task[None]"
-    told: list[Event]
+    events: list[Event]
     modes: Path
     home: Home
 
@@ -81,7 +81,7 @@ Start = Callable[..., contextlib.AbstractAsyncContextManager[Rig]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Brings a fleet up; vedette/copy and vedette/other are like vedette-tiny, vedette/huge fits nowhere."""
+    """Start a fleet; vedette/copy and vedette/other are copies of vedette-tiny, vedette/huge fits no device."""
     home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
     modes = tmp_path / "modes"
     for directory in (home.models, home.state, home.cache, modes):
@@ -92,25 +92,25 @@ def start(tmp_path: Path) -> Start:
     config.write_text(config.read_text().replace('"num_hidden_layers": ', '"num_hidden_layers": 9999999'))
     fake = str(ENGINE_STAND_IN)
     main = MAIN.format(help=VLLM_HELP, modes=str(modes), fake=fake)
-    engine = make_environment(tmp_path / "theirs", "0.32.0+cpu", main)
+    engine = make_environment(tmp_path / "environment", "0.32.0+cpu", main)
 
     @contextlib.asynccontextmanager
     async def start(*models: str, **flags: Any) -> AsyncIterator[Rig]:
         named = {"model": models[0], "beside": ", ".join(models[1:]) or None, "engine": str(engine)}
         settings = read_settings({"wait_s": 20, **named, **flags}, {"HOME": str(tmp_path)})
-        told: list[Event] = []
-        fleet = Fleet(settings, home, "http://127.0.0.1:1", told.append)
+        events: list[Event] = []
+        fleet = Fleet(settings, home, "http://127.0.0.1:1", events.append)
         runner = web.AppRunner(create_app(fleet, wait_s=settings.wait_s), handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with aiohttp.ClientSession() as http:
             running = asyncio.ensure_future(fleet.run())
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            rig = Rig(fleet, url, http, running, told, modes, home)
+            rig = Rig(fleet, url, http, running, events, modes, home)
             try:
-                coming = asyncio.ensure_future(rig.until(rig.is_ready))
-                await asyncio.wait({coming, running}, return_when=asyncio.FIRST_COMPLETED)
-                coming.cancel()
+                becoming_ready = asyncio.ensure_future(rig.until(rig.is_ready))
+                await asyncio.wait({becoming_ready, running}, return_when=asyncio.FIRST_COMPLETED)
+                becoming_ready.cancel()
                 yield rig
             finally:
                 running.cancel()
@@ -121,7 +121,7 @@ def start(tmp_path: Path) -> Start:
     return start
 
 
-async def test_a_swap_changes_the_model_and_nobody_else(start: Start) -> None:
+async def test_a_swap_replaces_the_served_model_and_ends_its_engine(start: Start) -> None:
     async with start("vedette-tiny") as rig:
         assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
         assert (await rig.ask("vedette/copy"))[0] == 404
@@ -131,11 +131,11 @@ async def test_a_swap_changes_the_model_and_nobody_else(start: Start) -> None:
         assert (await rig.ask("vedette-tiny"))[0] == 404
         assert rig.fleet.service_status.models[0].model == "vedette/copy"
         assert not Path(f"/proc/{first}").exists()
-        await rig.fleet.swap("vedette/copy")  # it is there already
-        assert sum(isinstance(event, PlanMade) for event in rig.told) == 2
+        await rig.fleet.swap("vedette/copy")  # already served: no second plan
+        assert sum(isinstance(event, PlanMade) for event in rig.events) == 2
 
 
-async def test_answers_are_finished_and_requests_wait_while_models_change(start: Start) -> None:
+async def test_running_answers_finish_and_new_requests_wait_during_a_swap(start: Start) -> None:
     async with start("vedette-tiny") as rig:
         rig.misbehave("vedette-tiny", "lazy")
         rig.misbehave("vedette/copy", "lazy")
@@ -152,7 +152,7 @@ async def test_answers_are_finished_and_requests_wait_while_models_change(start:
         await swapping
 
 
-async def test_what_does_not_fit_is_refused_while_the_old_model_goes_on(start: Start) -> None:
+async def test_a_model_that_does_not_fit_is_refused_and_the_old_model_keeps_serving(start: Start) -> None:
     async with start("vedette-tiny") as rig:
         pid = rig.pid(0)
         with pytest.raises(DoesNotFitError):
@@ -174,7 +174,7 @@ async def test_the_old_model_comes_back_when_the_new_one_fails(start: Start) -> 
         assert rig.fleet.served[0].next_model is None
 
 
-async def test_another_swap_may_be_ordered_while_the_old_model_is_brought_back(start: Start) -> None:
+async def test_a_swap_is_accepted_while_the_old_model_starts_again(start: Start) -> None:
     async with start("vedette-tiny") as rig:
         rig.misbehave("vedette/copy", "die-loading")
         rig.misbehave("vedette-tiny", "mute")
@@ -185,14 +185,14 @@ async def test_another_swap_may_be_ordered_while_the_old_model_is_brought_back(s
         assert "vedette/other" in (await rig.ask("vedette/other"))[1]
 
 
-async def test_a_request_may_swap_where_that_is_allowed(start: Start) -> None:
+async def test_a_request_swaps_the_model_where_that_is_allowed(start: Start) -> None:
     async with start("vedette-tiny", allow_swap=True) as rig:
         answers = await asyncio.gather(*(rig.ask(name) for name in ["vedette/copy", "vedette/copy", "vedette-tiny"]))
         assert [status for status, _ in answers] == [200, 200, 200]
         assert ["vedette/copy" in text for _, text in answers] == [True, True, False]
 
 
-async def test_a_swap_may_be_ordered_while_an_engine_comes_back(start: Start) -> None:
+async def test_a_swap_is_accepted_while_a_killed_engine_restarts(start: Start) -> None:
     async with start("vedette-tiny") as rig:
         rig.misbehave("vedette-tiny", "mute")
         os.kill(rig.pid(0), signal.SIGKILL)
@@ -209,7 +209,7 @@ async def test_requests_wait_for_an_engine_that_was_killed(start: Start) -> None
         assert (await rig.ask("vedette-tiny"))[0] == 200
 
 
-async def test_two_models_stand_side_by_side_and_die_apart(start: Start) -> None:
+async def test_two_models_serve_side_by_side_and_a_crash_of_one_leaves_the_other(start: Start) -> None:
     async with start("vedette-tiny", "vedette/copy") as rig:
         assert [each.name for each in rig.fleet.served] == ["vedette-tiny", "vedette/copy"]
         assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
@@ -227,11 +227,11 @@ async def test_two_models_stand_side_by_side_and_die_apart(start: Start) -> None
         assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
 
 
-async def test_a_model_that_is_given_up_is_no_way_for_requests_any_more(start: Start) -> None:
+async def test_an_abandoned_model_gets_no_requests_and_a_swap_may_replace_it(start: Start) -> None:
     async with start("vedette-tiny", "vedette/copy") as rig:
         rig.misbehave("vedette/copy", "die-loading")
         os.kill(rig.pid(1), signal.SIGKILL)
-        while not rig.fleet.served[1].abandoned:  # noqa: ASYNC110 - it is no event
+        while not rig.fleet.served[1].abandoned:  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(0.1)
         assert (await rig.ask("vedette/copy"))[0] == 404
         with pytest.raises(ModelNotFoundError):
@@ -239,7 +239,7 @@ async def test_a_model_that_is_given_up_is_no_way_for_requests_any_more(start: S
         with pytest.raises(EngineFailedError):
             await rig.fleet.swap("vedette/other", replace="vedette/copy")
         assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
-        await rig.fleet.swap("vedette/other")  # in the place that is left
+        await rig.fleet.swap("vedette/other")  # replaces the abandoned model
         assert "vedette/other" in (await rig.ask("vedette/other"))[1]
 
 
@@ -250,7 +250,7 @@ async def test_models_that_do_not_fit_side_by_side_are_refused(start: Start) -> 
         assert "side by side" in refused.value.sentence
 
 
-async def test_a_fleet_that_stops_refuses_what_was_ordered(start: Start) -> None:
+async def test_a_swap_in_progress_fails_when_the_fleet_stops(start: Start) -> None:
     async with start("vedette-tiny") as rig:
         rig.misbehave("vedette/copy", "mute")
         swapping = asyncio.ensure_future(rig.fleet.swap("vedette/copy"))

@@ -1,7 +1,7 @@
 """Real containers: Podman runs an image made here, through which real vLLM serves vedette-tiny.
 
-The image is a root of its own with `vllm` on its PATH. What that needs, the machine's /usr and the engine's
-environment, is too large to be copied: Podman is set up to mount it read-only into every container.
+The image has a root file system of its own with `vllm` on its PATH. The machine's /usr and the engine's environment
+are too large to copy: Podman is set up to mount them read-only into every container.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ from vedette.settings.load import read_settings
 SERVING = "localhost/vedette-check:serving"
 SETTINGS = {"VEDETTE_ENGINE": "container", "VEDETTE_IMAGE": SERVING}
 STARVING = "localhost/vedette-check:starving"
-"""Asks for more memory than it may have, in a child, and ends as vLLM's server does then."""
+"""A child takes more memory than the container's limit, and the parent ends as vLLM's server does then."""
 STARVING_VLLM = """#!/bin/sh
 case "$1 $2" in
   --version*) echo 0.32.0 ;;
@@ -59,9 +59,9 @@ MIB = 1024**2
 class Podman:
     home: Path
     settings: Path
-    """Directory of Podman's own."""
+    """Podman's own directory."""
     python: Path
-    """That every container sees too."""
+    """The interpreter, which every container sees too."""
 
     def run(self, *words: str) -> str:
         ended = subprocess.run(["podman", *words], capture_output=True, text=True)
@@ -72,7 +72,7 @@ class Podman:
         return self.run("ps", "--all", "--format", "{{.Names}} {{.State}}").splitlines()
 
     def make_image(self, name: str, script: str) -> None:
-        """A root with what a system has besides /usr, and `script` as its `vllm`."""
+        """Makes an image: the directories of a system besides /usr, and `script` as its `vllm`."""
         root = self.settings / name.rpartition(":")[2]
         for directory in ("dev", "etc", "opt", "proc", "root", "run", "sys", "tmp", "usr", "var/tmp"):
             (root / directory).mkdir(parents=True)
@@ -91,16 +91,16 @@ class Podman:
 
 @pytest.fixture
 def podman(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Podman]:
-    """A Podman that keeps everything under a directory of the test's own, and is the only container engine on PATH."""
+    """A Podman that keeps its data in a directory of the test, and is the only container engine on PATH."""
     torch_index = read_settings({}, {}).torch_index
     workshop = InstallSettings(own_home / "engines", torch_index, tmp_path / "workshop", lambda _: None)
     environment = asyncio.run(ensure(CPU_RECIPE, workshop))
     python = environment.python.resolve()
     mounted = {Path("/usr"), environment.root.resolve(), python.parents[1]}
     mounted |= {Path("/", name) for name in SYSTEM if Path("/", name).is_dir() and not Path("/", name).is_symlink()}
-    settings = Path(tempfile.mkdtemp(prefix="podman-"))  # below longer paths every container's end took it 20 s more
+    settings = Path(tempfile.mkdtemp(prefix="podman-"))  # with longer paths Podman took 20 s more to end a container
     volumes = [f"{path}:{path}:ro" for path in sorted(mounted)]
-    # Raising limits needs rights that root lacks in some machines; without a systemd nobody else makes cgroups.
+    # Root lacks the right to raise limits on some machines. Without systemd only Podman can make cgroups.
     (settings / "containers.conf").write_text(
         f"[containers]\ndefault_ulimits = []\nvolumes = {json.dumps(volumes)}\n"
         '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\n'
@@ -128,12 +128,12 @@ def podman(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     assert left == []
 
 
-async def test_real_vllm_serves_from_a_container_that_is_watched_and_leaves_nothing(podman: Podman) -> None:
+async def test_real_vllm_serves_from_a_container_and_leaves_nothing(podman: Podman) -> None:
     by_hand = run_the_printed_command(podman)
     running = start_vedette(podman.home, ["vedette-tiny"], environment=SETTINGS)
     try:
         first = running.wait_until_ready()
-        by_hand.wait(10)  # one container has the name: what was started by hand has made way
+        by_hand.wait(10)  # vedette removes the other container, which has the same name
         plan = running.status()["plan"]
         status, answer = await ask(running, question(image_part(1)))
         assert status == 200
@@ -161,7 +161,7 @@ async def test_real_vllm_serves_from_a_container_that_is_watched_and_leaves_noth
 
 
 def run_the_printed_command(podman: Podman) -> "subprocess.Popen[bytes]":
-    """Started as a person would, and answering."""
+    """Runs the printed command as a person would; returns its process once it answers."""
     printed = run_vedette(podman.home, "up", "vedette-tiny", "--print", "--json", environment=SETTINGS)
     assert printed.returncode == 0, printed.stderr
     argv, port = json.loads(printed.stdout)["argv"], str(free_port())
@@ -175,12 +175,12 @@ def run_the_printed_command(podman: Podman) -> "subprocess.Popen[bytes]":
             assert json.load(response)["data"][0]["id"] == "vedette-tiny"
             return by_hand
         assert by_hand.poll() is None, "it ended"
-        assert time.monotonic() < deadline, "it does not answer"
+        assert time.monotonic() < deadline, "the printed command does not answer"
         time.sleep(0.5)
 
 
 def limit_bytes(podman: Podman, name: str) -> int:
-    """What the kernel grants a container, in whichever version of cgroups."""
+    """The container's memory limit in bytes, from cgroups version 1 or 2."""
     pid = podman.run("inspect", "--format", "{{.State.Pid}}", name)
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -192,7 +192,7 @@ def limit_bytes(podman: Podman, name: str) -> int:
     raise AssertionError("it is in no memory cgroup")
 
 
-def test_what_a_killed_vedette_and_a_killed_podman_left_goes_with_the_next_start(podman: Podman) -> None:
+def test_the_next_start_removes_the_container_that_a_killed_vedette_and_podman_left(podman: Podman) -> None:
     running = start_vedette(podman.home, ["vedette-tiny"], environment=SETTINGS)
     running.wait_for(lambda event: event.get("phase") == Phase.LOADING.value)
     os.kill(running.status()["engine_pid"], signal.SIGKILL)
@@ -205,7 +205,9 @@ def test_what_a_killed_vedette_and_a_killed_podman_left_goes_with_the_next_start
         assert not left.is_running()
 
 
-async def test_a_container_that_outgrows_its_limit_is_known_to_have_died_of_it(podman: Podman, tmp_path: Path) -> None:
+async def test_a_container_that_exceeds_its_memory_limit_has_out_of_memory_as_its_cause(
+    podman: Podman, tmp_path: Path
+) -> None:
     podman.make_image(STARVING, STARVING_VLLM.replace("PYTHON", str(podman.python)).replace("VLLM_HELP", VLLM_HELP))
     host = ContainerHost(
         await find_container_engine(needs_gpu=False), image_named(STARVING), tmp_path / "cache", tmp_path / "place"

@@ -1,4 +1,4 @@
-"""Back after a lack of memory: whole deployments whose engines are real processes that die of it on command."""
+"""Recovery from a lack of memory: whole deployments whose engine is a real process that crashes on command."""
 
 import asyncio
 import contextlib
@@ -33,67 +33,67 @@ words = sys.argv[1:]
 if "--help=all" in words:
     print({help!r})
     sys.exit()
-bears, dies = Path({bears!r}), Path({dies!r})
-def die():
+kv_limit, crash_now = Path({kv_limit!r}), Path({crash_now!r})
+def crash():
     print("RuntimeError: [enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory", flush=True)
     os._exit(1)
 def watch():
-    while not dies.exists():
+    while not crash_now.exists():
         time.sleep(0.02)
-    dies.unlink()
-    die()
-if int(words[words.index("--kv-cache-memory-bytes") + 1]) > int(bears.read_text()):
-    die()
+    crash_now.unlink()
+    crash()
+if int(words[words.index("--kv-cache-memory-bytes") + 1]) > int(kv_limit.read_text()):
+    crash()
 threading.Thread(target=watch, daemon=True).start()
 sys.argv = [{fake!r}, words[words.index("--port") + 1]]
 runpy.run_path({fake!r}, run_name="__main__")
 """
-"""Dies of a KV cache that is larger than it bears, and once it is told to."""
+"""Crashes when its KV cache is larger than its limit, and when the test asks it to crash."""
 
 
 @dataclass
 class Rig:
-    """A machine whose memory the test sets, with an engine that bears no larger KV cache than the test says."""
+    """A machine whose memory the test sets, with an engine that crashes above the KV cache limit the test sets."""
 
     home: Home
     engine: Path
     device: Device
-    told: list[Event] = field(default_factory=list)
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    events: list[Event] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     running: "asyncio.Future[None]" = field(init=False)
 
-    def tell(self, event: Event) -> None:
-        self.told.append(event)
-        self.heard.set()
+    def record(self, event: Event) -> None:
+        self.events.append(event)
+        self.changed.set()
 
     async def until(self, wanted: Callable[[], bool]) -> None:
-        """Returns once that is so, by what is told or by the state; raises what the deployment ends of before."""
+        """Returns once `wanted()` is true, or raises the error of the deployment that ends first."""
         while not wanted():
-            self.heard.clear()
-            hearing = asyncio.ensure_future(self.heard.wait())
-            waited: set[asyncio.Future[Any]] = {hearing, self.running}
+            self.changed.clear()
+            change = asyncio.ensure_future(self.changed.wait())
+            waited: set[asyncio.Future[Any]] = {change, self.running}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            hearing.cancel()
+            change.cancel()
             if self.running.done():
                 self.running.result()
 
-    def bears(self, kv_cache_bytes: int) -> None:
-        (self.engine / "bears").write_text(str(kv_cache_bytes))
+    def limit_kv(self, kv_cache_bytes: int) -> None:
+        (self.engine / "kv_limit").write_text(str(kv_cache_bytes))
 
     def run_out_of_memory(self) -> None:
-        """What serves dies."""
-        (self.engine / "dies").touch()
+        """Makes the engine that serves crash for lack of memory."""
+        (self.engine / "crash_now").touch()
 
-    def has(self, available_bytes: int, *others: OtherProcess) -> None:
+    def set_memory(self, available_bytes: int, *others: OtherProcess) -> None:
         self.device = replace(self.device, memory_available_bytes=available_bytes, other_processes=others)
 
     @contextlib.asynccontextmanager
     async def up(self, model: str = SMALL, **flags: Any) -> AsyncIterator[Deployment]:
-        """A deployment on its way; its events are `told`."""
-        self.told.clear()
+        """A deployment that is starting; `events` holds its events."""
+        self.events.clear()
         named = {"model": model, "engine": str(self.engine), "standby": "off"}
         settings = read_settings(named | flags, {"HOME": str(self.home.data)})
-        deployment = Deployment(settings, self.home, "http://127.0.0.1:1", self.tell)
+        deployment = Deployment(settings, self.home, "http://127.0.0.1:1", self.record)
         self.running = asyncio.ensure_future(deployment.run())
         watching = asyncio.ensure_future(self._watch(deployment))
         try:
@@ -105,25 +105,25 @@ class Rig:
 
     async def _watch(self, deployment: Deployment) -> None:
         async for _ in deployment.watch():
-            self.heard.set()
+            self.changed.set()
 
     def plans(self) -> list[Mapping[str, Any]]:
-        return [event.plan for event in self.told if isinstance(event, PlanMade)]
+        return [event.plan for event in self.events if isinstance(event, PlanMade)]
 
     def notes(self) -> list[Note]:
-        return [event for event in self.told if isinstance(event, Note)]
+        return [event for event in self.events if isinstance(event, Note)]
 
-    def recovered(self) -> list[Recovered]:
+    def recoveries(self) -> list[Recovered]:
         return [note.recovery for note in self.notes() if note.recovery is not None]
 
 
 async def ready(deployment: Deployment, rig: Rig, recoveries: int) -> None:
-    """Returns once it serves after so many recoveries, and has said so."""
-    await rig.until(lambda: deployment.client is not None and len(rig.recovered()) == recoveries)
+    """Returns once the deployment serves and has reported that many recoveries."""
+    await rig.until(lambda: deployment.client is not None and len(rig.recoveries()) == recoveries)
 
 
 def install(home: Home, name: str, layers: int, hidden: int) -> None:
-    """A model of zeros with SmolLM2's kind of shape, its file without the zeros themselves."""
+    """Writes a model of zeros with a shape like SmolLM2's; its file is sparse."""
     place = home.models / name.replace("/", "--")
     place.mkdir()
     config = {
@@ -160,9 +160,9 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
     for directory in (home.models, home.state, home.cache):
         directory.mkdir(parents=True)
-    root = tmp_path / "theirs"
+    root = tmp_path / "environment"
     fake = str(ENGINE_STAND_IN)
-    main = MAIN.format(help=VLLM_HELP, bears=str(root / "bears"), dies=str(root / "dies"), fake=fake)
+    main = MAIN.format(help=VLLM_HELP, kv_limit=str(root / "kv_limit"), crash_now=str(root / "crash_now"), fake=fake)
     engine = make_environment(root, "0.32.0+cpu", main)
     install(home, LARGE, 32, 960)
     install(home, SMALL, 30, 576)
@@ -170,28 +170,30 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
         "box", Family.CPU, "x86_64", 8 * GIB, 6 * GIB, unified_memory=True, cpu_count=2, memory_limited=True
     )
     rig = Rig(home, engine, device)
-    rig.bears(GIB)
+    rig.limit_kv(GIB)
     monkeypatch.setattr(proposing, "read_machine", lambda home: rig.device)
     monkeypatch.setattr(recovery, "BACKOFF_S", 0.1)
     monkeypatch.setattr(recovery, "MEMORY_POLL_S", 0.1)
     return rig
 
 
-async def test_an_engine_that_takes_too_much_serves_with_less_and_so_does_the_next_one_at_once(rig: Rig) -> None:
+async def test_an_engine_that_exceeds_its_plan_serves_with_less_memory_and_the_next_start_uses_that_plan(
+    rig: Rig,
+) -> None:
     async with rig.up() as deployment:
         await ready(deployment, rig, 0)
-    (liked,) = rig.plans()
-    kv_bytes = liked["memory"]["kv_cache_bytes"]
-    rig.has(liked["memory"]["total_bytes"] + 64 * MIB)
-    rig.bears(kv_bytes * 2 // 3)
+    (first_plan,) = rig.plans()
+    kv_bytes = first_plan["memory"]["kv_cache_bytes"]
+    rig.set_memory(first_plan["memory"]["total_bytes"] + 64 * MIB)
+    rig.limit_kv(kv_bytes * 2 // 3)
     async with rig.up() as deployment:
         await ready(deployment, rig, 1)
-        (told,) = rig.recovered()
-        assert deployment.status.recovered == (told,)
-    assert told.fault == "engine"
-    assert told.code == "out_of_memory"
-    assert say(told.message).startswith("Out of memory while starting: the engine took more than the ")
-    assert "Serving with " in say(told.message)
+        (recovered,) = rig.recoveries()
+        assert deployment.status.recovered == (recovered,)
+    assert recovered.fault == "engine"
+    assert recovered.code == "out_of_memory"
+    assert say(recovered.message).startswith("Out of memory while starting: the engine took more than the ")
+    assert "Serving with " in say(recovered.message)
     totals = [plan["memory"]["total_bytes"] for plan in rig.plans()]
     assert totals == sorted(totals, reverse=True)
     async with rig.up() as deployment:
@@ -204,8 +206,8 @@ async def test_an_engine_that_takes_too_much_serves_with_less_and_so_does_the_ne
     assert lesson.times == 1
 
 
-async def test_what_no_plan_is_small_enough_for_ends_in_a_sentence(rig: Rig) -> None:
-    rig.bears(0)
+async def test_a_model_that_no_plan_fits_ends_with_an_error_that_names_the_missing_memory(rig: Rig) -> None:
+    rig.limit_kv(0)
     async with rig.up() as deployment:
         with pytest.raises(DoesNotFitError) as caught:
             await rig.until(lambda: deployment.client is not None)
@@ -215,37 +217,37 @@ async def test_what_no_plan_is_small_enough_for_ends_in_a_sentence(rig: Rig) -> 
     assert totals == sorted(set(totals), reverse=True)
 
 
-async def test_memory_that_others_take_costs_only_as_long_as_they_have_it(rig: Rig) -> None:
+async def test_the_plan_shrinks_while_other_processes_hold_memory_and_grows_back_afterwards(rig: Rig) -> None:
     async with rig.up() as deployment:
         await ready(deployment, rig, 0)
-        (liked,) = rig.plans()
-        total = liked["memory"]["total_bytes"]
-        left = total - liked["memory"]["kv_cache_bytes"] // 2
-        rig.has(left, OtherProcess("python3", 123, 3 * GIB))
+        (first_plan,) = rig.plans()
+        total = first_plan["memory"]["total_bytes"]
+        left = total - first_plan["memory"]["kv_cache_bytes"] // 2
+        rig.set_memory(left, OtherProcess("python3", 123, 3 * GIB))
         rig.run_out_of_memory()
         await ready(deployment, rig, 1)
-        (told,) = rig.recovered()
-        assert told.fault == "others"
-        assert "while serving" in say(told.message)
-        assert "because python3 (process 123) took 3.00 GiB. Serving again with " in say(told.message)
-        assert told.now.total_bytes <= left
+        (recovered,) = rig.recoveries()
+        assert recovered.fault == "others"
+        assert "while serving" in say(recovered.message)
+        assert "because python3 (process 123) took 3.00 GiB. Serving again with " in say(recovered.message)
+        assert recovered.now.total_bytes <= left
 
-        rig.has(256 * MIB)
+        rig.set_memory(256 * MIB)
         rig.run_out_of_memory()
-        await rig.until(lambda: "as soon as that memory is free" in str(event_json(rig.told[-1]).get("sentence")))
-        rig.has(6 * GIB)
+        await rig.until(lambda: "as soon as that memory is free" in str(event_json(rig.events[-1]).get("sentence")))
+        rig.set_memory(6 * GIB)
         await ready(deployment, rig, 2)
     assert rig.plans()[-1]["memory"]["total_bytes"] == total
     assert list((rig.home.state / "calibrations").glob("lesson-*")) == []
 
 
-async def test_a_smaller_model_of_the_family_stands_in_where_that_is_allowed(rig: Rig) -> None:
+async def test_a_smaller_model_of_the_family_serves_instead_where_that_is_allowed(rig: Rig) -> None:
     async with rig.up(LARGE, allow_smaller=True) as deployment:
         await ready(deployment, rig, 0)
-        rig.has(rig.plans()[0]["memory"]["weights_bytes"] + 600 * MIB)
+        rig.set_memory(rig.plans()[0]["memory"]["weights_bytes"] + 600 * MIB)
         rig.run_out_of_memory()
         await ready(deployment, rig, 1)
         assert deployment.name == SMALL
-    (told,) = rig.recovered()
-    assert f"Serving again with {SMALL} instead of {LARGE}" in say(told.message)
-    assert (told.before.model, told.now.model) == (LARGE, SMALL)
+    (recovered,) = rig.recoveries()
+    assert f"Serving again with {SMALL} instead of {LARGE}" in say(recovered.message)
+    assert (recovered.before.model, recovered.now.model) == (LARGE, SMALL)

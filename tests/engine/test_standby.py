@@ -1,4 +1,4 @@
-"""A standby of real vLLM: its engine is killed, and it comes back as the standby."""
+"""A standby of real vLLM takes over when its engine is killed."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ async def ready_engine(
     return engine
 
 
-async def test_a_killed_engine_comes_back_as_its_standby(check_home: Path, tmp_path: Path) -> None:
+async def test_the_standby_takes_over_from_a_killed_engine(check_home: Path, tmp_path: Path) -> None:
     device, model = read_device(), packaged_path("vedette-tiny")
     assert device.family is Family.CPU
     plan = make_plan(device, read_model(model), Wish())
@@ -56,7 +56,7 @@ async def test_a_killed_engine_comes_back_as_its_standby(check_home: Path, tmp_p
     engine = await ready_engine(plan, command, tmp_path / "log", EngineClient(url, "tiny"))
     try:
         core = next(one for one in find_processes(command.workplace) if one.name().startswith("VLLM::EngineCor"))
-        assert core.ppid() == engine.pid, "the core is no fork of the server"
+        assert core.ppid() == engine.pid, "the core is not a fork of the server"
         standby = await Standby.prepare(command)
         assert standby is not None
         assert await standby.wait_until_ready()

@@ -1,4 +1,4 @@
-"""Does the served vedette-tiny see? The training's exam on fresh scenes, put to a running vedette.
+"""Accuracy of the served vedette-tiny: the training's exam on new scenes, asked of a running vedette.
 
 Pictures of 320 x 240 to 1280 x 720 and clips go as JPEG data URLs; an answer counts only when it is exactly right.
 """
@@ -13,7 +13,7 @@ from training.evaluate import ask, request_of
 from training.exam import Case, is_right, jpeg, make_cases
 from vedette.scene import moving_scene, render
 
-#: Neither the exam that follows training nor the model card's was drawn with it.
+#: Neither the exam after training nor the model card's exam uses this seed.
 SEED = 2024
 PER_SKILL = 20
 #: Exact answers out of 20 by skill: 95 %, and 90 % where several pictures or turns go together.
@@ -42,7 +42,7 @@ def exam() -> list[Case]:
 
 
 def wrong_answers(cases: list[Case], engine_url: str, model_name: str) -> list[str]:
-    """What was asked, what came back and what should have. Thoughts that nobody asked for are wrong too."""
+    """Questions with their wrong and expected answers. Thoughts count as wrong where thinking is off."""
     with ThreadPoolExecutor(4) as pool:
         replies = list(pool.map(lambda case: ask(engine_url, request_of(case, model_name)), cases))
     return [
@@ -52,19 +52,19 @@ def wrong_answers(cases: list[Case], engine_url: str, model_name: str) -> list[s
     ]
 
 
-def test_every_skill_of_the_exam_has_a_mark(exam: list[Case]) -> None:
+def test_every_skill_of_the_exam_has_a_required_score(exam: list[Case]) -> None:
     assert {case.skill for case in exam} == set(LEAST_RIGHT)
 
 
 @pytest.mark.parametrize("skill", LEAST_RIGHT)
-def test_fresh_scenes(skill: str, exam: list[Case], engine_url: str, model_name: str) -> None:
+def test_new_scenes_are_answered_correctly(skill: str, exam: list[Case], engine_url: str, model_name: str) -> None:
     cases = [case for case in exam if case.skill == skill]
     assert len(cases) == PER_SKILL
     wrong = wrong_answers(cases, engine_url, model_name)
     assert PER_SKILL - len(wrong) >= LEAST_RIGHT[skill], "\n".join(wrong)
 
 
-def test_the_moving_scene_can_be_read(engine_url: str, model_name: str) -> None:
+def test_the_moving_scene_is_described_correctly(engine_url: str, model_name: str) -> None:
     scenes = [moving_scene(17, 8 * turn + 1.5 * turn % 7) for turn in range(10)]
     cases = [
         Case("moving scene", (("Describe the scene.", scene.describe()),), (jpeg(render(scene, 640, 480)),))
@@ -74,7 +74,7 @@ def test_the_moving_scene_can_be_read(engine_url: str, model_name: str) -> None:
     assert len(wrong) <= 1, "\n".join(wrong)
 
 
-def test_without_a_picture_it_makes_nothing_up(engine_url: str, model_name: str) -> None:
+def test_without_a_picture_no_objects_are_invented(engine_url: str, model_name: str) -> None:
     for question, start in (
         ("Hello!", "Hello! Show me a picture"),
         ("What do you see?", "I see no picture."),

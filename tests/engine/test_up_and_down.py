@@ -1,4 +1,4 @@
-"""`vedette up` from start to end, and whatever may go wrong with its processes, killed for real."""
+"""`vedette up` from start to stop, with its processes killed at different moments."""
 
 import json
 import shutil
@@ -40,14 +40,14 @@ def ask_status(home: Path) -> dict[str, Any]:
 
 
 def wait_for_another_engine(home: Path, pid: int, within_s: float = 180) -> None:
-    """Until another process than `pid` serves; the states in between may be over before anybody looks."""
+    """Returns once an engine other than `pid` serves; the states in between may be too short to be seen."""
     deadline = time.monotonic() + within_s
     while (now := ask_status(home))["state"] != "ready" or now["engine_pid"] == pid:
         assert time.monotonic() < deadline, f"still {now['state']}"
         time.sleep(0.2)
 
 
-def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(own_home: Path) -> None:
+def test_a_detached_up_serves_restarts_a_killed_engine_and_stops(own_home: Path) -> None:
     port = free_port()
     shared = set(SHARED_MEMORY.iterdir())
     up = run_vedette(own_home, "up", "--detach", "--port", str(port), within_s=900)
@@ -60,7 +60,7 @@ def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(own_home
         second = run_vedette(own_home, "up", *arguments)
         assert second.returncode == 1
         assert "already runs" in second.stderr
-    assert run_vedette(own_home, "status").returncode == 0, "the second up did harm"
+    assert run_vedette(own_home, "status").returncode == 0, "the second `up` changed the first one"
     assert (own_home / "run" / "server.log").read_text() == log
 
     (core,) = (process for process in engine_processes(own_home) if process.name().startswith("VLLM::EngineCor"))
@@ -78,13 +78,13 @@ def test_detached_up_serves_survives_a_kill_of_its_engine_and_goes_down(own_home
     assert run_vedette(own_home, "status").returncode == 3
 
 
-def test_a_killed_vedette_takes_its_engine_along_and_the_next_up_starts(own_home: Path) -> None:
+def test_the_engine_ends_with_a_killed_vedette_and_the_next_up_starts(own_home: Path) -> None:
     running = start_vedette(own_home, [])
     running.wait_for(lambda event: event.get("phase") == Phase.LOADING.value)
     assert engine_processes(own_home)
     running.process.send_signal(signal.SIGKILL)
     running.process.wait()
-    deadline = time.monotonic() + 60  # only one that stays takes longer, however busy the machine
+    deadline = time.monotonic() + 60  # long enough for a busy machine
     while engine_processes(own_home):
         assert time.monotonic() < deadline, "the engine outlived vedette"
         time.sleep(0.1)
@@ -127,7 +127,7 @@ def test_a_model_directory_may_be_relative(own_home: Path, tmp_path: Path, monke
         assert running.status()["model"] == "mine"
 
 
-def test_an_interrupted_installation_is_remade_not_trusted(tmp_path: Path) -> None:
+def test_an_interrupted_installation_is_made_again(tmp_path: Path) -> None:
     running = start_vedette(tmp_path, [])
     running.wait_for(lambda event: "resolving" in (event.get("detail") or ""), within_s=60)
     running.process.send_signal(signal.SIGKILL)

@@ -34,7 +34,7 @@ def test_words_and_commands_stay_whole() -> None:
 
 
 @given(TEXT, st.integers(8, 40))
-def test_no_line_is_too_long_where_it_could_break_and_nothing_is_lost(text: str, width: int) -> None:
+def test_wrapped_lines_are_short_enough_and_lose_nothing(text: str, width: int) -> None:
     lines = wrap(text, width)
     assert "".join("".join(lines).split()) == "".join(text.split())
     for line in lines:

@@ -26,7 +26,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_value_is_shown_by_its_unit_or_as_the_template_says() -> None:
-    told = Message(
+    shown = Message(
         "all",
         free_bytes=2**30,
         wait_s=200,
@@ -37,24 +37,24 @@ def test_a_value_is_shown_by_its_unit_or_as_the_template_says() -> None:
         text="x",
         none=None,
     )
-    assert say(told) == "1.00 GiB, 3 min 20 s, 12,345, 8090, 1.01 GiB, 2.2, x, "
+    assert say(shown) == "1.00 GiB, 3 min 20 s, 12,345, 8090, 1.01 GiB, 2.2, x, "
 
 
-def test_messages_in_messages_are_told_in_the_same_language() -> None:
-    told = Message("pair", cause=Message("list", names=("a", "b")), hint="")
-    assert say(told) == "Why: Held by a, b.."
-    assert say(told, "zh") == "原因:由 a、b 占用。。"
-    assert hint_of(told) is None
+def test_messages_in_messages_are_shown_in_the_same_language() -> None:
+    shown = Message("pair", cause=Message("list", names=("a", "b")), hint="")
+    assert say(shown) == "Why: Held by a, b.."
+    assert say(shown, "zh") == "原因:由 a、b 占用。。"
+    assert hint_of(shown) is None
     assert hint_of(Message("pair", cause="", hint="Free some.")) == "Free some."
 
 
-def test_a_message_comes_through_json_unchanged() -> None:
-    told = Message("pair", cause=Message("list", names=("a", Message("list", names=()))), hint=3)
-    assert parse_message(message_json(told)) == told
-    assert hash(parse_message(message_json(told))) == hash(told)
+def test_a_message_survives_json_unchanged() -> None:
+    shown = Message("pair", cause=Message("list", names=("a", Message("list", names=()))), hint=3)
+    assert parse_message(message_json(shown)) == shown
+    assert hash(parse_message(message_json(shown))) == hash(shown)
 
 
-def test_a_message_of_another_version_is_told_by_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_of_another_version_is_shown_by_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     known = message_json(Message("list", names=("a",)))
     assert received_message(known, "Held by a.") == Message("list", names=("a",))
     verbatim = Message("errors.verbatim", sentence="As it was.", hint="Do so.")

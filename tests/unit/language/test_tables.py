@@ -44,7 +44,7 @@ def test_both_tables_have_the_same_codes_parameters_and_kinds_of_entries() -> No
         assert isinstance(entry, str) == isinstance(CHINESE[code], str), code
 
 
-def test_every_message_has_its_sentence_and_gives_what_it_speaks_of() -> None:
+def test_every_message_has_a_sentence_and_all_of_its_parameters() -> None:
     for code, names, place in used():
         assert code in ENGLISH, place
         assert parameters(ENGLISH[code]) <= names, place

@@ -1,4 +1,4 @@
-"""The speed of an answer, against a server that answers as an engine does."""
+"""Tests the measured speed of an answer with a server that answers as an engine does."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ PAUSE_S = 0.01
 
 
 async def speed_of(tokens: int, pieces: int, asked: list[dict[str, object]]) -> float | None:
-    """What is read of an engine that answers with so many tokens in so many pieces."""
+    """The speed measured of an engine that answers with `tokens` tokens in `pieces` pieces."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         asked.append(await request.json())
@@ -37,7 +37,7 @@ async def speed_of(tokens: int, pieces: int, asked: list[dict[str, object]]) -> 
             await client.close()
 
 
-async def test_tokens_after_the_first_over_the_time_they_took() -> None:
+async def test_the_speed_is_the_tokens_after_the_first_over_their_time() -> None:
     asked: list[dict[str, object]] = []
     speed = await speed_of(64, 11, asked)
     assert speed is not None
@@ -47,5 +47,5 @@ async def test_tokens_after_the_first_over_the_time_they_took() -> None:
 
 
 @pytest.mark.parametrize(("tokens", "pieces"), [(64, 1), (8, 8), (0, 0)])
-async def test_what_cannot_be_told_is_not_guessed(tokens: int, pieces: int) -> None:
+async def test_the_speed_is_none_where_it_cannot_be_measured(tokens: int, pieces: int) -> None:
     assert await speed_of(tokens, pieces, []) is None

@@ -14,32 +14,32 @@ DOG = Thing("dog", None, 0.7, 0.5, 0.3)
 RED_STAR = Thing("star", "red", 0.2, 0.5, 0.3, rgb=COLOURS["red"])
 
 
-def test_every_object_has_a_sprite_and_the_licence_lies_beside() -> None:
+def test_every_object_has_a_sprite_beside_its_licence() -> None:
     names = {path.stem for path in _SPRITES.glob("*.png")}
     assert names == set(OBJECTS)
     assert "SIL OPEN FONT LICENSE" in (_SPRITES / "OFL.txt").read_text()
 
 
-def test_describe_names_things_from_left_to_right_whatever_lies_in_front() -> None:
+def test_describe_names_things_from_left_to_right_in_any_drawing_order() -> None:
     scene = Scene((DOG, RED_STAR), PLAIN)
     assert scene.describe() == "From left to right I see a red star and a dog."
     assert replace(scene, things=(DOG,)).describe() == "I see a dog."
     assert replace(scene, things=()).describe() == "The scene is empty."
 
 
-def test_words() -> None:
+def test_articles_lists_and_plurals() -> None:
     assert with_article("orange star") == "an orange star"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert [plural(kind) for kind in ("cross", "fish", "butterfly")] == ["crosses", "fish", "butterflies"]
 
 
-def test_same_seed_same_scene() -> None:
+def test_the_same_seed_gives_the_same_scene() -> None:
     assert random_scene(Random(4)) == random_scene(Random(4))
     assert random_scene(Random(4)) != random_scene(Random(5))
 
 
 @pytest.mark.parametrize("aspect", [16 / 9, 4 / 3, 1.0, 0.6])
-def test_random_scenes_keep_their_wish(aspect: float) -> None:
+def test_random_scenes_stay_within_their_bounds(aspect: float) -> None:
     rng = Random(aspect)
     counts = set()
     for _ in range(300):
@@ -52,12 +52,12 @@ def test_random_scenes_keep_their_wish(aspect: float) -> None:
     assert counts == set(range(7))
 
 
-def test_wished_count() -> None:
+def test_a_scene_has_the_requested_number_of_things() -> None:
     assert len(random_scene(Random(1), count=6).things) == 6
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_thing_is_drawn_where_it_is(kind: str) -> None:
+def test_a_thing_is_drawn_at_its_position(kind: str) -> None:
     colour, rgb = (None, (255, 255, 255)) if kind in OBJECTS else ("red", COLOURS["red"])
     thing = Thing(kind, colour, 0.25, 0.5, 0.4, 10.0, True, True, rgb)
     empty, drawn = (render(Scene(things, PLAIN), 320, 240) for things in ((), (thing,)))
@@ -69,21 +69,21 @@ def test_a_thing_is_drawn_where_it_is(kind: str) -> None:
     assert abs(sum(x for x, _ in differing) / len(differing) - 80) < 24
 
 
-def test_the_front_hides_the_back() -> None:
+def test_a_thing_in_front_covers_what_is_behind() -> None:
     back = Thing("square", "red", 0.5, 0.5, 0.4, rgb=(220, 0, 0))
     front = Thing("circle", "blue", 0.5, 0.5, 0.2, rgb=(0, 0, 220))
     assert render(Scene((back, front), PLAIN), 320, 240).getpixel((160, 120)) == (0, 0, 220)
 
 
 @pytest.mark.parametrize("style", ["plain", "gradient", "clouds", "stripes", "checks", "dots", "horizon"])
-def test_backgrounds_show_both_colours_or_one(style: str) -> None:
+def test_only_a_plain_background_has_one_colour(style: str) -> None:
     background = Background(style, (10, 20, 30), (200, 180, 160), 30.0, 3)
     colours = render(Scene((), background), 160, 120).getcolors(160 * 120)
     assert colours is not None
     assert (len(colours) == 1) == (style == "plain")
 
 
-def test_moving_scene_moves_but_keeps_its_truth_then_changes() -> None:
+def test_a_moving_scene_keeps_its_description_for_some_seconds_then_changes() -> None:
     scenes = [moving_scene(3, t / 10) for t in range(80)]
     assert len({scene.describe() for scene in scenes}) == 1
     assert len({scene.things for scene in scenes}) == 80

@@ -1,4 +1,4 @@
-"""Are vedette-tiny's questions answerable and its answers true? Needs no torch."""
+"""Tests that vedette-tiny's questions can be answered and its answers are true. Needs no torch."""
 
 # ruff: noqa: S311
 
@@ -24,7 +24,7 @@ SCENE = Scene((RING, STAR, DOG), PLAIN)
 
 
 def asked(skill: language.Skill, scene: Scene = SCENE, times: int = 400) -> list[tuple[str, str]]:
-    """Last questions and answers, as a list of pairs, of many exchanges about the scene."""
+    """The last (question, answer) of each of many exchanges about the scene."""
     rng = Random(5)
     exchanges = (skill(scene, rng, language.HELD_OUT) for _ in range(times))
     return [exchange.turns[-1] for exchange in exchanges if exchange]
@@ -45,7 +45,7 @@ def test_counting_agrees_with_the_scene() -> None:
             assert int(number[1].replace("no", "0")) == counts[nouns[1]]
 
 
-def test_sides_list_everything_on_that_side_from_left_to_right() -> None:
+def test_a_side_lists_all_things_there_from_left_to_right() -> None:
     assert [t.kind for t in language.things_beside(SCENE, RING, "left of") or ()] == ["star", "dog"]
     assert [t.kind for t in language.things_beside(SCENE, DOG, "above") or ()] == ["star", "ring"]
     assert language.things_beside(SCENE, STAR, "left of") == []
@@ -53,7 +53,7 @@ def test_sides_list_everything_on_that_side_from_left_to_right() -> None:
     assert language.things_beside(level, STAR, "above") is None
 
 
-def test_every_skill_speaks_of_what_is_there() -> None:
+def test_every_skill_gives_true_answers() -> None:
     answers = {answer for skill in language.ONE_PICTURE_SKILLS for _, answer in asked(skill)}
     assert {
         "From left to right I see a red star, a dog and a blue ring.",
@@ -74,7 +74,7 @@ def test_every_skill_speaks_of_what_is_there() -> None:
                 assert colour in ("red", "blue")
 
 
-def test_what_it_refers_to_in_a_follow_up() -> None:
+def test_it_in_a_follow_up_means_the_thing_named_before() -> None:
     rng = Random(2)
     turns = [e.turns for _ in range(600) if (e := conversations.follow_up(SCENE, rng, language.TRAINING))]
     assert all(len(turn) > 1 for turn in turns)
@@ -84,25 +84,25 @@ def test_what_it_refers_to_in_a_follow_up() -> None:
         assert first[1].removesuffix(".").split()[1] == second[1].removesuffix(".").split()[-1]
 
 
-def test_two_pictures_say_what_is_new_or_gone() -> None:
+def test_answers_about_two_pictures_name_the_new_or_missing_thing() -> None:
     rng = Random(3)
     fewer = Scene((RING, STAR), PLAIN)
     answers: dict[tuple[str, Thing | None, Thing | None], set[str]] = {}
     for pair in (
         conversations.Pair(fewer, SCENE, new=DOG),
-        conversations.Pair(SCENE, fewer, gone=DOG),
+        conversations.Pair(SCENE, fewer, missing=DOG),
         conversations.Pair(SCENE, SCENE),
     ):
         for _ in range(200):
             question, answer = conversations.two_pictures(pair, rng, language.TRAINING).turns[0]
-            answers.setdefault((question, pair.new, pair.gone), set()).add(answer)
+            answers.setdefault((question, pair.new, pair.missing), set()).add(answer)
     assert answers["What is new?", DOG, None] == {"A dog is new."}
     assert answers["What is gone?", None, DOG] == {"A dog is gone."}
     assert answers["What has changed?", None, None] == {"Nothing has changed."}
     assert answers["What is new?", None, DOG] == {"Nothing is new."}
 
 
-def test_clips_say_what_moves_which_way() -> None:
+def test_answers_about_a_clip_name_what_moves_and_in_which_direction() -> None:
     rng = Random(4)
     moving = conversations.Clip(SCENE, STAR, "up")
     answers = dict(conversations.clip(moving, rng, language.TRAINING).turns[0] for _ in range(500))
@@ -113,17 +113,17 @@ def test_clips_say_what_moves_which_way() -> None:
 
 
 @pytest.mark.parametrize("bank", ["NOUNS", "CHATTER", "SYSTEM_PROMPTS"])
-def test_the_exam_asks_of_words_that_training_never_meets(bank: str) -> None:
+def test_the_exam_uses_words_that_training_does_not(bank: str) -> None:
     trained = set(getattr(words, "STRANGE_NOUNS" if bank == "NOUNS" else bank))
     assert not trained & set(getattr(words, f"HELD_OUT_{bank}"))
 
 
-def test_unknown_things_are_unknown() -> None:
+def test_no_unknown_noun_is_a_known_kind() -> None:
     known = {*KINDS, *(plural(kind) for kind in KINDS)}
     assert not known & {noun.replace("_", " ") for noun in (*words.STRANGE_NOUNS, *words.HELD_OUT_NOUNS)}
 
 
-def test_hurried_typing_changes_no_word() -> None:
+def test_hurried_typing_keeps_every_word() -> None:
     rng = Random(6)
     typed = {language.as_typed("What is left of the dog?", rng) for _ in range(300)}
     assert len(typed) > 5
@@ -131,7 +131,7 @@ def test_hurried_typing_changes_no_word() -> None:
     assert language.as_typed("", rng) == ""
 
 
-def test_exam_is_repeatable_and_sends_pictures_of_all_sizes() -> None:
+def test_an_exam_is_repeatable_and_has_pictures_of_all_sizes() -> None:
     cases = exam.make_cases(1, 6)
     assert [case.turns for case in cases] == [case.turns for case in exam.make_cases(1, 6)]
     sizes = {Image.open(io.BytesIO(data)).size for case in cases for data in case.pictures}
@@ -150,7 +150,7 @@ def test_only_exact_answers_count() -> None:
     assert "| describe | 1 of 2 (50.0%) |" in table
 
 
-def test_questions_keep_their_places_for_names() -> None:
+def test_every_question_has_a_placeholder_for_the_name() -> None:
     assert all("{x}" in question for bank in phrases.SIDES.values() for question in bank)
     assert all("{s}" in question for question in (*phrases.COUNT_KIND, *phrases.EXISTS_MANY))
     assert all("{a}" in question for question in phrases.EXISTS)
