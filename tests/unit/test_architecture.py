@@ -1,6 +1,7 @@
 """The arrows of docs/design.md: imports run one way only, those inside functions included."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"deploy", "device", "engine", "events", "instance", "models", "report", "settings", "systemd"},
     "__main__": {"cli"},
 }
+MOST_FILES = 16
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "core", "helpers", "manager", "misc"}
 
 
@@ -72,6 +74,26 @@ def test_imports_run_one_way() -> None:
 
 def test_every_room_is_on_the_map() -> None:
     assert {room(path) for path in modules()} == set(ALLOWED)
+
+
+def test_no_two_rooms_need_each_other() -> None:
+    left = {name: set(others) for name, others in ALLOWED.items()}
+    while free := [name for name, others in left.items() if not others]:
+        left = {name: others - set(free) for name, others in left.items() if name not in free}
+    assert left == {}
+
+
+def test_the_house_can_be_seen_at_one_look() -> None:
+    at_the_top = [path for path in SOURCE.glob("*.py") if path.name != "__init__.py"]
+    assert len(at_the_top) <= 8
+    sources = [path for path in SOURCE.rglob("*") if path.suffix in {".py", ".js"} and path.name != "__init__.py"]
+    files = Counter(path.parent for path in sources)
+    assert {str(folder): count for folder, count in files.items() if count > MOST_FILES} == {}
+
+
+def test_a_file_name_stands_in_one_room_alone() -> None:
+    stems = Counter(path.stem for path in SOURCE.rglob("*") if path.suffix in {".py", ".js"})
+    assert {stem for stem, count in stems.items() if count > 1} == {"__init__"}
 
 
 def test_names_say_what_is_inside() -> None:

@@ -8,7 +8,7 @@ Parameters are raw values with their units in their names; a template decides ho
     {tokens}                a number: 12,345            {rate:.1f}                as Python formats it
 
 A text stands as it is, a message is told in the same language, several of them are joined as a list, and None is
-nothing. serve/static/shared/message.js does the same in the browser; a test compares the two.
+nothing. serve/static/shared/sentence.js does the same in the browser; a test compares the two.
 """
 
 import contextlib

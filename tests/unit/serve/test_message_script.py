@@ -106,7 +106,7 @@ def fields_of(template: str) -> list[tuple[str, str]]:
 
 def told_in_node(told: list[Message], sentences: Mapping[str, str | tuple[str, str]], language: str) -> list[list[str]]:
     script = """
-    const { say, hintOf } = await import("./static/shared/message.js");
+    const { say, hintOf } = await import("./static/shared/sentence.js");
     const { messages, table, language } = data;
     return messages.map((each) => [say(each, table, language), hintOf(each, table, language)]);
     """
@@ -134,7 +134,7 @@ def test_every_sentence_is_told_alike(language: Language) -> None:
 
 def test_what_a_table_lacks_is_an_error() -> None:
     script = """
-    const { say } = await import("./static/shared/message.js");
+    const { say } = await import("./static/shared/sentence.js");
     const table = { "test.a": "{name}", "test.form": "{number:x}" };
     return [["test.b", {}], ["toString", {}], ["test.a", {}], ["test.form", { number: 1 }]].map(([code, params]) => {
       try { return say({ code, params }, table, "en"); } catch (error) { return error.message; }

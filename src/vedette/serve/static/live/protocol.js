@@ -1,7 +1,7 @@
 // The messages of the live socket, as serve/live/messages.py has them; a test compares the two.
 
 /** @typedef {import("../shared/language.js").Problem} Problem */
-/** @typedef {import("../shared/message.js").Message} Message */
+/** @typedef {import("../shared/sentence.js").Message} Message */
 /** @typedef {"stopped" | "preparing" | "starting" | "ready" | "draining" | "failed"} State */
 /**
  * @typedef {"detecting_device" | "choosing_model" | "fetching_model" | "installing_engine" | "planning" |

@@ -1,11 +1,11 @@
 // The language of the page: which one it is, the page's own words in it, and the server's sentences.
 
-import { hintOf, say } from "./message.js";
+import { hintOf, say } from "./sentence.js";
 import { CHINESE, ENGLISH } from "./strings.js";
 
 /** @typedef {"en" | "zh"} Language */
 /** @typedef {keyof typeof ENGLISH} Key */
-/** @typedef {import("./message.js").Message} Message */
+/** @typedef {import("./sentence.js").Message} Message */
 /**
  * What the page reads of an error or a cause (serve/documents.py).
  * @typedef {object} Problem
@@ -20,7 +20,7 @@ const STORED_AS = "language";
 
 /** @type {Language} */
 let language = storedLanguage() ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
-/** @type {Partial<Record<Language, import("./message.js").Table>>} The server's sentences, where loaded. */
+/** @type {Partial<Record<Language, import("./sentence.js").Table>>} The server's sentences, where loaded. */
 const tables = {};
 /** @type {(() => void)[]} */
 const listeners = [];
