@@ -33,7 +33,7 @@ def read_cpu_count(root: Path) -> int:
 
 
 def parse_cpus_allowed(text: str) -> int:
-    """Count the cores of the `Cpus_allowed_list:` line of /proc/self/status names (`0-3,8`)."""
+    """Count the cores of the `Cpus_allowed_list:` line (`0-3,8`) of /proc/self/status; 1 without such a line."""
     for line in text.splitlines():
         if line.startswith("Cpus_allowed_list:"):
             ranges = [part.split("-") for part in line.split(":", 1)[1].strip().split(",") if part]

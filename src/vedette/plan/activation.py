@@ -39,7 +39,7 @@ class Load:
     """Of one largest picture; 0 without pictures."""
     clip_tokens: int
     """Of the longest clip that the engine allocates memory for, even if none can come; 0 where clips are off."""
-    fp8_cache: bool = False
+    fp8_cache: bool
 
 
 def step_bytes(model: Model, load: Load, backend: Backend, unified: bool) -> tuple[int, int]:

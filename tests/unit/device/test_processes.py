@@ -172,7 +172,7 @@ SERVE = ("serve", "/models/some", "--host", "127.0.0.1", "--port", "8000")
 
 
 @pytest.mark.parametrize(
-    ("port", "names"), [("8000", []), ("9000", ["VLLM::EngineCor"])], ids=["its own", "somebody else's"]
+    ("port", "names"), [("8000", []), ("9000", ["VLLM::EngineCor"]), ("7000", ["VLLM::EngineCor"])]
 )
 def test_the_engine_in_vedettes_own_container_is_none_of_the_others(
     tmp_path: Path, port: str, names: list[str]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vedette.device.cpu import parse_cpus_allowed
 from vedette.device.device import Family
 from vedette.device.probe import read_device
 from vedette.device.ram import Swap, parse_meminfo, parse_swap
@@ -151,6 +152,14 @@ def test_a_cgroup_over_its_limit_leaves_nothing(machine: Path) -> None:
 def test_cpu_quota_cuts_the_affinity(machine: Path, files: dict[str, str], cores: int) -> None:
     write(machine, files)
     assert read_device(machine).cpu_count == cores
+
+
+@pytest.mark.parametrize(
+    ("line", "cores"),
+    [("Cpus_allowed_list:\t0-3,8\n", 5), ("Cpus_allowed_list:\t7\n", 1), ("Cpus_allowed:\tff\n", 1), ("", 1)],
+)
+def test_the_allowed_cores_are_counted(line: str, cores: int) -> None:
+    assert parse_cpus_allowed(f"Name:\tpython3\n{line}Threads:\t12\n") == cores
 
 
 def test_the_name_of_the_processor(machine: Path) -> None:

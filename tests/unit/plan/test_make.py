@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from tests.rig.devices import GIB, MIB, cpu, gpu, jetson
 from tests.rig.models import TINY, catalogue_model
 from vedette.device.boards import device_named
+from vedette.device.device import Device
 from vedette.errors import BadInputError, DoesNotFitError
 from vedette.language.message import say
 from vedette.models.model import Model
 from vedette.models.store.model_lookup import candidates
 from vedette.plan.choose import choose_model
 from vedette.plan.make import make_plan
-from vedette.plan.plan import Graphs, Wish, Workload
+from vedette.plan.plan import Basis, Graphs, Wish, Workload
 
 CATALOGUE = ["cosmos-reason2-2b", "qwen2-7b-instruct", "ernie-4.5-0.3b", "smollm2-135m-instruct"]
 
@@ -457,3 +458,35 @@ def test_an_answer_gets_half_of_what_the_prompt_leaves() -> None:
     wish = Wish(max_model_len=2048, prompt_tokens=1000, images_per_request=0)
     context = make_plan(cpu(8 * GIB), TINY, wish).context
     assert (context.prompt_tokens, context.answer_tokens) == (1000, 524)
+
+
+@pytest.mark.parametrize(
+    ("device", "reserve_bytes"),
+    [
+        (jetson(40 * GIB), 40 * GIB * 3 // 100),
+        (jetson(8 * GIB), 256 * MIB),
+        (cpu(40 * GIB), 40 * GIB * 3 // 100),
+        (gpu(40 * GIB, 16 * GIB), 32 * MIB),
+        (dataclasses.replace(cpu(40 * GIB), memory_limited=True), 0),
+        (dataclasses.replace(jetson(40 * GIB), memory_limited=True), 64 * MIB),
+    ],
+)
+def test_the_reserve_depends_on_who_else_uses_the_memory(device: Device, reserve_bytes: int) -> None:
+    assert make_plan(device, TINY, Wish()).memory.reserve_bytes == reserve_bytes
+
+
+def test_figures_of_cuda_are_assumed_except_on_the_gpu_where_they_were_measured() -> None:
+    hopper, orin = (
+        {reason.subject: reason.basis for reason in make_plan(device, TINY, Wish()).reasons}
+        for device in (gpu(40 * GIB, 16 * GIB), jetson(40 * GIB))
+    )
+    assert hopper["cuda_graph"] is hopper["runtime"] is Basis.COMPUTED
+    assert orin["cuda_graph"] is orin["runtime"] is Basis.ASSUMED
+
+
+def test_settings_are_shown_in_the_reasons() -> None:
+    plan = make_plan(cpu(8 * GIB), TINY, Wish())
+    values = {reason.subject: say(reason.value) for reason in plan.reasons}
+    assert (values["kv_cache_dtype"], values["dtype"], values["threads"]) == ("bfloat16", "bfloat16", "1")
+    assert (values["graphs"], values["reasoning_parser"], values["processor_cache"]) == ("eager", "qwen3", "64 MiB")
+    assert values["max_num_batched_tokens"] == f"{plan.settings.max_num_batched_tokens:,}"
