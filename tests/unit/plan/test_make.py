@@ -1,6 +1,7 @@
 """Plans: what fits, what is given up first, and that no plan takes more than there is."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -490,3 +491,36 @@ def test_settings_are_shown_in_the_reasons() -> None:
     assert (values["kv_cache_dtype"], values["dtype"], values["threads"]) == ("bfloat16", "bfloat16", "1")
     assert (values["graphs"], values["reasoning_parser"], values["processor_cache"]) == ("eager", "qwen3", "64 MiB")
     assert values["max_num_batched_tokens"] == f"{plan.settings.max_num_batched_tokens:,}"
+
+
+def test_pictures_at_once_are_limited_by_the_tokens_of_a_step() -> None:
+    model = catalogue_model("cosmos-reason2-2b")
+    few, more, most = (
+        make_plan(jetson(200 * GIB), model, Wish(concurrency=concurrency, images_per_request=4)).memory
+        for concurrency in (1, 4, 8)
+    )
+    assert few.vision_activation_bytes < more.vision_activation_bytes == most.vision_activation_bytes
+
+
+@pytest.mark.parametrize("make", [cpu, jetson])
+def test_without_pictures_the_encoder_takes_nothing(make: Callable[[int], Device]) -> None:
+    model = catalogue_model("cosmos-reason2-2b")
+    seeing, blind = (make_plan(make(16 * GIB), model, Wish(images_per_request=images)) for images in (1, 0))
+    assert blind.memory.vision_activation_bytes == 0 < seeing.memory.vision_activation_bytes
+    weights = [
+        next(say(reason.why) for reason in plan.reasons if reason.subject == "weights") for plan in (seeing, blind)
+    ]
+    assert ["of vision tower not loaded" in why for why in weights] == [False, True]
+
+
+def test_position_tables_of_fixed_length_are_not_cut() -> None:
+    fixed = dataclasses.replace(
+        TINY, rotary=tuple(dataclasses.replace(each, follows_context=False) for each in TINY.rotary)
+    )
+    long = dataclasses.replace(
+        TINY, rotary=tuple(dataclasses.replace(each, positions=4 * 131_072) for each in TINY.rotary)
+    )
+    plan = make_plan(jetson(8 * GIB), dataclasses.replace(fixed, max_position_embeddings=131_072), Wish())
+    assert plan.settings.hf_overrides == {}
+    cut = make_plan(jetson(8 * GIB), dataclasses.replace(long, max_position_embeddings=131_072), Wish())
+    assert cut.settings.hf_overrides == {"text_config": {"max_position_embeddings": cut.context.max_model_len}}
