@@ -27,7 +27,7 @@ def cli_page() -> str:
     everywhere = [each for each in root.options() if each.name != "version"]
     parts = [
         "# The command line\n",
-        f"{say(root.told)}\n",
+        f"{say(root.about)}\n",
         "Every command has these options, before or after its name:\n",
         _options(everywhere, context),
         "Exit code 0 means success, 1 an error, 2 a command line that cannot be understood; `status` and `plan` have "
@@ -37,7 +37,7 @@ def cli_page() -> str:
     ]
     for command, below in _commands(root, context):
         parts.append(f"## {below.command_path}\n")
-        parts += [f"{text}\n" for text in (say(command.told), hint_of(command.told)) if text]
+        parts += [f"{text}\n" for text in (say(command.about), hint_of(command.about)) if text]
         if command.examples:
             parts.append("\n".join(["```", *command.examples, "```", ""]))
         shared = {each.name for each in everywhere}
@@ -65,7 +65,7 @@ def settings_page() -> str:
             "    allow_swap = true\n",
             _table(("setting", "option", "default", "value", "meaning"), rows),
             "The environment alone has:\n",
-            _table(("variable", "meaning"), [(f"`{name}`", say(told)) for name, told in VARIABLES.items()]),
+            _table(("variable", "meaning"), [(f"`{name}`", say(about)) for name, about in VARIABLES.items()]),
             "## Where files are kept\n",
             _table(
                 ("what", "where"),
@@ -108,7 +108,7 @@ def _options(options: Iterable[Option], context: click.Context) -> str:
     rows = []
     for each in options:
         record = each.get_help_record(context)
-        meaning = say(each.told)
+        meaning = say(each.about)
         if isinstance(each, SettingOption) and each.name not in (each.setting.option or "").replace("-", "_"):
             meaning += f" (setting `{each.setting.name}`)"
         rows.append((f"`{record[0] if record else each.name}`", meaning))

@@ -27,9 +27,9 @@ def _parse_lines(context: click.Context, _: click.Parameter, written: str) -> in
 @command(
     "logs",
     Message("cli.logs"),
-    Option("-f", "--follow", is_flag=True, told=Message("cli.logs.follow")),
-    Option("-n", "--lines", metavar="N", default="100", callback=_parse_lines, told=Message("cli.logs.lines")),
-    Option("--server", is_flag=True, told=Message("cli.logs.server")),
+    Option("-f", "--follow", is_flag=True, about=Message("cli.logs.follow")),
+    Option("-n", "--lines", metavar="N", default="100", callback=_parse_lines, about=Message("cli.logs.lines")),
+    Option("--server", is_flag=True, about=Message("cli.logs.server")),
     examples=("vedette logs -n 50", "vedette logs -f"),
 )
 def logs_command(speech: Speech, follow: bool, lines: int, server: bool) -> None:

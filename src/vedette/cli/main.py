@@ -26,7 +26,7 @@ from vedette.settings.load import read_language
 
 
 def main() -> None:
-    """Runs the command line. An error is told in one place, here, and exits with 1; a wrong command line with 2.
+    """Runs the command line. An error is shown in one place, here, and exits with 1; a wrong command line with 2.
 
     A bug keeps its traceback.
     """
@@ -52,7 +52,7 @@ def main() -> None:
 def root_command() -> Group:
     """`vedette`, with all its commands."""
     version = Option(
-        "-V", "--version", is_flag=True, expose_value=False, callback=_show_version, told=Message("cli.version")
+        "-V", "--version", is_flag=True, expose_value=False, callback=_show_version, about=Message("cli.version")
     )
     commands = (
         up_command, plan_command, status_command, swap_command, logs_command, down_command, service_group,

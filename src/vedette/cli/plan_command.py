@@ -1,4 +1,4 @@
-"""`vedette plan`: what `up` would run, told in several ways. Parse, call, print, exit code."""
+"""`vedette plan`: what `up` would run, shown in several ways. Parse, call, print, exit code."""
 
 import os
 import shutil
@@ -31,11 +31,11 @@ MOST_COLUMNS = 120
     "plan",
     Message("cli.plan"),
     models_argument(),
-    Option("--device", "device_name", metavar="NAME", told=Message("cli.plan.device")),
+    Option("--device", "device_name", metavar="NAME", about=Message("cli.plan.device")),
     *setting_options("plan"),
-    Option("--explain", "flag", metavar="FLAG", told=Message("cli.plan.explain")),
-    Option("--diff", nargs=2, metavar="A B", told=Message("cli.plan.diff")),
-    Option("--try", "try_it", is_flag=True, told=Message("cli.plan.try")),
+    Option("--explain", "flag", metavar="FLAG", about=Message("cli.plan.explain")),
+    Option("--diff", nargs=2, metavar="A B", about=Message("cli.plan.diff")),
+    Option("--try", "try_it", is_flag=True, about=Message("cli.plan.try")),
     examples=(
         "vedette plan",
         "vedette plan Qwen/Qwen3-VL-2B-Instruct --device orin-nano-8gb --for live",

@@ -32,7 +32,7 @@ _PEOPLE = range(1000, 60_000)
 
 
 def _system_flag() -> Option:
-    return Option("--system", is_flag=True, told=Message("cli.service.system"))
+    return Option("--system", is_flag=True, about=Message("cli.service.system"))
 
 
 @command(
@@ -40,9 +40,9 @@ def _system_flag() -> Option:
     Message("cli.service.install"),
     models_argument(),
     _system_flag(),
-    Option("--run-as", metavar="USER", told=Message("cli.service.run_as")),
+    Option("--run-as", metavar="USER", about=Message("cli.service.run_as")),
     *setting_options("service install"),
-    Option("--print", "only_print", is_flag=True, told=Message("cli.service.print")),
+    Option("--print", "only_print", is_flag=True, about=Message("cli.service.print")),
     examples=(
         "vedette service install",
         "vedette service install vedette-tiny --port 9000 --for live",
@@ -62,9 +62,9 @@ def install_command(
     install(made, path)
     notes = _notes(made)
     if system:
-        told = Message("cli.service.installed_system", path=str(path), user=made.account.name)
+        about = Message("cli.service.installed_system", path=str(path), user=made.account.name)
     else:
-        told = Message("cli.service.installed", path=str(path), user=made.account.name)
+        about = Message("cli.service.installed", path=str(path), user=made.account.name)
     speech.tell(
         {
             "installed": True,
@@ -73,7 +73,7 @@ def install_command(
             "user": made.account.name,
             "notes": [say(note) for note in notes],
         },
-        "\n  ".join(map(speech.say, [told, *notes])),
+        "\n  ".join(map(speech.say, [about, *notes])),
     )
 
 

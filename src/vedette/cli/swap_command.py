@@ -16,7 +16,7 @@ from vedette.settings.home import read_home
     "swap",
     Message("cli.swap"),
     click.Argument(["model"], metavar="MODEL"),
-    Option("--replace", metavar="MODEL", told=Message("cli.swap.replace")),
+    Option("--replace", metavar="MODEL", about=Message("cli.swap.replace")),
     examples=("vedette swap ernie-4.5-0.3b", "vedette swap ./my-model --replace vedette-tiny"),
 )
 def swap_command(speech: Speech, model: str, replace: str | None) -> None:

@@ -19,10 +19,10 @@ from vedette.settings.table import command_arguments, named_models
     "up",
     Message("cli.up"),
     models_argument(),
-    Option("--detach", is_flag=True, told=Message("cli.up.detach")),
+    Option("--detach", is_flag=True, about=Message("cli.up.detach")),
     *setting_options("up"),
-    Option("--print", "print_it", is_flag=True, told=Message("cli.up.print")),
-    Option("--device", "device_name", metavar="NAME", told=Message("cli.up.device")),
+    Option("--print", "print_it", is_flag=True, about=Message("cli.up.print")),
+    Option("--device", "device_name", metavar="NAME", about=Message("cli.up.device")),
     examples=(
         "vedette up",
         "vedette up --detach --port 9000",

@@ -47,7 +47,7 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
 def read_language(wanted: str | None = None, environment: Mapping[str, str] = os.environ) -> Language:
     """The language to speak: the one wanted, else that of the environment, the file or the locale. Never fails.
 
-    Errors are told in it, so that of the settings themselves must not prevent it.
+    Errors are shown in this language, so an error in the settings must not prevent it.
     """
     choices = [wanted, environment.get(SETTINGS["lang"].variable)]
     if not any(choices):

@@ -44,10 +44,10 @@ def test_a_wrong_command_line_is_also_told_as_json(tmp_path: Path, wrong: tuple[
     assert error["sentence"]
     assert error["hint"]
     assert result.stderr == ""
-    told = run_vedette(tmp_path, "plan", *wrong)
-    assert told.returncode == exit_code
-    assert told.stdout == ""
-    assert told.stderr.splitlines() == [f"✗ {error['sentence']}", f"  → {error['hint']}"]
+    shown = run_vedette(tmp_path, "plan", *wrong)
+    assert shown.returncode == exit_code
+    assert shown.stdout == ""
+    assert shown.stderr.splitlines() == [f"✗ {error['sentence']}", f"  → {error['hint']}"]
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_device_tells_what_it_knows_and_what_not(tmp_path: Path) -> None:
     assert facts["swap_total_bytes"] >= facts["swap_free_bytes"] >= 0
     assert isinstance(facts["page_cache_counts_as_used"], bool)
     assert all(set(each) == {"name", "pid", "resident_bytes", "run_by"} for each in facts["other_processes"])
-    told = run_vedette(tmp_path, "device").stdout
-    assert "unknown" in told
-    assert re.search(r"^  other processes +(none|\S.* \(\d+\) \S+ [GM]iB)$", told, re.MULTILINE)
+    shown = run_vedette(tmp_path, "device").stdout
+    assert "unknown" in shown
+    assert re.search(r"^  other processes +(none|\S.* \(\d+\) \S+ [GM]iB)$", shown, re.MULTILINE)
 
 
 def test_a_plan_for_a_board_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
@@ -282,6 +282,6 @@ def test_settings_are_listed_with_their_values_and_origins(tmp_path: Path) -> No
     assert (rows["port"]["value"], rows["port"]["origin"]) == (9000, str(tmp_path / "config.toml"))
     assert (rows["host"]["value"], rows["host"]["origin"]) == ("::1", "environment")
     assert (rows["wait_s"]["value"], rows["wait_s"]["origin"], rows["wait_s"]["option"]) == (60, "default", "--wait")
-    told = run_vedette(tmp_path, "settings", environment={"VEDETTE_HOST": "::1"}).stdout
-    assert re.search(r"^picture +640x480 +\S+config\.toml$", told, re.MULTILINE)
-    assert re.search(r"^host +::1 +VEDETTE_HOST$", told, re.MULTILINE)
+    shown = run_vedette(tmp_path, "settings", environment={"VEDETTE_HOST": "::1"}).stdout
+    assert re.search(r"^picture +640x480 +\S+config\.toml$", shown, re.MULTILINE)
+    assert re.search(r"^host +::1 +VEDETTE_HOST$", shown, re.MULTILINE)

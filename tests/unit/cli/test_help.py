@@ -89,7 +89,7 @@ def test_help_speaks_the_language_that_is_named_wherever_it_is_named(tmp_path: P
 
 
 def test_errors_are_told_in_chinese_and_json_stays_english(tmp_path: Path) -> None:
-    told = run_vedette(tmp_path, "staus", environment={"VEDETTE_LANG": "zh"})
-    assert told.stderr == "✗ 没有命令“staus”。\n  → 是否想写 status？见 `vedette --help`。\n"
+    shown = run_vedette(tmp_path, "staus", environment={"VEDETTE_LANG": "zh"})
+    assert shown.stderr == "✗ 没有命令“staus”。\n  → 是否想写 status？见 `vedette --help`。\n"
     found = run_vedette(tmp_path, "staus", "--json", environment={"VEDETTE_LANG": "zh"})
     assert "There is no command 'staus'." in found.stdout

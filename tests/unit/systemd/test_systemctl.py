@@ -1,4 +1,4 @@
-"""`vedette service`: a systemctl that notes its calls, and answers as told, stands in for systemd."""
+"""`vedette service`: a systemctl that notes its calls, and answers as it is set up to, stands in for systemd."""
 
 import http.server
 import json
@@ -27,7 +27,7 @@ case "$*" in *" show "*|"--no-pager show "*) cat {state};; *) cat {refusal} >&2;
 
 
 class Systemd:
-    """A systemctl on PATH that notes how it is called, answers as told, and starts nothing."""
+    """A systemctl on PATH that notes how it is called, answers as it is set up to, and starts nothing."""
 
     def __init__(self, directory: Path) -> None:
         self.home = directory / "home"
@@ -114,9 +114,9 @@ def test_a_failed_service_may_start_again_once_reinstalled(systemd: Systemd) -> 
 
 def test_printing_changes_nothing(systemd: Systemd) -> None:
     result = systemd.vedette("install", "--print", "--json")
-    told = json.loads(result.stdout)
-    assert told["unit"] == systemd.vedette("install", "--print").stdout
-    assert told["unit_path"] == str(systemd.unit)
+    shown = json.loads(result.stdout)
+    assert shown["unit"] == systemd.vedette("install", "--print").stdout
+    assert shown["unit_path"] == str(systemd.unit)
     assert systemd.calls() == []
     assert not systemd.unit.exists()
     assert not systemd.home.exists()

@@ -16,23 +16,23 @@ from vedette.settings.table import SETTINGS, Setting, off_option
 class Option(click.Option):
     """An option whose help is a message."""
 
-    def __init__(self, *names: str, told: Message, **attributes: Any) -> None:
+    def __init__(self, *names: str, about: Message, **attributes: Any) -> None:
         super().__init__(names, **attributes)
-        self.told = told
+        self.about = about
 
 
 class SettingOption(Option):
     """The option of a setting. Its value stays the text that was given: settings/load.py checks all layers alike."""
 
     def __init__(self, setting: Setting, **attributes: Any) -> None:
-        option, default, told = setting.option or "", setting.default, setting.help
+        option, default, about = setting.option or "", setting.default, setting.help
         if default is not None and default is not False:
-            told = Message("cli.with_default", help=told, default=setting.kind.write(default))
+            about = Message("cli.with_default", help=about, default=setting.kind.write(default))
         if setting.kind.metavar is None:
             names, attributes["default"] = f"{option}/{off_option(option)}", None
         else:
             names, attributes["metavar"] = option, setting.kind.metavar
-        super().__init__(names, setting.name, told=told, **attributes)
+        super().__init__(names, setting.name, about=about, **attributes)
         self.setting = setting
 
 
@@ -43,13 +43,13 @@ class Speaking(click.Command):
         self,
         name: str | None,
         *,
-        told: Message,
+        about: Message,
         examples: Sequence[str] = (),
         params: Iterable[click.Parameter] = (),
         **more: Any,
     ) -> None:
         super().__init__(name, params=[*params, *_everywhere()], add_help_option=False, **more)
-        self.told = told
+        self.about = about
         """What the command does; the hint of the message, if there is one, is a second paragraph of the help."""
         self.examples = examples
 
@@ -114,9 +114,9 @@ def _everywhere() -> list[Option]:
     """The options that every command has."""
     shown = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _show_help}
     return [
-        Option("--json", "as_json", is_flag=True, expose_value=False, told=Message("cli.json")),
+        Option("--json", "as_json", is_flag=True, expose_value=False, about=Message("cli.json")),
         SettingOption(SETTINGS["lang"], expose_value=False, callback=_check_language),
-        Option("-h", "--help", told=Message("cli.help"), **shown),
+        Option("-h", "--help", about=Message("cli.help"), **shown),
     ]
 
 

@@ -60,10 +60,10 @@ def device_message(device: Device) -> Message:
 def dotted(parts: Sequence[str | Message]) -> Message:
     """The parts with a dot between each two."""
     first, *others = parts
-    told = first if isinstance(first, Message) else Message("errors.verbatim", sentence=first, hint="")
+    message = first if isinstance(first, Message) else Message("errors.verbatim", sentence=first, hint="")
     for each in others:
-        told = Message("cli.dotted", first=told, then=each)
-    return told
+        message = Message("cli.dotted", first=message, then=each)
+    return message
 
 
 def fact_lines(device: Device, language: Language) -> list[str]:

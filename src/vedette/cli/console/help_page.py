@@ -23,14 +23,14 @@ def help_page(command: Speaking, context: click.Context, language: Language) -> 
     )
     sections = [wrap(usage, width, "", "    ")]
     sections += [
-        wrap(text, width, "  ") for text in (say(command.told, language), hint_of(command.told, language)) if text
+        wrap(text, width, "  ") for text in (say(command.about, language), hint_of(command.about, language)) if text
     ]
     if command.examples:
         sections.append([say(Message("cli.help.examples"), language), *(f"  {each}" for each in command.examples)])
     if isinstance(command, Group):
-        named = [(name, say(each.told, language)) for name, each in command.members()]
+        named = [(name, say(each.about, language)) for name, each in command.members()]
         sections.append([say(Message("cli.help.commands"), language), *_definitions(named, width)])
-    named = [(_spelling(each, context), say(each.told, language)) for each in command.options()]
+    named = [(_spelling(each, context), say(each.about, language)) for each in command.options()]
     sections.append([say(Message("cli.help.options"), language), *_definitions(named, width)])
     return "\n\n".join("\n".join(lines) for lines in sections)
 

@@ -12,22 +12,22 @@ from vedette.settings.table import settings_of
 
 
 def command(
-    name: str, told: Message, *params: click.Parameter, examples: Sequence[str]
+    name: str, about: Message, *params: click.Parameter, examples: Sequence[str]
 ) -> Callable[[Callable[..., None]], Command]:
     """Makes a command of a function, which is called with the speech and the parameters' values.
 
-    told: what the command does; examples: command lines.
+    about: what the command does; examples: command lines.
     """
 
     def make(function: Callable[..., None]) -> Command:
-        return Command(name, callback=_with_speech(function), told=told, params=params, examples=examples)
+        return Command(name, callback=_with_speech(function), about=about, params=params, examples=examples)
 
     return make
 
 
-def group(name: str, told: Message, *params: click.Parameter, members: Sequence[Command | Group]) -> Group:
+def group(name: str, about: Message, *params: click.Parameter, members: Sequence[Command | Group]) -> Group:
     """Makes a group of commands, which asks for one of them where none is named."""
-    made = Group(name, told=told, params=params, no_args_is_help=True)
+    made = Group(name, about=about, params=params, no_args_is_help=True)
     for each in members:
         made.add_command(each)
     return made

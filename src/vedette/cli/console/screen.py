@@ -46,7 +46,7 @@ class Screen(Protocol):
     def show(self, event: Event) -> None: ...
 
     def tick(self) -> None:
-        """Redraws what moves; to be called about five times a second."""
+        """Redraws what moves; to be called message five times a second."""
 
 
 class JsonScreen:
@@ -81,8 +81,8 @@ class PersonScreen:
             case DeviceRead():
                 self._write_subject(Message("cli.label.device"), device_message(event.device))
             case ModelChosen():
-                told = Message("cli.model", name=event.name, weights_bytes=event.weights_bytes, why=event.why)
-                self._write_subject(Message("cli.label.model"), told)
+                message = Message("cli.model", name=event.name, weights_bytes=event.weights_bytes, why=event.why)
+                self._write_subject(Message("cli.label.model"), message)
             case PlanMade():
                 self._write_subject(Message("cli.label.plan"), plan_message(event.plan))
             case Note():
@@ -129,8 +129,8 @@ class PersonScreen:
 
     def _show_ready(self, event: Ready) -> None:
         self._finish_phase()
-        told = Message("cli.ready", elapsed_s=event.elapsed_ms / 1000)
-        self._write(click.style(self._say(told), fg="green", bold=True))
+        message = Message("cli.ready", elapsed_s=event.elapsed_ms / 1000)
+        self._write(click.style(self._say(message), fg="green", bold=True))
         self._write(f"  {self._subject(Message('cli.label.page'))}{click.style(event.page_url, bold=True)}")
         self._write(f"  {self._subject(Message('cli.label.api'))}{event.api_url}")
 
@@ -193,12 +193,12 @@ def plan_message(plan: Mapping[str, Any]) -> Message:
 
 def _phase_message(phase: Phase, status: Status) -> Message:
     """What is being done, how far it is, and the detail."""
-    told = Message(f"phase.{phase.value}")
+    message = Message(f"phase.{phase.value}")
     done, total = status.done or 0, status.total
     if total:
         amount = f"{done}/{total}" if total < 10_000 else f"{size(done)}/{size(total)}"
-        told = Message("cli.phase.amount", phase=told, amount=amount)
-    return told if status.detail is None else Message("cli.phase.detail", phase=told, detail=status.detail)
+        message = Message("cli.phase.amount", phase=message, amount=amount)
+    return message if status.detail is None else Message("cli.phase.detail", phase=message, detail=status.detail)
 
 
 def _put(out: TextIO, text: str) -> None:

@@ -33,7 +33,7 @@ class Speech:
             click.echo(text if isinstance(text, str) else self.say(text))
 
     def tell_error(self, error: VedetteError) -> None:
-        """Prints an error: an event on standard output for a program, two lines on standard error for a person."""
+        """Print an error: an event on standard output for a program, two lines on standard error for a person."""
         if self.as_json:
             click.echo(json.dumps({"event": "error", **error.as_json()}, ensure_ascii=False))
             return

@@ -1,4 +1,4 @@
-"""Errors of the command line itself, told as every other error: click says them in English sentences only."""
+"""Errors of the command line itself, shown as every other error: click says them in English sentences only."""
 
 import difflib
 from collections.abc import Iterable

@@ -22,17 +22,17 @@ BOARD = dataclasses.replace(
 )
 
 
-def told(language: Language) -> dict[str, str]:
+def shown(language: Language) -> dict[str, str]:
     return dict(re.split(r"  +", line.strip(), maxsplit=1) for line in fact_lines(BOARD, language))
 
 
 def test_each_fact_has_a_line() -> None:
     assert {"name", "assumed", *_LABELS} == {each.name for each in dataclasses.fields(Device)}
-    assert len(told("en")) == len(told("zh")) == len(_LABELS)
+    assert len(shown("en")) == len(shown("zh")) == len(_LABELS)
 
 
 def test_facts_are_shown_with_their_units() -> None:
-    facts = told("en")
+    facts = shown("en")
     assert facts["other processes"] == "firefox (812) 1.50 GiB, Xorg (640) 0.50 GiB"
     assert facts["processes on the GPU"] == "llama-server (7) 3.00 GiB"
     assert facts["swap areas"] == "/swapfile 4.00 GiB (sd), /x 1.00 GiB (storage unknown)"
@@ -44,7 +44,7 @@ def test_facts_are_shown_with_their_units() -> None:
 
 
 def test_facts_are_told_in_chinese() -> None:
-    facts = told("zh")
+    facts = shown("zh")
     assert facts["其他进程"] == "firefox（812）1.50 GiB、Xorg（640）0.50 GiB"
     assert facts["GPU 锁定在最高频率"] == "未知"
     assert "可用内存" in say(device_message(BOARD), "zh")
