@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import json
-import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from tests.rig.engine_environment import ENGINE_STAND_IN, make_environment
 from tests.rig.engine_settings import VLLM_HELP
+from tests.rig.zeros import install_zeros
 from vedette.deploy import proposing, recovery
 from vedette.deploy.calibration_store import parse_calibration
 from vedette.deploy.deployment import Deployment
@@ -122,39 +121,6 @@ async def ready(deployment: Deployment, rig: Rig, recoveries: int) -> None:
     await rig.until(lambda: deployment.client is not None and len(rig.recoveries()) == recoveries)
 
 
-def install(home: Home, name: str, layers: int, hidden: int) -> None:
-    """Writes a model of zeros with a shape like SmolLM2's; its file is sparse."""
-    place = home.models / name.replace("/", "--")
-    place.mkdir()
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "torch_dtype": "bfloat16",
-        "hidden_size": hidden,
-        "intermediate_size": hidden * 8 // 3,
-        "num_hidden_layers": layers,
-        "num_attention_heads": hidden // 64,
-        "num_key_value_heads": hidden // 192,
-        "max_position_embeddings": 8192,
-        "vocab_size": 49_152,
-        "tie_word_embeddings": True,
-    }
-    (place / "config.json").write_text(json.dumps(config))
-    (place / "tokenizer.json").write_text("{}" + " " * 100_000)
-    sizes = {"model.embed_tokens.weight": 49_152 * hidden}
-    sizes |= {f"model.layers.{layer}.mlp.up_proj.weight": hidden * hidden * 11 for layer in range(layers)}
-    header, offset = {}, 0
-    for tensor, elements in sizes.items():
-        header[tensor] = {
-            "dtype": "BF16", "shape": [hidden, elements // hidden], "data_offsets": [offset, offset + 2 * elements]
-        }  # fmt: skip
-        offset += 2 * elements
-    text = json.dumps(header).encode()
-    with (place / "model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + offset)
-
-
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
@@ -164,8 +130,8 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     fake = str(ENGINE_STAND_IN)
     main = MAIN.format(help=VLLM_HELP, kv_limit=str(root / "kv_limit"), crash_now=str(root / "crash_now"), fake=fake)
     engine = make_environment(root, "0.32.0+cpu", main)
-    install(home, LARGE, 32, 960)
-    install(home, SMALL, 30, 576)
+    install_zeros(home, LARGE, 32, 960)
+    install_zeros(home, SMALL, 30, 576)
     device = Device(
         "box", Family.CPU, "x86_64", 8 * GIB, 6 * GIB, unified_memory=True, cpu_count=2, memory_limited=True
     )
