@@ -23,7 +23,8 @@ class OtherProcess:
     resident_bytes: int
     """Without mapped files: the kernel can free those, and they count as available."""
     run_by: str | None = None
-    """Container engine and container (`docker 3f2a1b4c5d6e`), or the system service that started the process."""
+    """What started the process: container engine and container (`docker 3f2a1b4c5d6e`), the system service, or another
+    vedette with its state directory (`vedette /srv/eyes/run`)."""
 
 
 @dataclass(frozen=True)

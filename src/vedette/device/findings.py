@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vedette.device.device import Device, Family, GpuProcess, OtherProcess, PowerMode, StorageKind
-from vedette.device.processes import belongs_to_desktop
+from vedette.device.processes import VEDETTE, belongs_to_desktop
 from vedette.language.message import Message, hint_of, say
 from vedette.units import GIB, MIB
 
@@ -153,8 +153,19 @@ class _Competitor:
             return f"kill {' '.join(map(str, self.pids))}"
         if self.run_by.endswith(".service"):
             return f"sudo systemctl stop {self.run_by}"
+        if self.run_by.startswith(VEDETTE):
+            return _down_command(Path(self.run_by.removeprefix(VEDETTE)))
         program, container = self.run_by.split()
         return f"{program} stop {container}"
+
+
+def _down_command(state: Path) -> str:
+    """Return the command that stops the vedette with this state directory (settings/home.py)."""
+    if state.name == "run":
+        return f"VEDETTE_HOME={shlex.quote(str(state.parent))} vedette down"
+    if state.parts[-3:] == (".local", "state", "vedette"):
+        return "vedette down"
+    return f"XDG_STATE_HOME={shlex.quote(str(state.parent))} vedette down"
 
 
 def _competitors(device: Device) -> Iterator[Finding]:

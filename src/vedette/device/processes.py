@@ -10,6 +10,8 @@ from pathlib import Path
 from vedette.device.device import OtherProcess
 from vedette.units import MIB
 
+VEDETTE = "vedette "
+"""Beginning of `OtherProcess.run_by` for the engine of another vedette; that vedette's state directory follows."""
 MIN_BYTES = 200 * MIB
 """Smaller processes are not listed."""
 MAX_LISTED = 3
@@ -85,11 +87,23 @@ def printable(name: str) -> str:
 
 
 def read_run_by(root: Path, pid: int) -> str | None:
-    """Read the container or system service that a process belongs to, as `OtherProcess.run_by`."""
+    """Read the container, system service or vedette that a process belongs to, as `OtherProcess.run_by`."""
     try:
-        return parse_run_by((root / f"proc/{pid}/cgroup").read_text(errors="replace"))
+        found = parse_run_by((root / f"proc/{pid}/cgroup").read_text(errors="replace"))
+    except OSError:
+        found = None
+    return found or _read_vedette(root, pid)
+
+
+def _read_vedette(root: Path, pid: int) -> str | None:
+    """Recognise the engine of another vedette: it runs in STATE/engine/NUMBER, beside that vedette's instance.json."""
+    try:
+        slot = (root / f"proc/{pid}/cwd").readlink()
+        state = slot.parent.parent
+        runs = slot.name.isdecimal() and slot.parent.name == "engine" and (state / "instance.json").exists()
     except OSError:
         return None
+    return f"{VEDETTE}{state}" if runs else None
 
 
 def parse_run_by(cgroups: str) -> str | None:
@@ -112,8 +126,12 @@ def read_own_containers(root: Path, workplace: Path | None) -> frozenset[str]:
     commands = [_read_command(root, pid) for pid in pids if runs_in(workplace, root, pid)]
     if not commands:
         return frozenset()
-    inside = ((pid, run_by) for pid in pids for run_by in [read_run_by(root, pid)] if run_by and " " in run_by)
-    return frozenset(run_by for pid, run_by in inside if _ends_like_one(_read_command(root, pid), commands))
+    inside = ((pid, run_by) for pid in pids for run_by in [read_run_by(root, pid)] if _is_container(run_by))
+    return frozenset(run_by for pid, run_by in inside if run_by and _ends_like_one(_read_command(root, pid), commands))
+
+
+def _is_container(run_by: str | None) -> bool:
+    return run_by is not None and " " in run_by and not run_by.startswith(VEDETTE)
 
 
 def _ends_like_one(command: list[str], others: list[list[str]]) -> bool:

@@ -91,6 +91,10 @@ def test_large_processes_are_named_with_the_way_to_stop_each() -> None:
     [
         ("VLLM::EngineCor", "docker 3f2a1b4c5d6e", "vLLM", "docker stop 3f2a1b4c5d6e"),
         ("vllm", None, "vLLM", "kill 7"),
+        ("VLLM::EngineCor", "vedette /srv/eyes/run", "vLLM", "VEDETTE_HOME=/srv/eyes vedette down"),
+        ("VLLM::EngineCor", "vedette /srv/my eyes/run", "vLLM", "VEDETTE_HOME='/srv/my eyes' vedette down"),
+        ("VLLM::EngineCor", "vedette /home/user/.local/state/vedette", "vLLM", "vedette down"),
+        ("VLLM::EngineCor", "vedette /srv/state/vedette", "vLLM", "XDG_STATE_HOME=/srv/state vedette down"),
         ("ollama", "ollama.service", "Ollama", "sudo systemctl stop ollama.service"),
         ("ollama_llama_se", None, "Ollama", "kill 7"),
         ("llama-server", "podman 3f2a1b4c5d6e", "llama.cpp", "podman stop 3f2a1b4c5d6e"),

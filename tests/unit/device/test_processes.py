@@ -190,3 +190,16 @@ def test_the_engine_in_vedettes_own_container_is_none_of_the_others(
         (tmp_path / f"proc/{pid}/cgroup").write_text(cgroup)
         (tmp_path / f"proc/{pid}/cmdline").write_text("\0".join(words) + "\0")
     assert [process.name for process in read_other_processes(tmp_path, workplace)] == names
+
+
+def test_the_engine_of_another_vedette_is_told_from_other_engines(
+    tmp_path: Path,
+) -> None:
+    theirs, strange = tmp_path / "theirs" / "run", tmp_path / "strange"
+    for state, pid in ((theirs, 801), (strange, 802)):
+        (state / "engine" / "1").mkdir(parents=True)
+        add_process(tmp_path, pid, process_status("VLLM::EngineCor", 3000 - pid), cwd=state / "engine" / "1")
+    (theirs / "instance.json").touch()
+    add_process(tmp_path, 803, process_status("VLLM::EngineCor", 300), cwd=theirs / "engine" / "logs")
+    found = {process.pid: process.run_by for process in read_other_processes(tmp_path, tmp_path / "ours")}
+    assert found == {801: f"vedette {theirs}", 802: None, 803: None}
