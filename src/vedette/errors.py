@@ -89,12 +89,6 @@ class Cause:
         return hint_of(self.message) or ""
 
 
-def cause_json(cause: Cause) -> dict[str, Any]:
-    """The cause for programs and for the page."""
-    message = message_json(cause.message)
-    return {"code": cause.code, "sentence": cause.sentence, "hint": cause.hint, "message": message}
-
-
 class ConfigError(VedetteError):
     """A setting that cannot be used: unknown key, wrong type, unreadable file."""
 

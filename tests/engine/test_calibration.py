@@ -13,7 +13,7 @@ from vedette.deploy.calibration_store import measured_start, parse_calibration
 from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
-from vedette.engine.process.process import Command
+from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.state import Life, Phase, State
 from vedette.models.store.model_lookup import find_model, read_source

@@ -12,7 +12,7 @@ from tests.rig.engine_environment import ENGINE_STAND_IN
 from tests.rig.engine_settings import CONTEXT
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
-from vedette.engine.process.process import Command
+from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.state import Life, Phase, State
 from vedette.errors import EngineDiedError

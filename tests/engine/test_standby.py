@@ -10,7 +10,7 @@ from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
 from vedette.engine.hosts.managed import ManagedHost
 from vedette.engine.hosts.recipes import CPU_RECIPE
-from vedette.engine.process.process import Command
+from vedette.engine.process.process_command import Command
 from vedette.engine.process.standby import Standby
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.state import Life, Phase, State

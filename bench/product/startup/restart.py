@@ -30,7 +30,7 @@ from vedette.device.probe import read_device
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
 from vedette.engine.hosts.adopted import adopt
-from vedette.engine.process.process import Command
+from vedette.engine.process.process_command import Command
 from vedette.engine.process.standby import Standby
 from vedette.engine.process.workplace import end_processes, find_processes
 from vedette.engine.state import Life, Phase, State

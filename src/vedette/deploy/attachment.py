@@ -1,4 +1,4 @@
-"""A server that somebody else runs, served as if vedette had started it: found, asked, watched, never touched."""
+"""A server that somebody else runs, served as if vedette had started it: asked and watched, never changed."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from vedette.deploy.fleet import MAX_NAME
 from vedette.deploy.planning import wish_of
 from vedette.engine.client import EngineClient
 from vedette.engine.hosts.external_server import KEY_VARIABLE, ExternalServer, probe_picture, probe_text
@@ -100,7 +101,7 @@ class Attachment:
         return list(self._offered)
 
     async def swap(self, argument: str, replace: str | None = None) -> "Attachment":
-        """Serves another model of the same server. Raises VedetteError: the one before is served on then."""
+        """Serves another model of the same server. Raises VedetteError; the model before is still served then."""
         async with self._swapping:
             name = self._find(argument)
             if name != self.name:
@@ -109,7 +110,7 @@ class Attachment:
                     model = await self._ask(name, await self._server.read_facts(name, self._offered[name]))
                     if self.client is None:
                         await model.client.close()
-                        raise EngineUnavailableError(f"The server at {self._server.name} is gone.", "Wait for it.")
+                        raise EngineUnavailableError("deploy.server_gone", server=self._server.name)
                     await self._use(model)
                 finally:
                     self.next_model = None
@@ -132,16 +133,16 @@ class Attachment:
     # Staying attached
 
     async def run(self) -> None:
-        """Attaches, and stays attached until cancelled however often the server goes and comes.
+        """Attaches, and attaches again whenever the server returns, until cancelled.
 
-        Raises VedetteError when there is nothing to attach to in the first place.
+        Raises VedetteError when the first attempt fails.
         """
         try:
             self.life.enter(State.PREPARING, Phase.CHOOSING)
-            await self._look()
+            await self._read_offer()
             await self._attach()
             while True:
-                await self._come_back(await self._until_gone())
+                await self._reattach(await self._until_changed())
         finally:
             self.life.enter(State.DRAINING)
             if self._model is not None:
@@ -149,8 +150,8 @@ class Attachment:
             await self._server.close()
             self.life.enter(State.STOPPED)
 
-    async def _look(self) -> None:
-        """Sees what the server has, once it has loaded. Raises VedetteError where the wanted model is not there."""
+    async def _read_offer(self) -> None:
+        """Reads which models the server has, once it has loaded. Raises VedetteError if the wanted one is missing."""
         while await self._server.is_loading():
             self.life.progress(Phase.LOADING)
             await asyncio.sleep(_LOADING_S)
@@ -164,8 +165,8 @@ class Attachment:
         self.life.enter(State.STARTING, Phase.WARMING)
         await self._use(await self._ask(name, facts))
 
-    async def _until_gone(self) -> VedetteError:
-        """Returns once the server does not answer any more, or has another model or another context."""
+    async def _until_changed(self) -> VedetteError:
+        """Why the server has to be asked again: it does not answer, or has another model or another context."""
         while True:
             await asyncio.sleep(self._poll_s)
             name = self.name
@@ -174,12 +175,10 @@ class Attachment:
             except VedetteError as error:
                 return error
             if name == self.name and name is not None and before.get(name) != self._offered.get(name):
-                return EngineFailedError(
-                    f"The server at {self._server.name} has changed what it serves.", "It is asked again."
-                )
+                return EngineFailedError("deploy.server_changed", server=self._server.name)
 
-    async def _come_back(self, error: VedetteError) -> None:
-        """Returns once it serves again; how it fails is told once, however often it is tried."""
+    async def _reattach(self, error: VedetteError) -> None:
+        """Returns once it serves again; each cause is told once, however many attempts fail."""
         pause_s = _LOADING_S
         while True:
             cause = cause_of(error)
@@ -188,7 +187,7 @@ class Attachment:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             try:
-                await self._look()
+                await self._read_offer()
                 await self._attach()
             except VedetteError as again:
                 error = again
@@ -205,26 +204,26 @@ class Attachment:
     # Asking
 
     async def _choose(self) -> tuple[str, Facts]:
-        """The model that was asked for, or the first that converses. Raises ModelNotFoundError."""
+        """The wanted model, or the first one for chats. Raises ModelNotFoundError."""
         for name in [self._find(self._wanted)] if self._wanted is not None else self._offered:
             facts = await self._server.read_facts(name, self._offered[name])
             if facts.chats is not False or self._wanted is not None:
                 return name, facts
-        raise ModelNotFoundError(
-            f"The server at {self._server.name} has no model that one can talk to.", "Load one there, then start again."
-        )
+        raise ModelNotFoundError("deploy.server_has_no_chat_model", server=self._server.name)
 
     def _find(self, wanted: str) -> str:
         name = find_name(wanted, list(self._offered))
         if name is None:
+            server, model = self._server.name, wanted[:MAX_NAME]
+            if not self._offered:
+                raise ModelNotFoundError("deploy.server_has_nothing", server=server, model=model)
             raise ModelNotFoundError(
-                f"The server at {self._server.name} has no model {wanted[:200]!r}.",
-                f"It has: {', '.join(self._offered) or 'none'}.",
+                "deploy.server_lacks_model", server=server, model=model, offered=tuple(self._offered)
             )
         return name
 
     async def _ask(self, name: str, facts: Facts) -> _Model:
-        """Has the model answer, and sees what it says and does then. Raises VedetteError when it does not."""
+        """Has the model answer, and finds out what it can. Raises VedetteError when it does not answer."""
         client = self._server.client(name, facts)
         try:
             thought, words_tokens = await probe_text(client)

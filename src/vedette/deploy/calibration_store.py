@@ -1,7 +1,7 @@
-"""Calibration records: what a running engine takes, measured, kept as files and found again.
+"""Calibration records: the measured memory of started engines, as files.
 
-One JSON file for each key, and one for what deaths by lack of memory taught of the engines of several keys, in a
-directory that belongs to vedette. A file that cannot be used is passed over.
+A directory of vedette's has one JSON file for each key, and one file for the lessons of crashes by lack of memory,
+which several keys share. Invalid files are skipped.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ from vedette.plan.plan import Backend, Plan
 from vedette.settings.home import Home
 
 MOST_RECORDS = 64
-"""The oldest go: a machine serves a few models with a few settings."""
+"""The oldest are deleted: a machine serves a few models with a few settings."""
 _MOST_FILE_BYTES = 64 * 1024
 _MOST = 1 << 50
-"""No figure in a record is as large as this."""
+"""Figures in a record are smaller than this."""
 _MOST_NAME = 60
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ def calibrations_of(home: Home) -> Path:
 
 
 def read_calibration(directory: Path, key: Key) -> Calibration | None:
-    """What is known for this key: its measured start, and the lessons of all keys that share them; None if nothing is.
+    """What is known for this key: its measured start, and the lessons that it shares with other keys; None if nothing.
 
-    A record that cannot be used is passed over, which is logged.
+    Invalid records are skipped and logged.
     """
     start, taught = _read(_path(directory, key), key), _read_lesson(directory, key)
     if taught is None:
@@ -62,23 +62,23 @@ def _read(path: Path, key: Key) -> Calibration | None:
     try:
         found = parse_calibration(_read_small(path))
         if found.key != key:
-            raise ValueError("it is of something else")
+            raise ValueError("it is for another key")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        log.warning("The calibration record %s is passed over: %s.", path, error)
+        log.warning("Skipped the invalid calibration record %s: %s", path, error)
         return None
     return found
 
 
 def parse_calibration(raw: bytes) -> Calibration:
-    """A record's bytes as a record. Raises ValueError for anything else."""
+    """The record in these bytes. Raises ValueError."""
     try:
         found = msgspec.json.decode(raw, type=Calibration)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not all(0 <= number < _MOST for number in _numbers(msgspec.to_builtins(found))):
-        raise ValueError("a figure in it cannot be")
+        raise ValueError("it has an impossible figure")
     return found
 
 
@@ -90,10 +90,10 @@ def measured_start(
     processes: Sequence[psutil.Process],
     taken_bytes: int,
 ) -> Calibration:
-    """What the start of this plan took, now that it is ready.
+    """What the start of this plan took; its engine is ready.
 
-    taken_bytes: by how much the device's available memory has shrunk since the plan; used where the driver does not
-    tell what processes hold.
+    taken_bytes: how much the available memory has shrunk since the plan; used where the driver does not tell the memory
+    of a process.
     """
     host = host_bytes(processes)
     device = device_bytes({process.pid for process in processes})
@@ -114,25 +114,19 @@ def measured_start(
 
 
 def record_start(directory: Path, calibration: Calibration) -> None:
-    """Keeps what a start taught, in place of what an earlier one did. Raises OSError when it cannot be written."""
+    """Records what a start taught, instead of what an earlier one did. Raises OSError."""
     _write(_path(directory, calibration.key), replace(calibration, lesson=None))
 
 
 def record_lesson(directory: Path, key: Key, conditions: Conditions, lesson: Lesson) -> None:
-    """Keeps that the engine of this key ran out of memory, beside what was learned before.
-
-    Raises OSError when it cannot be written.
-    """
+    """Records that the engine of this key ran out of memory, joined with earlier lessons. Raises OSError."""
     known = _read_lesson(directory, key)
     joined = lesson.after(known.lesson if known else None)
     _write(_lesson_path(directory, key), Calibration(lesson_key(key), conditions, lesson=joined))
 
 
 def record_service(directory: Path, key: Key) -> None:
-    """Keeps that the engine has served for an hour, where a lesson was learned of it: each such hour counts against it.
-
-    Raises OSError when it cannot be written.
-    """
+    """Records that the engine has run for an hour; each such hour counts against a lesson. Raises OSError."""
     known = _read_lesson(directory, key)
     if known is not None and known.lesson is not None:
         served = replace(known.lesson, services=known.lesson.services + 1)
@@ -140,10 +134,10 @@ def record_service(directory: Path, key: Key) -> None:
 
 
 def host_bytes(processes: Iterable[psutil.Process]) -> int | None:
-    """RAM of these processes, a page that several share counted once (proportional set size); None if unreadable.
+    """RAM of these processes, shared pages counted once (proportional set size); None if it cannot be read.
 
-    Of another user's, as those in Docker's containers are, only the own pages and the shared ones of each can be read:
-    all of the former, and of the latter the most that one has, come close to that.
+    For processes of another user, such as those in Docker's containers, only private and shared pages can be read. The
+    sum of all private pages and the most shared pages of one process is close.
     """
     total = hidden = shared = 0
     for process in processes:
@@ -158,9 +152,9 @@ def host_bytes(processes: Iterable[psutil.Process]) -> int | None:
 
 
 def device_bytes(pids: Collection[int]) -> int | None:
-    """Memory that these processes hold on NVIDIA GPUs, CUDA's context included.
+    """Memory that these processes hold on NVIDIA GPUs, with CUDA's context.
 
-    None where the driver cannot tell: no GPU, a Jetson's, or processes of another container.
+    None where the driver cannot tell: without a GPU, on a Jetson, or for processes of another container.
     """
     try:
         ctypes.CDLL("libnvidia-ml.so.1")
@@ -170,7 +164,7 @@ def device_bytes(pids: Collection[int]) -> int | None:
 
 
 def device_bytes_with(nvml: Any, pids: Collection[int]) -> int | None:
-    """Asks `nvml` (the module pynvml, or a stand-in with its functions)."""
+    """As `device_bytes`, from `nvml`: the module pynvml, or a stand-in with its functions."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:
@@ -201,10 +195,10 @@ def _lesson_path(directory: Path, key: Key) -> Path:
 
 
 def _read_small(path: Path) -> bytes:
-    """A plain file's bytes. Raises OSError, or ValueError for what is no plain file or too large for a record."""
+    """The bytes of a regular file. Raises OSError; ValueError for any other file and for one too large for a record."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("it is no plain file")
+            raise ValueError("it is no regular file")
         raw = file.read(_MOST_FILE_BYTES + 1)
     if len(raw) > _MOST_FILE_BYTES:
         raise ValueError("it is too large")
@@ -225,7 +219,7 @@ def _numbers(value: object) -> Iterable[float]:
 def _write(path: Path, calibration: Calibration) -> None:
     directory = path.parent
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=directory, suffix=".tmp")  # for the owner's eyes alone
+    handle, name = tempfile.mkstemp(dir=directory, suffix=".tmp")  # readable by the owner only
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(calibration), indent=1))
@@ -237,7 +231,7 @@ def _write(path: Path, calibration: Calibration) -> None:
 
 
 def _drop_oldest(directory: Path) -> None:
-    """Leaves the newest records; what a killed writer left counts as one."""
+    """Keeps the newest records; an unfinished file of a killed writer counts as one."""
     ages: list[tuple[float, Path]] = []
     for path in directory.iterdir():
         with contextlib.suppress(OSError):

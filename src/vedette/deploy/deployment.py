@@ -290,7 +290,7 @@ class Deployment:
 
         Raises DoesNotFitError where waiting is of no use.
         """
-        told: Message | None = None
+        last_reason: Message | None = None
         while True:
             starting = await self._plan_start(prepared)
             if starting.proposal.plan.fits:
@@ -303,9 +303,9 @@ class Deployment:
             error = does_not_fit(starting.proposal.plan)
             now = self._shared(await self._surroundings.read())
             attempt = prepared.assignment.recovery.attempt_without_room(error, starting.proposal.plan, now)
-            if attempt.reason != told:
-                told = attempt.reason
-                self._notify(Note(told))
+            if attempt.reason != last_reason:
+                last_reason = attempt.reason
+                self._notify(Note(last_reason))
                 self.life.enter(State.FAILED, cause=cause_of(error))
                 self.life.enter(State.PREPARING, Phase.PLANNING)
             await asyncio.sleep(attempt.delay_s)

@@ -15,7 +15,10 @@ from vedette.models.store.model_lookup import installed_models
 from vedette.plan.side_by_side import Share
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
-from vedette.units import size
+from vedette.tasks import cancel, first_of
+
+MAX_NAME = 200
+"""Characters of a name that an error repeats."""
 
 
 class Fleet:
@@ -35,24 +38,21 @@ class Fleet:
         )
 
     async def run(self) -> None:
-        """Brings all models up, one after another, and keeps them up until cancelled.
+        """Starts all models, one after another, and keeps them served until cancelled.
 
-        Raises VedetteError when one cannot come up, or when none is left that stays up.
+        Raises VedetteError when one cannot be started, or when the last one is given up.
         """
         if len(self.served) > 1:
             for deployment, share in zip(self.served, await asyncio.to_thread(self._shares), strict=True):
                 deployment.share = share
-        running: list[asyncio.Task[None]] = []
+        runs: list[asyncio.Future[None]] = []
         try:
             for deployment in self.served:
-                running.append(asyncio.ensure_future(deployment.run()))
-                await _until_ready(deployment, running)
-            await self._until_none_runs(running)
+                runs.append(asyncio.ensure_future(deployment.run()))
+                await first_of(_until_ready(deployment), *map(asyncio.shield, runs))
+            await self._until_all_ended(runs)
         finally:
-            for task in running:
-                task.cancel()
-            if running:
-                await asyncio.wait(running)
+            await cancel(*runs)
 
     def installed(self) -> list[str]:
         return installed_models(self._home.models)
@@ -70,9 +70,9 @@ class Fleet:
 
     async def watch(self) -> AsyncGenerator[None, None]:
         queue: asyncio.Queue[Status] = asyncio.Queue()
-        with contextlib.ExitStack() as told:
+        with contextlib.ExitStack() as watches:
             for deployment in self.served:
-                told.enter_context(deployment.life.told(queue))
+                watches.enter_context(deployment.life.notifying(queue))
             while True:
                 await queue.get()
                 yield
@@ -83,26 +83,26 @@ class Fleet:
         for deployment in self.served:
             if deployment.name == name:
                 return deployment
-        names = ", ".join(str(deployment.name) for deployment in self.served)
-        raise ModelNotFoundError(f"{name[:200]!r} is not served, so nothing can take its place.", f"Served: {names}.")
+        served = tuple(str(deployment.name) for deployment in self.served)
+        raise ModelNotFoundError("deploy.not_served", model=name[:MAX_NAME], served=served)
 
     def _shares(self) -> Sequence[Share]:
-        """What each model may take. Raises DoesNotFitError when they can only take turns, ModelNotFoundError."""
+        """What each model may use. Raises DoesNotFitError when they do not fit side by side, ModelNotFoundError."""
         models = [name for name in (self._settings.model, *self._settings.beside) if name is not None]
         packed = propose_packed(self._settings, models, self._home)
         if packed.in_turns:
-            late = packed.in_turns[0].plan
             raise DoesNotFitError(
-                f"{', '.join(models)} do not fit side by side: for {late.model_name} "
-                f"{size(packed.room.available_bytes)} are not enough beside the others.",
-                f"Serve the others and change with `vedette swap {late.model_name}`, or see `vedette plan "
-                f"{' '.join(models)}`.",
+                "deploy.not_side_by_side",
+                models=tuple(models),
+                model=packed.in_turns[0].plan.model_name,
+                available_bytes=packed.room.available_bytes,
+                arguments=" ".join(models),
             )
         return packed.shares
 
-    async def _until_none_runs(self, running: Sequence["asyncio.Task[None]"]) -> None:
-        """Waits until the last one has given up. Raises what it gave up for."""
-        left = set(running)
+    async def _until_all_ended(self, runs: Sequence["asyncio.Future[None]"]) -> None:
+        """Waits until the last model is given up. Raises why it was."""
+        left = set(runs)
         while left:
             done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -113,19 +113,7 @@ class Fleet:
                     self._notify(Note(Message("deploy.others_go_on", error=error.message)))
 
 
-async def _until_ready(deployment: Deployment, running: Sequence["asyncio.Task[None]"]) -> None:
-    """Returns once it serves. Raises what it, or one that was started before, could not come up for."""
-    ready = asyncio.ensure_future(_is_ready(deployment))
-    try:
-        done, _ = await asyncio.wait({ready, *running}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {ready}:
-            task.result()
-    finally:
-        ready.cancel()
-        await asyncio.wait({ready})
-
-
-async def _is_ready(deployment: Deployment) -> None:
+async def _until_ready(deployment: Deployment) -> None:
     async with contextlib.aclosing(deployment.life.watch()) as statuses:
         async for status in statuses:
             if status.state is State.READY:

@@ -21,7 +21,7 @@ from vedette.plan.make import make_plan
 from vedette.plan.memory import reserve_bytes
 from vedette.plan.plan import EngineTraits, Plan, Wish, Workload
 from vedette.plan.reasons.plan_reasons import free_memory
-from vedette.plan.side_by_side import Share, Wanted, pack, share_of
+from vedette.plan.side_by_side import Room, Share, Wanted, pack, share_of
 from vedette.report.concession import concession_notes
 from vedette.report.document import (
     EngineDocument,
@@ -31,7 +31,6 @@ from vedette.report.document import (
     document_json,
     plan_document,
 )
-from vedette.report.packing import Room
 from vedette.settings.table import Settings
 
 PRINTED_PORT = 8000

@@ -19,7 +19,7 @@ from vedette.deploy.recovery import Recovery
 from vedette.device.device import Device
 from vedette.engine.engine import Engine
 from vedette.engine.hosts.host import Host
-from vedette.engine.process.process import Command
+from vedette.engine.process.process_command import Command
 from vedette.errors import Cause
 from vedette.models.store.model_lookup import Source
 from vedette.plan.calibration import Calibration

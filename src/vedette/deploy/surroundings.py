@@ -15,7 +15,7 @@ class Surroundings:
     def __init__(self, home: Home, notify: Notify) -> None:
         self._home = home
         self._notify = notify
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
 
     async def read(self) -> Device:
         """The machine now."""
@@ -29,7 +29,7 @@ class Surroundings:
         device = await self.read()
         found = await check(device, weights_bytes, needed_bytes)
         for finding in found:
-            if finding.code not in self._told:
-                self._told.add(finding.code)
+            if finding.code not in self._noted:
+                self._noted.add(finding.code)
                 self._notify(Note(finding.message, finding.code, finding.size_bytes))
         return await self.read() if any(finding.code == "page_cache_dropped" for finding in found) else device

@@ -11,7 +11,8 @@ from typing import NoReturn
 from PIL import Image
 
 from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
-from vedette.engine.process.process import Command, EngineProcess
+from vedette.engine.process.process import EngineProcess
+from vedette.engine.process.process_command import Command
 from vedette.engine.process.standby import Standby, start
 from vedette.engine.process.watchdog import wait_until_stuck
 from vedette.engine.state import Life, Phase

@@ -1,10 +1,10 @@
-"""The life of a served model: its states, and one record of it that everyone else watches.
+"""The states of a served model, and one record of them that everyone else watches.
 
     stopped ─► preparing ─► starting ─► ready ─► draining ─► stopped | preparing (another model)
                    │            │         │
                    └────────────┴─────────┴──► failed(cause) ─► preparing | stopped
 
-Only the deployment writes; the page, the CLI and the metrics watch.
+Only the deployment writes; the page, the command line and the metrics watch.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from vedette.errors import Cause, cause_json
-from vedette.language.message import Message, say
+from vedette.errors import Cause
+from vedette.language.message import Message
 
 
 class State(Enum):
@@ -28,7 +28,7 @@ class State(Enum):
 
 
 class Phase(Enum):
-    """What is being done while preparing or starting, in the order in which it happens."""
+    """What happens while preparing or starting, in this order."""
 
     DETECTING = "detecting_device"
     CHOOSING = "choosing_model"
@@ -55,7 +55,7 @@ _NEXT: dict[State, frozenset[State]] = {
 
 @dataclass(frozen=True)
 class Status:
-    """One moment of the life. `done` of `total` are in units of the phase (bytes, weight shards)."""
+    """The state at one moment. `done` of `total` are in units of the phase: bytes, weight shards."""
 
     state: State
     phase: Phase | None = None
@@ -65,17 +65,6 @@ class Status:
     cause: Cause | None = None
     since: float = field(default_factory=time.time)
     """Unix time at which this state and phase began, in seconds."""
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "state": self.state.value,
-            "phase": None if self.phase is None else self.phase.value,
-            "detail": None if self.detail is None else say(self.detail),
-            "done": self.done,
-            "total": self.total,
-            "cause": None if self.cause is None else cause_json(self.cause),
-            "since": self.since,
-        }
 
 
 class Life:
@@ -87,7 +76,7 @@ class Life:
         self._watchers: set[asyncio.Queue[Status]] = set()
 
     def enter(self, state: State, phase: Phase | None = None, cause: Cause | None = None) -> None:
-        """Moves on to `state`. Raises RuntimeError for a step that the life does not have: that is a bug."""
+        """Changes to `state`. Raises RuntimeError for a change that is not allowed: that is a bug."""
         if state is not self.status.state and state not in _NEXT[self.status.state]:
             raise RuntimeError(f"no way from {self.status.state.value} to {state.value}")
         if state is State.STARTING is not self.status.state:
@@ -96,13 +85,13 @@ class Life:
 
     @property
     def phase_s(self) -> dict[Phase, float]:
-        """Seconds that each phase of the present or last start has taken so far."""
+        """Seconds of each phase of the present or last start so far."""
         return self._phase_s_until(time.time())
 
     def progress(
         self, phase: Phase, detail: Message | None = None, done: int | None = None, total: int | None = None
     ) -> None:
-        """Reports how far preparing or starting has come; in any other state there is nothing to report."""
+        """Reports the progress of preparing or starting; does nothing in any other state."""
         now = self.status
         if now.state not in (State.PREPARING, State.STARTING):
             return
@@ -110,8 +99,8 @@ class Life:
         self._publish(Status(now.state, phase, detail, done, total, since=since))
 
     @contextlib.contextmanager
-    def told(self, queue: "asyncio.Queue[Status]") -> Iterator[None]:
-        """Puts the present status into a queue at once, then every further one."""
+    def notifying(self, queue: "asyncio.Queue[Status]") -> Iterator[None]:
+        """Puts the present status into a queue now, and every later one."""
         queue.put_nowait(self.status)
         self._watchers.add(queue)
         try:
@@ -120,9 +109,9 @@ class Life:
             self._watchers.discard(queue)
 
     async def watch(self) -> AsyncGenerator[Status, None]:
-        """The present status at once, then every further one."""
+        """Yields the present status, then every later one."""
         queue: asyncio.Queue[Status] = asyncio.Queue()
-        with self.told(queue):
+        with self.notifying(queue):
             while True:
                 yield await queue.get()
 

@@ -931,6 +931,43 @@ CHINESE: Table = {
         "请查看该服务器自己的日志。",
     ),
     # ---- deploy ----
+    "deploy.not_served": ("模型“{model}”没有在提供服务,因此无法替换它。", "正在提供服务:{served}。"),
+    "deploy.not_side_by_side": (
+        "{models} 无法同时运行:除其他模型外,{available_bytes} 不够 {model} 使用。",
+        "请先运行其他模型,再用 `vedette swap {model}` 切换,或查看 `vedette plan {arguments}`。",
+    ),
+    "deploy.server_gone": ("{server} 的服务器不再响应。", "请重新启动它;vedette 会等待。"),
+    "deploy.server_changed": ("{server} 的服务器更换了它提供的模型。", "vedette 会重新查询。"),
+    "deploy.server_has_no_chat_model": ("{server} 的服务器没有可对话的模型。", "请在那里加载一个,然后重新启动。"),
+    "deploy.server_has_nothing": (
+        "{server} 的服务器没有模型“{model}”,也没有其他模型。",
+        "请在那里加载它,然后重新启动。",
+    ),
+    "deploy.server_lacks_model": ("{server} 的服务器没有模型“{model}”。", "它有:{offered}。"),
+    "deploy.no_plan_for_server": (
+        "{server} 是他人运行的服务器:vedette 不在那里启动引擎,也不为它规划。",
+        "请去掉 VEDETTE_ENGINE,或指定由什么运行引擎:environment、container 或一个目录。",
+    ),
+    "deploy.jetson_linux_too_old": (
+        "vLLM 的安装包针对 CUDA 13 构建,Jetson Linux {version} 太旧。",
+        "请更新(驱动 {driver} 或更新),或在容器中运行引擎(VEDETTE_ENGINE=container),或指定含旧版 vLLM 的目录。",
+    ),
+    "deploy.driver_too_old": (
+        "vLLM 的安装包针对 CUDA 13 构建,NVIDIA 驱动 {version} 太旧。",
+        "请更新(驱动 {driver} 或更新),或在容器中运行引擎(VEDETTE_ENGINE=container),或指定含旧版 vLLM 的目录。",
+    ),
+    "deploy.built_for_cpu": (
+        "{python} 的 vLLM({version})是为 CPU 构建的,而本机有 NVIDIA GPU。",
+        "请指定含 GPU 版 vLLM 的环境(VEDETTE_ENGINE),或去掉该设置。",
+    ),
+    "deploy.built_for_gpu": (
+        "{python} 的 vLLM({version})是为 GPU 构建的,而 vedette 在本机没有找到 GPU。",
+        "请指定含 CPU 版 vLLM 的环境(VEDETTE_ENGINE),或去掉该设置。",
+    ),
+    "deploy.no_cpu_image": (
+        "对于没有 NVIDIA GPU 的机器,vedette 不知道含 vLLM 的容器镜像。",
+        "请指定一个(VEDETTE_IMAGE),或去掉 VEDETTE_ENGINE:vedette 会把引擎安装到自己的环境中。",
+    ),
     "deploy.stopped": ("vedette 正在停止,或引擎无法再次启动。", "请查看 `vedette status`。"),
     "deploy.abandoned": (
         "{model} 不再提供服务:它的引擎无法再次启动。",

@@ -1033,6 +1033,46 @@ ENGLISH: Table = {
         "See the server's own log.",
     ),
     # ---- deploy ----
+    "deploy.not_served": ("The model '{model}' is not served, so no other one can replace it.", "Served: {served}."),
+    "deploy.not_side_by_side": (
+        "{models} do not fit side by side: {available_bytes} are not enough for {model} beside the others.",
+        "Serve the others and change with `vedette swap {model}`, or see `vedette plan {arguments}`.",
+    ),
+    "deploy.server_gone": ("The server at {server} does not answer any more.", "Start it again; vedette waits for it."),
+    "deploy.server_changed": ("The server at {server} has changed what it serves.", "vedette asks it again."),
+    "deploy.server_has_no_chat_model": (
+        "The server at {server} has no model for chats.",
+        "Load one there, then start again.",
+    ),
+    "deploy.server_has_nothing": (
+        "The server at {server} has no model '{model}', and no other one.",
+        "Load it there, then start again.",
+    ),
+    "deploy.server_lacks_model": ("The server at {server} has no model '{model}'.", "It has: {offered}."),
+    "deploy.no_plan_for_server": (
+        "{server} is a server that somebody else runs: vedette starts no engine there, and plans none.",
+        "Leave VEDETTE_ENGINE out, or name what runs the engine: environment, container or a directory.",
+    ),
+    "deploy.jetson_linux_too_old": (
+        "vLLM's wheels are built for CUDA 13, and Jetson Linux {version} is too old for that.",
+        "Update it (driver {driver} or newer), run the engine in a container (VEDETTE_ENGINE=container), or name a directory with an older vLLM of yours.",
+    ),
+    "deploy.driver_too_old": (
+        "vLLM's wheels are built for CUDA 13, and NVIDIA's driver {version} is too old for that.",
+        "Update it (driver {driver} or newer), run the engine in a container (VEDETTE_ENGINE=container), or name a directory with an older vLLM of yours.",
+    ),
+    "deploy.built_for_cpu": (
+        "The vLLM of {python} ({version}) is built for CPUs, and this machine has an NVIDIA GPU.",
+        "Name an environment with a vLLM for GPUs (VEDETTE_ENGINE), or leave it out.",
+    ),
+    "deploy.built_for_gpu": (
+        "The vLLM of {python} ({version}) is built for GPUs, and vedette finds none here.",
+        "Name an environment with a vLLM for CPUs (VEDETTE_ENGINE), or leave it out.",
+    ),
+    "deploy.no_cpu_image": (
+        "vedette knows no container image with vLLM for a machine without an NVIDIA GPU.",
+        "Name one (VEDETTE_IMAGE), or leave VEDETTE_ENGINE out: vedette then installs the engine in an environment of its own.",
+    ),
     "deploy.stopped": ("vedette is stopping, or the engine could not be started again.", "See `vedette status`."),
     "deploy.abandoned": (
         "{model} is served no more: its engine could not be started again.",

@@ -39,6 +39,15 @@ class Share:
         return _with_memory(left, min(self.memory_bytes, left.memory_available_bytes), min(self.host_bytes or 0, host))
 
 
+@dataclass(frozen=True)
+class Room:
+    """Memory of a device that several models share."""
+
+    available_bytes: int
+    reserve_bytes: int
+    """Kept free once for all of them."""
+
+
 def share_of(plan: Plan) -> Share:
     """Return the share that a plan of a packing was made for."""
     return Share(plan.memory.available_bytes, plan.memory.host_available_bytes)

@@ -1,13 +1,13 @@
 """Several models on one device, for people: one bar for all, a row for each, and the models that must take turns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import click
 
 from vedette.language.columns import clip, columns, pad
 from vedette.language.message import Message
 from vedette.plan.plan import Plan
+from vedette.plan.side_by_side import Room
 from vedette.report.bars import Part, bar
 from vedette.report.command import command_lines, split_arguments
 from vedette.report.concession import concession_message
@@ -25,15 +25,6 @@ _COLUMNS = (
     Message("report.column.speed"),
 )
 _NAME_COLUMNS = 24
-
-
-@dataclass(frozen=True)
-class Room:
-    """Memory of a device that several models share."""
-
-    available_bytes: int
-    reserve_bytes: int
-    """Kept free once for all of them."""
 
 
 def explain_packing(

@@ -295,7 +295,7 @@ async def test_the_key_is_sent_and_told_to_nobody(monkeypatch: pytest.MonkeyPatc
     [
         ({}, {}, ConfigError, r"not an OpenAI server \(status 404"),
         ({"/v1/models": "hello"}, {}, ConfigError, "not an OpenAI server"),
-        ({"/v1/models": {"data": []}}, {}, ModelNotFoundError, "no model that one can talk to"),
+        ({"/v1/models": {"data": []}}, {}, ModelNotFoundError, "no model for chats"),
         ({"/v1/models": VLLM_MODELS}, {"model": "gemma"}, ModelNotFoundError, "no model 'gemma'.*It has: vedette-tiny"),
     ],
 )

@@ -47,7 +47,7 @@ async def test_a_host_by_device_and_setting(device: Device, engine: str, kind: s
     ("device", "engine", "says"),
     [
         (CPU, "container", "no container image .* environment of its own"),
-        (ORIN, "environment", r"CUDA 13, for which Jetson Linux 36\.4\.3 is too old.*VEDETTE_ENGINE=container"),
+        (ORIN, "environment", r"CUDA 13, and Jetson Linux 36\.4\.3 is too old.*VEDETTE_ENGINE=container"),
         (dataclasses.replace(GPU, driver_version="570.86.10"), "environment", r"driver 570\.86\.10 is too old"),
         (ORIN, "enviroment", "enviroment is not an environment"),
     ],

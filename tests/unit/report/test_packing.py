@@ -7,7 +7,8 @@ import click
 from tests.rig.plans import proposal_of
 from vedette.language.message import Message
 from vedette.plan.plan import Concession
-from vedette.report.packing import Room, explain_packing
+from vedette.plan.side_by_side import Room
+from vedette.report.packing import explain_packing
 from vedette.report.paper import Paper
 from vedette.units import GIB, missing_size
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from vedette.engine.hosts.host import Report
-from vedette.engine.process.process import Command
+from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.vllm.flags import (
     Target,

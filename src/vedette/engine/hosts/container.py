@@ -25,7 +25,8 @@ from vedette.engine.hosts.images import (
     write_fetched,
 )
 from vedette.engine.process.oom_kills import read_machine_kills
-from vedette.engine.process.process import Command, spawn
+from vedette.engine.process.process import spawn
+from vedette.engine.process.process_command import Command
 from vedette.engine.vllm.flags import Target, serve_arguments, serve_environment
 from vedette.engine.vllm.software import QUESTIONS, Software, parse_software, read_software, write_software
 from vedette.errors import EngineInstallError

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import psutil
 
-from vedette.engine.process.process import Command
+from vedette.engine.process.process_command import Command
 from vedette.engine.vllm.flags import Target
 from vedette.language.message import Message
 from vedette.plan.plan import Plan

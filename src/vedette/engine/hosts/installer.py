@@ -15,7 +15,8 @@ from vedette.engine.hosts.environment import Environment, find_damage, write_man
 from vedette.engine.hosts.host import Report
 from vedette.engine.hosts.pip_output import explain_failure, parse_step
 from vedette.engine.hosts.recipes import CUDA_TORCH_BYTES, Recipe
-from vedette.engine.process.process import Command, spawn
+from vedette.engine.process.process import spawn
+from vedette.engine.process.process_command import Command
 from vedette.errors import DiskFullError, EngineInstallError, VedetteError
 from vedette.language.message import Message
 

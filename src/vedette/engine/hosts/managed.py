@@ -9,7 +9,7 @@ from vedette.engine.hosts.environment import Environment, mark_broken
 from vedette.engine.hosts.host import Report
 from vedette.engine.hosts.installer import InstallSettings, ensure
 from vedette.engine.hosts.recipes import Recipe
-from vedette.engine.process.process import Command
+from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.vllm.flags import (
     Target,

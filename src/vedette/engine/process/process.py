@@ -9,11 +9,11 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from vedette.engine.process.oom_kills import KillWatch, read_out_of_memory_kills
+from vedette.engine.process.oom_kills import KillWatch
+from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import end_processes, make_workplace
 from vedette.engine.vllm.causes import Death
 from vedette.units import MIB
@@ -29,29 +29,6 @@ _LAST_OUTPUT_S = 1.0
 """Time for reading the rest of an ended engine's output, which a child may keep open."""
 _LINE_END = re.compile(rb"[\r\n]+")  # a progress bar ends its lines with a carriage return
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-
-
-@dataclass(frozen=True)
-class Preload:
-    """What a Python process can do before it knows the program to run (preloader.py)."""
-
-    modules: tuple[str, ...]
-    forks: bool
-    """Whether the first process that the program spawns shall be a fork instead."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command to run; `arguments[0]` is the absolute path of the program."""
-
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    workplace: Path
-    """Working directory of the command and all that it starts, by which they are found (workplace.py)."""
-    count_kills: Callable[[], int | None] = read_out_of_memory_kills
-    """Returns the kernel's out-of-memory kills where the processes run."""
-    preload: Preload | None = None
-    """None if the program is not a Python script or module on this machine, or its imports are unknown."""
 
 
 class EngineProcess:

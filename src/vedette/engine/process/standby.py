@@ -16,7 +16,8 @@ from pathlib import Path
 import psutil
 
 from vedette.engine.process.oom_kills import KillWatch
-from vedette.engine.process.process import Command, Preload, spawn
+from vedette.engine.process.process import spawn
+from vedette.engine.process.process_command import Command, Preload
 from vedette.engine.process.workplace import end_processes, make_workplace
 from vedette.tasks import cancel
 

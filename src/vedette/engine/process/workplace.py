@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-TEMPORARY = "tmp"
-"""Directory in a working directory for files that a killed engine leaves behind (flags.temporary_environment)."""
+from vedette.engine.process.process_command import TEMPORARY
+
 _KILL_WAIT_S = 2.0
 _POLL_S = 0.05
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vedette.engine.process.process import Preload
-from vedette.engine.process.workplace import TEMPORARY
+from vedette.engine.process.process_command import TEMPORARY, Preload
 from vedette.engine.vllm.versions import Dialect, dialect_of
 from vedette.errors import EngineVersionError
 from vedette.language.message import Message

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from vedette.engine.process.process import Command, spawn
+from vedette.engine.process.process import spawn
+from vedette.engine.process.process_command import Command
 
 
 async def test_the_kernel_is_to_kill_the_engine_before_vedette(tmp_path: Path) -> None:

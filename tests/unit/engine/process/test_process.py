@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vedette.engine.process.process import Command, EngineProcess
+from vedette.engine.process.process import EngineProcess
+from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.vllm.causes import Death
 

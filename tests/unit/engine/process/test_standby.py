@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 
 from vedette.engine.process.oom_kills import KillWatch
-from vedette.engine.process.process import Command, EngineProcess, Preload
+from vedette.engine.process.process import EngineProcess
+from vedette.engine.process.process_command import Command, Preload
 from vedette.engine.process.standby import Standby, start
 from vedette.engine.process.workplace import end_processes, find_processes
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from vedette.engine.process.workplace import TEMPORARY, end_processes, find_processes, make_workplace
+from vedette.engine.process.process_command import TEMPORARY
+from vedette.engine.process.workplace import end_processes, find_processes, make_workplace
 
 SHARING = """
 import mmap, sys
