@@ -102,7 +102,7 @@ class RowWriter:
 
 
 class BatchMaker:
-    """Makes batches from a seed, for ever."""
+    """Makes endless batches from a seed."""
 
     def __init__(self, tokenizer: Tokenizer, rows: Rows, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -138,7 +138,7 @@ class BatchMaker:
         return writer
 
     def fill(self, writer: RowWriter, ask: Callable[[], Exchange | None]) -> None:
-        """Conversations until two in a row do not fit."""
+        """Adds conversations until two in a row do not fit."""
         misses = 0
         while misses < 2:
             exchange = ask()

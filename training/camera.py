@@ -1,4 +1,4 @@
-"""How a training picture is taken: where the camera stands, what the light and the lens do, what lies behind."""
+"""How a training picture is taken: camera position, light, lens and background."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def extent(aspect: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the scene lies in the frame: `matrix` takes scene to frame, both in units of the shorter side."""
+    """The scene's position in the frame: `matrix` maps scene to frame, both in units of the shorter side."""
 
     matrix: Matrix
     scale: float
@@ -73,7 +73,7 @@ def seen_through(scene: Scene, camera: Camera) -> Scene:
 
 
 def is_clear(scene: Scene, gap: float = 0.035) -> bool:
-    """Is left to right no guess, and everything well inside?"""
+    """Whether the order from left to right is clear and every thing lies well inside the frame."""
     xs = sorted(thing.x for thing in scene.things)
     inside = all(0.04 < thing.x < 0.96 and 0.03 < thing.y < 0.97 for thing in scene.things)
     return inside and all(b - a > gap for a, b in pairwise(xs))
@@ -137,7 +137,7 @@ def random_backdrop(rng: random.Random, scene: Scene) -> list[float]:
 
 @dataclass
 class Shot:
-    """What stays the same through the frames of one clip, or for one picture."""
+    """The values that stay the same in all frames of a clip, or in one picture."""
 
     scene: Scene
     camera: Camera

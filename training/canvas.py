@@ -76,7 +76,7 @@ class Canvas:
         return number
 
     def label(self, sequence: int, start: int, grid: tuple[int, int], seen: Scene) -> None:
-        """Says for each cell what covers it, for the auxiliary loss."""
+        """Labels each cell with the thing that covers it, for the auxiliary loss."""
         rows, columns = grid
         width, height = extent(seen.aspect)
         across, down = width / columns, height / rows

@@ -1,4 +1,4 @@
-"""Export, exam and model card: what happens after training."""
+"""The steps after training: export, exam and model card."""
 
 from __future__ import annotations
 

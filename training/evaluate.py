@@ -1,4 +1,4 @@
-"""Puts the exam to a running OpenAI-compatible server and writes what came back into the model card.
+"""Gives the exam to a running OpenAI-compatible server and writes the results into the model card.
 
     python training/evaluate.py --url http://127.0.0.1:8000 --per-skill 60 [--card path/to/README.md]
 
@@ -65,7 +65,7 @@ def ask(url: str, request: dict[str, Any]) -> tuple[str, str]:
 
 
 def put_into_card(card: Path, text: str) -> None:
-    """Replaces what stands between the card's markers."""
+    """Replaces the text between the card's markers."""
     before, _, rest = card.read_text().partition(CARD_START)
     after = rest.partition(CARD_END)[2]
     card.write_text(f"{before}{CARD_START}\n{text}\n{CARD_END}{after}")

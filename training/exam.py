@@ -28,7 +28,7 @@ FRAME_SIZES = ((320, 240), (640, 480), (640, 360))
 
 @dataclass(frozen=True)
 class Case:
-    """One question: what is sent and what must come back."""
+    """One question: the request and the expected answer."""
 
     skill: str
     turns: tuple[tuple[str, str], ...]

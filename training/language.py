@@ -1,4 +1,4 @@
-"""What people ask vedette-tiny and what it answers: the whole question and answer language.
+"""The questions people ask vedette-tiny and its answers: the whole language of training.
 
 A skill is a function that turns a scene (or two, or a clip, or nothing) into an `Exchange`, or into None when
 the scene gives no clear answer: then nobody is asked.
@@ -40,7 +40,7 @@ class Lexicon:
     nouns: tuple[str, ...] = tuple(words.STRANGE_NOUNS)
     chatter: tuple[str, ...] = tuple(words.CHATTER)
     system_prompts: tuple[str, ...] = tuple(words.SYSTEM_PROMPTS)
-    invent: bool = True  # also make up words nobody has heard of
+    invent: bool = True  # also make up new words
 
 
 TRAINING = Lexicon()
@@ -82,7 +82,7 @@ def strange_noun(rng: random.Random, lexicon: Lexicon) -> str:
 
 
 def chatter(rng: random.Random, lexicon: Lexicon) -> str:
-    """Something that is no question about a picture."""
+    """A text that is not a question about a picture."""
     if not lexicon.invent or rng.random() < 0.35:
         return rng.choice(lexicon.chatter)
     if rng.random() < 0.15:
@@ -96,7 +96,7 @@ def chatter(rng: random.Random, lexicon: Lexicon) -> str:
 
 
 def strange_plural(noun: str) -> str:
-    """How a person would type it."""
+    """An unknown plural noun as a person would type it."""
     if not noun.isascii():
         return noun
     return noun + ("es" if noun.endswith(("s", "sh", "ch", "x", "z")) else "s")
@@ -183,7 +183,7 @@ def count_kind(scene: Scene, rng: random.Random, lexicon: Lexicon) -> Exchange:
 
 
 def things_beside(scene: Scene, thing: Thing, side: str) -> list[Thing] | None:
-    """What is on that side, left to right; None where it is too close to call."""
+    """The things on that side, left to right; None where the side is not clear."""
     if side in ("left of", "right of"):
         return [o for o in scene.left_to_right if (o.x < thing.x if side == "left of" else o.x > thing.x)]
     others = [other for other in scene.left_to_right if other is not thing]

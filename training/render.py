@@ -208,7 +208,7 @@ def _texture(textures, number, x, y, SIDE: tl.constexpr):
 
 @triton.jit
 def _coarsen(channel, table, step):
-    """What JPEG's rounding of cosine coefficients leaves of a channel."""
+    """A channel after JPEG's rounding of cosine coefficients."""
     forward = tl.dot(tl.dot(table, channel, input_precision="ieee"), tl.trans(table), input_precision="ieee")
     rounded = tl.floor(forward / step + 0.5) * step
     return tl.dot(tl.dot(tl.trans(table), rounded, input_precision="ieee"), table, input_precision="ieee")
@@ -287,7 +287,7 @@ def _draw(  # noqa: PLR0913
             red = red * (1 - alpha) + tl.load(t + 8) * _sample(atlas, base + start, tx, ty, side, 0)
             green = green * (1 - alpha) + tl.load(t + 9) * _sample(atlas, base + start, tx, ty, side, 1)
             blue = blue * (1 - alpha) + tl.load(t + 10) * _sample(atlas, base + start, tx, ty, side, 2)
-        # what lies around a filmed screen
+        # the surroundings of a filmed screen
         beyond = (x < 0) | (y < 0) | (x > tl.load(f + 11)) | (y > tl.load(f + 12))
         wall = _texture(textures, tl.load(f + 33).to(tl.int32), tu * 0.7, tv * 0.7, TEXTURE_SIDE) * 0.3 + 0.7
         red = tl.where(beyond, tl.load(f + 30) * wall, red)

@@ -11,7 +11,7 @@ PATCHES = 320
 CELLS = PATCHES // 4
 MAX_PICTURE_PX = PATCHES * PATCH_PX * PATCH_PX  # 320 x 256
 MIN_PICTURE_PX = 224 * 224
-#: A clip's whole budget: four frames of 320 x 256, or eight of half that.
+#: A clip's pixel budget: four frames of 320 x 256, or eight of half that.
 MAX_CLIP_PX = 4 * MAX_PICTURE_PX
 MIN_CLIP_PX = MAX_CLIP_PX // 2
 CLIP_FRAMES = 8

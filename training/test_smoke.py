@@ -1,4 +1,4 @@
-"""The recipe on a CPU, in miniature; needs torch, triton and transformers (the engine's environment has them).
+"""Tests a small version of the training on a CPU; needs torch, triton and transformers (in the engine's environment).
 
 python -m pytest training/test_smoke.py
 """

@@ -48,7 +48,7 @@ class Settings:
 
 
 def token_loss(hidden: Tensor, embedding: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy over the tokens that are to be said, and which of them come out right."""
+    """Mean cross-entropy over the answer tokens, and which of them are predicted correctly."""
     logits = F.linear(hidden, embedding.to(hidden.dtype)).flatten(0, 1).float()
     wanted = targets.flatten()
     losses = F.cross_entropy(logits, wanted, ignore_index=-100, reduction="sum")
@@ -97,7 +97,7 @@ class Trainer:
         self.renderer.draw(self.patches, i["frames"], i["things"], i["frame_of"], i["layout"], self.seed)
 
     def losses(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Runs the network on what was drawn: the loss, and figures for the log."""
+        """Runs the network on the drawn pictures; returns the loss, and figures for the log."""
         i = self.inputs
         hidden, seen = self.network(
             self.patches, i["layout"].long(), i["ids"], i["positions"], i["segment"], i["visual"]
@@ -116,7 +116,7 @@ class Trainer:
         return loss + AUXILIARY_WEIGHT * sum(auxiliary), report
 
     def learn(self) -> None:
-        """One step on what was drawn."""
+        """One training step on the drawn pictures."""
         total, self.report = self.losses()
         total.backward()
         torch.nn.utils.clip_grad_norm_(
@@ -159,7 +159,7 @@ class Trainer:
             self.forget()
 
     def exactness(self) -> str:
-        """Shares of conversations of the last batch whose every token would have come out right, by sort of row."""
+        """Shares of conversations of the last batch whose every token is predicted correctly, by kind of row."""
         segment, targets = self.inputs["segment"], self.inputs["targets"]
         wrong = (~self.report["right"].view_as(targets)).long()
         rows, most = targets.shape[0], 64
@@ -207,7 +207,7 @@ def train(trainer: Trainer, batches: Iterator[dict[str, Tensor]], seconds: float
             shown = now
             figures = " ".join(f"{k} {v.item():.4f}" for k, v in trainer.report.items() if k != "right")
             if now - start > 60 and not trainer.report["loss"] < 6:
-                raise RuntimeError("It does not learn: the loss is no lower than at the start.")
+                raise RuntimeError("The network does not learn: the loss is not lower than at the start.")
             print(
                 f"{now - start:5.0f} s  step {step}  {figures}  exact: {trainer.exactness()}  waited {waited:.1f} s",
                 flush=True,
@@ -230,8 +230,8 @@ def main() -> None:
     started = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=9.5, help="for everything, compiling and the exam included")
-    parser.add_argument("--exam-seconds", type=float, default=50, help="kept back for export and exam")
+    parser.add_argument("--minutes", type=float, default=9.5, help="time in all, compiling and exam included")
+    parser.add_argument("--exam-seconds", type=float, default=50, help="seconds reserved for export and exam")
     parser.add_argument("--exam-cases", type=int, default=20, help="per skill")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--adam", action="store_true", help="AdamW for everything, in place of Muon for matrices")

@@ -1,4 +1,4 @@
-"""Measures the parts of vLLM's memory in this process, one after another, with weights of the right shape but random.
+"""Measures the parts of vLLM's memory in this process, one by one, with random weights of the right shape.
 
 Used by probe.py. Written for vLLM 0.26's worker and both of its model runners: the second one (dense models) does
 not run the vision encoder when it profiles, the first one (experts, hybrid models) does.
@@ -24,7 +24,7 @@ KV_BYTES = 6 << 30
 
 
 class Parts:
-    """One engine without its server. `found` fills as `measure` goes on; a part that fails says so in `errors`."""
+    """One engine without its server. `measure` fills `found`, and `errors` for parts that fail."""
 
     def __init__(self, directory: Path, arguments: dict[str, Any], load_only: bool) -> None:
         self.found: dict[str, Any] = {"errors": {}, "seconds": {}}
@@ -47,7 +47,7 @@ class Parts:
         self.found["seconds"][name] = round(time.monotonic() - began, 2)
 
     def prepare(self) -> None:
-        """Everything that needs no GPU: the configuration and the pictures."""
+        """Makes everything that needs no GPU: the configuration and the pictures."""
         with self.part("config"):
             from vllm.engine.arg_utils import EngineArgs
             from vllm.plugins import load_general_plugins
@@ -89,7 +89,7 @@ class Parts:
                 )
 
     def measure(self) -> None:
-        """All parts in the order in which the engine makes them."""
+        """Measures all parts in the order in which the engine makes them."""
         import torch
 
         with self.part("context"):
@@ -249,7 +249,7 @@ class Parts:
         )
 
     def _forget_graphs(self, sizes: tuple[int, ...]) -> str:
-        """Drops the graphs captured so far and asks for these; returns the mode the attention backend allows."""
+        """Drops the captured graphs and requests these sizes; returns the mode that the attention backend allows."""
         compilation = self.config.compilation_config
         compilation.cudagraph_capture_sizes = list(sizes)
         compilation.max_cudagraph_capture_size = max(sizes)
@@ -280,7 +280,7 @@ class Parts:
 
 
 def state() -> dict[str, int]:
-    """Bytes on the device now. `beyond_torch`: what the device has in use and torch's allocator does not hold."""
+    """Bytes in use on the device. `beyond_torch`: bytes in use that torch's allocator does not hold."""
     import torch
 
     torch.cuda.synchronize()
@@ -296,7 +296,7 @@ def state() -> dict[str, int]:
 
 
 def peak(work: Callable[[], Any]) -> dict[str, int]:
-    """How far `work` goes above what was allocated before, by the tensors' own sizes and by what torch took."""
+    """Peak of `work` above the memory allocated before, by the tensors' sizes and by torch's reserved memory."""
     import torch
 
     gc.collect()
@@ -330,7 +330,7 @@ def _dummy(processor: Any, model: Any, modality: str, options: dict[str, int]) -
 
 
 def _tensors(module: Any) -> dict[str, Any]:
-    """What the model holds on the GPU, by data type and by part, and the largest tensors that are no parameters."""
+    """The model's GPU memory by data type and by part, and its largest tensors that are not parameters."""
     import torch
 
     seen: set[int] = set()
@@ -373,7 +373,7 @@ def _backends(runner: Any) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The variables a child runs under."""
+    """Environment variables for a child."""
     return {
         "VLLM_USE_FLASHINFER_SAMPLER": os.environ.get("VLLM_USE_FLASHINFER_SAMPLER", "0"),
         "VLLM_USE_DEEP_GEMM": os.environ.get("VLLM_USE_DEEP_GEMM", "0"),

@@ -1,8 +1,8 @@
-"""Takes GPU memory until exactly as much is free as a smaller board would have, and watches what is left of it.
+"""Takes GPU memory until as much is free as on a smaller board, and tracks the least free memory.
 
     python -m bench.lab.hog        reads commands, one a line: `leave BYTES`, `watch`, `look`; answers in JSON
 
-Plain driver calls, no torch: it is up in a moment and holds nothing but its context beside what it takes.
+Uses the driver directly, without torch: it starts fast and holds only its context besides the memory it takes.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.005
 
 
 class Hog:
-    """The process that holds the memory, seen from the one that runs the cases."""
+    """Controls the process that holds the memory."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -28,17 +28,17 @@ class Hog:
         self.total, self.whole = alone["total"], alone["free"]
 
     def leave(self, free_bytes: int) -> int:
-        """Bytes that are free now: at most `free_bytes`, at least a page less.
+        """Leaves at most `free_bytes` free, to within a page; returns the bytes that are free.
 
-        Gives everything back first and waits until nobody else holds any: an engine that has ended gives its memory
-        back a moment later, and what it still held would be free beyond the budget.
+        Frees its own memory first and waits until no other process holds any: an ended engine frees its memory a
+        moment later, and that memory would then be free beyond the budget.
         """
         self._ask(f"leave {self.total}")
         self.settle(self.whole)
         return int(self._ask(f"leave {free_bytes}")["free"])
 
     def watch(self) -> None:
-        """Forgets the least that was free so far."""
+        """Resets the least free memory."""
         self._ask("watch")
 
     def look(self) -> dict[str, int]:
@@ -46,7 +46,7 @@ class Hog:
         return self._ask("look")
 
     def settle(self, free_bytes: int, seconds: float = 15) -> int:
-        """Waits until an ended engine has given back its memory; returns what is free then."""
+        """Waits until an ended engine has freed its memory; returns the free bytes."""
         until = time.monotonic() + seconds
         while (free := self.look()["free"]) < free_bytes - PAGE and time.monotonic() < until:
             time.sleep(0.05)
@@ -70,7 +70,7 @@ class Hog:
 
 
 class _Driver:
-    """The few calls of libcuda that this needs; each result code is looked at."""
+    """The calls of libcuda that this bench needs; checks every result code."""
 
     def __init__(self) -> None:
         self.cuda = ctypes.CDLL("libcuda.so.1")

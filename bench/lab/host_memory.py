@@ -1,9 +1,9 @@
-"""Host memory of a true `vllm serve`, process by process, and the time to ready, by way of starting its engine.
+"""Measures a real `vllm serve` for each way to start its engine: host memory of each process, and time to ready.
 
     python -m bench.lab.host_memory MODEL_DIRECTORY OUT [WAY,…]
 
 Ways: spawn (a second interpreter), fork (of the API server), one (the engine in the server's process), rust (vLLM's
-own front end, where its binary is there).
+own front end, where its binary exists).
 """
 
 import contextlib
@@ -93,7 +93,7 @@ def _session(leader: int) -> list[int]:
 
 
 def _memory(pid: int) -> dict[str, Any]:
-    """Bytes of one process; `private` is what its end would give back."""
+    """Bytes of one process; `private` are the bytes that its end would free."""
     values: dict[str, int] = {}
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:

@@ -1,4 +1,4 @@
-"""Runs the engine on a plan inside a memory cgroup (version 1) and prints what was planned beside what was seen.
+"""Runs the engine on a plan inside a memory cgroup (version 1) and prints planned beside measured memory.
 
     python -m bench.lab.in_cgroup MODEL_DIRECTORY ENGINE_PYTHON [--limit-mib N] [--cgroup-mib N]
 
@@ -45,16 +45,16 @@ from vedette.plan.plan import Plan, Wish
 MIB = 1024**2
 STARTER = Path(standby.__file__).with_name("preloader.py")
 READY_S = 240.0
-"""An engine that has all it wants is ready in 40 to 90 s on two cores."""
+"""An engine with enough memory is ready in 40 to 90 s on two cores."""
 ANSWER_S = 180.0
 
 
 @dataclass
 class Seen:
-    """What one start showed; bytes are the most at any time."""
+    """The results of one start; bytes are peaks."""
 
     outcome: str = ""
-    """`answered`, or why not."""
+    """`answered`, or the reason why not."""
     ready_s: float | None = None
     load_s: float | None = None
     anonymous_bytes: int = 0
@@ -66,7 +66,7 @@ class Seen:
 
 
 class _TooSmallError(Exception):
-    """The engine did not do what was planned; says what happened."""
+    """The engine did not serve as planned; the text says what happened."""
 
 
 def run_plan(
@@ -77,8 +77,8 @@ def run_plan(
     more_arguments: Sequence[str] = (),
     more_environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Seen:
-    """Starts the engine as planned in a cgroup of `limit_mib` and asks all that the plan allows, twice: one full
-    request alone, then as many as it allows at once."""
+    """Starts the engine as planned in a cgroup of `limit_mib`, sends one full request alone, then as many full requests
+    at once as the plan allows."""
     version = CPU_RECIPE.version
     target = Target(model_directory, "bench", free_port(), cpu=True)
     arguments = serve_arguments(plan.settings, target, version)
@@ -87,7 +87,7 @@ def run_plan(
     with tempfile.TemporaryDirectory() as scratch, Path(scratch, "log").open("wb") as log:
         variables = serve_environment(Path(scratch), plan.settings, version)
         variables |= {"PATH": os.environ["PATH"], "HOME": scratch, **more_environment}
-        # As engine/process/standby.py starts it: what the program needs is imported first, and the core is a fork.
+        # As engine/process/standby.py starts it: imports come first, and the core is a fork.
         ours, its_end = socket.socketpair()
         process = subprocess.Popen(
             [str(engine_python), str(STARTER), "go", "fork", *preload(plan.settings).modules],
@@ -126,7 +126,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def forget_files(*roots: Path) -> None:
-    """Lets go of the page cache under `roots`, which else stays charged to whoever read the files first."""
+    """Drops the page cache of files under `roots`, which is charged to the cgroup that read them first."""
     for root in roots:
         for directory, _, names in os.walk(root):
             for name in names:
@@ -182,7 +182,7 @@ def _check(cgroup: Cgroup, process: "subprocess.Popen[bytes]", began: float, pat
 
 
 async def full_request(session: aiohttp.ClientSession, plan: Plan) -> dict[str, Any]:
-    """One request that fills the context; tokens of a prompt are counted by the engine itself."""
+    """A request that fills the context; the engine itself counts the prompt's tokens."""
     pictures = [
         {"type": "image_url", "image_url": {"url": picture(plan)}} for _ in range(plan.context.images_per_request)
     ]
@@ -232,7 +232,7 @@ def planned_parts(plan: Plan) -> dict[str, int]:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the engine is stopped then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that SIGTERM stops the engine too
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("python", type=Path, help="the engine environment's interpreter")

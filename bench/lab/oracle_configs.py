@@ -1,4 +1,4 @@
-"""Configurations of further published models, whose KV cache is compared though no shape of them is written. Values."""
+"""Configurations of further published models, whose KV cache is compared without a full shape. Values only."""
 
 from typing import Any
 

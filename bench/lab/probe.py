@@ -1,11 +1,11 @@
-"""Measures on a GPU what each part of a running vLLM takes, for every shape: what plan/memory.py's terms rest on.
+"""Measures on a GPU the memory of each part of a running vLLM, for every shape: the source of plan/memory.py's terms.
 
     python -m bench.lab.probe OUT [--only NAME,…] [--seconds 500] [--host]
 
 Writes OUT/probe.jsonl, one object a line as each case ends (OUT/probe.log: the ends of their logs), and prints a table
 last. A case is a shape, or a shape and a variant after a colon, which is only loaded: `text` (no pictures), `short`
 (position caches cut to 8192), `few` (4 sequences, 2048 tokens a step), `long` (the model's whole context).
---host also starts the true server twice, by spawn and by fork, and writes its processes' memory. Children prepare
+--host also starts the real server twice, by spawn and by fork, and writes its processes' memory. Children prepare
 side by side, but only one uses the GPU.
 """
 
@@ -23,12 +23,12 @@ from typing import Any
 from bench.lab import host_memory
 from bench.lab.engine_parts import Parts, environment
 from bench.lab.shapes import SHAPES, make_shape
-from bench.lab.zygote import Zygote, architectures_of, mend_transformers, wait
+from bench.lab.zygote import Zygote, architectures_of, restore_transformers_names, wait
 from vedette.models.checkpoint import read_model
 
 MIB = 1024**2
 AHEAD = 3
-"""Cases that prepare while another one measures."""
+"""Number of cases that prepare while another one measures."""
 VARIANTS = (
     "Qwen3-0.6B:few",
     "Qwen3-0.6B:long",
@@ -74,7 +74,7 @@ def arguments_of(directory: Path, variant: str) -> dict[str, Any]:
 
 def one(case: str, directory: Path, go: Path, out: Path) -> None:
     """Measures a case in this process and writes its line."""
-    mend_transformers()
+    restore_transformers_names()
     shape, _, variant = case.partition(":")
     parts = Parts(directory, arguments_of(directory, variant), bool(variant))
     began = time.monotonic()

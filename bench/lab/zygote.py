@@ -1,9 +1,9 @@
-"""One process that has vLLM imported and forks a child for each case: a start costs no import (15 to 20 s).
+"""A process that imports vLLM once and forks a child for each case, which saves 15 to 20 s of imports a start.
 
-    python -m bench.lab.zygote        says whether children can use the GPU here
+    python -m bench.lab.zygote        prints whether children can use the GPU here
 
-The parent never touches CUDA (a fork after that leaves children without a GPU). Where a fork cannot use the GPU all
-the same, a child is a new interpreter instead: slower, same results.
+The parent never touches CUDA (a fork after that leaves children without a GPU). Where a fork cannot
+use the GPU anyway, a child is a new interpreter: slower, same results.
 """
 
 import contextlib
@@ -51,10 +51,10 @@ class Zygote:
 
     def __init__(self, architectures: tuple[str, ...] = ()) -> None:
         began = time.monotonic()
-        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asking CUDA itself would spoil the forks
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork must find no thread pool
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # a call of CUDA here would make forks fail
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork must not inherit a thread pool
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        mend_transformers()
+        restore_transformers_names()
         exact_figures()
         for name in MODULES:
             _import(name)
@@ -106,7 +106,7 @@ class Zygote:
 
 
 def wait(pid: int, seconds: float) -> int | None:
-    """The child's exit status; None if it had to be killed. Everything of its session is gone afterwards."""
+    """The child's exit status; None if it had to be killed. Ends all processes of its session."""
     until = time.monotonic() + seconds
     status: int | None = None
     while time.monotonic() < until:
@@ -124,7 +124,7 @@ def wait(pid: int, seconds: float) -> int | None:
 
 
 def run_forked(work: Callable[[], Any]) -> Any:
-    """The value of `work`, computed in a child: whatever it does to CUDA stays there."""
+    """The value of `work`, computed in a child, so that its use of CUDA does not affect this process."""
     with tempfile.NamedTemporaryFile() as file:
         pid = os.fork()
         if pid == 0:
@@ -142,8 +142,8 @@ def run_forked(work: Callable[[], Any]) -> Any:
         return pickle.loads(Path(file.name).read_bytes())  # noqa: S301 - written by the child just above
 
 
-def mend_transformers() -> None:
-    """vLLM 0.26's LLaVA imports two names for Pixtral, which it does not use, that transformers 5.17 has renamed."""
+def restore_transformers_names() -> None:
+    """Restores two Pixtral names that transformers 5.17 renamed: vLLM 0.26's LLaVA imports them without using them."""
     with contextlib.suppress(ImportError):
         from transformers.models.pixtral import modeling_pixtral as pixtral
 
@@ -179,7 +179,7 @@ def _clean() -> bool:
 
 
 def exact_figures() -> None:
-    """vLLM logs its memory in hundredths of a GiB, too coarse for half a percent of a small model: six digits here."""
+    """Makes vLLM log memory with six digits: hundredths of a GiB are too coarse for half a percent of a small model."""
     try:
         from vllm.utils import mem_utils
 
@@ -196,7 +196,7 @@ def _import(name: str) -> None:
 
 
 def _inspect(registry: Any, architecture: str) -> None:
-    """Learns what vLLM asks of an architecture, and imports its module if that leaves CUDA alone."""
+    """Reads vLLM's facts of an architecture, and imports its module if that does not initialise CUDA."""
     model = registry.ModelRegistry.models.get(architecture)
     if model is None:
         print(f"zygote: vLLM does not know {architecture}")
@@ -223,7 +223,7 @@ def _quiet(log: Path) -> None:
 
 
 def architectures_of(directories: list[Path]) -> tuple[str, ...]:
-    """What the models in these directories call themselves."""
+    """The architecture names in these directories' configurations."""
     found: dict[str, None] = {}
     for directory in directories:
         for name in json.loads((directory / "config.json").read_text()).get("architectures", ()):

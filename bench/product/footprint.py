@@ -1,8 +1,8 @@
-"""How small and how quick vedette itself is, without its engine: size installed, time to listening, memory idle.
+"""Measures vedette itself, without its engine: installed size, time to listening, idle memory.
 
     .venv-check/bin/python -m bench.product.footprint [--home DIR]
 
-DIR holds a made engine (default .cache/check, where ./check makes it). About 2 minutes.
+DIR holds an installed engine (default .cache/check, where ./check makes it). About 2 minutes.
 
 Installs vedette as a user would, into a fresh environment, and starts it from there. Prints a table in Markdown.
 """
@@ -28,7 +28,7 @@ LIMITS = {"installed": 150.0, "listening": 1.0, "idle": 60.0}
 
 
 def install(directory: Path) -> Path:
-    """A fresh environment with the pinned requirements and vedette; its `bin`."""
+    """Makes an environment with the pinned requirements and vedette; returns its `bin`."""
 
     def run(*command: str) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -51,7 +51,7 @@ def free_port() -> int:
 
 
 def seconds_to_listening(program: Path, environment: dict[str, str]) -> float:
-    """From starting the command to the page's first byte; then it is stopped."""
+    """Seconds from the command to the page's first byte; stops vedette afterwards."""
     port = free_port()
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -70,7 +70,7 @@ def seconds_to_listening(program: Path, environment: dict[str, str]) -> float:
 
 
 def megabytes_idle(program: Path, environment: dict[str, str]) -> float:
-    """Resident memory of vedette's process while it serves and nobody asks, 20 s after it was ready."""
+    """Resident memory of vedette's process while it serves without requests, 20 s after it was ready."""
     command = [str(program), "up", "vedette-tiny", "--json", "--port", str(free_port())]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout

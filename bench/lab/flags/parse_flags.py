@@ -1,4 +1,4 @@
-"""Has each version's own parser take the arguments that vedette gives it, without installing or starting any.
+"""Tests that each vLLM version's own parser accepts vedette's arguments, without installing or starting any.
 
     PIP_INDEX_URL=… python -m bench.lab.flags.parse_flags ENGINE_PYTHON DIRECTORY [VERSION…]
 

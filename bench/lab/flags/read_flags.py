@@ -5,7 +5,7 @@
 PIP_INDEX_URL is the package index, as pip has it. SOURCES is a directory for the few files that are read of each
 version. They come out of the index's wheels by range requests (a dozen files of 300 MB each), and are kept there, so
 that a second run needs no network. Nothing of vLLM is imported: the sources are parsed. Run it when a new vLLM is out;
-`git diff` then shows what came, went and changed.
+`git diff` then shows what was added, removed and changed.
 """
 
 import ast
@@ -22,15 +22,15 @@ from pathlib import Path
 OLDEST_MINOR = 11
 TABLE = Path(__file__).parents[3] / "src" / "vedette" / "engine" / "vllm" / "versions.toml"
 
-# Read of every version, wherever it stood then: options, the server's own options, and what their values may be.
+# Files to read of every version, under all paths they have had: options, the server's options, allowed values.
 SOURCES = re.compile(
     r"vllm/(envs|engine/arg_utils|entrypoints/[a-z]+/cli_args|config/(cache|compilation|model)"
     r"|platforms/interface|(v1/)?attention/backends/registry|v1/worker/cpu_worker|multimodal/processing(/context)?"
     r"|model_executor/layers/rotary_embedding/__init__)\.py"
 )
 
-# All that vedette may say to an engine: an option, `option value`, `option.key` of an option that takes JSON, or an
-# environment variable.
+# Everything that vedette may pass to an engine: an option, `option value`, `option.key` of an option that takes JSON,
+# or an environment variable.
 WANTED = frozenset(
     """
 --served-model-name --host --port --dtype --max-model-len --max-num-seqs --max-num-batched-tokens
@@ -50,8 +50,8 @@ VLLM_ENABLE_V1_MULTIPROCESSING VLLM_NO_USAGE_STATS VLLM_HOST_IP VLLM_CACHE_ROOT 
 )
 KV_CACHE_DTYPES = ("fp8", "fp8_e4m3", "fp8_e5m2")
 ATTENTION_BACKENDS = ("FLASH_ATTN", "FLASHINFER", "TRITON_ATTN", "FLEX_ATTENTION")
-# Options that were there before they did all that vedette needs: what they did not do, and the word in the source that
-# does it.
+# Options that exist in versions where they do not do all that vedette needs: the missing feature, and the word in the
+# source that implements it.
 LATER = {
     "--kv-cache-memory-bytes cpu": ("v1/worker/cpu_worker.py", "kv_cache_memory_bytes"),
     "--mm-processor-kwargs scoped": ("multimodal/processing/context.py", '"images_kwargs"'),
@@ -64,7 +64,7 @@ LATER = {
 
 
 class RemoteFile(io.RawIOBase):
-    """A file behind a URL that is read by ranges."""
+    """A file at a URL, read by HTTP ranges."""
 
     def __init__(self, url: str, size: int) -> None:
         self.url, self.size, self.position = url, size, 0
@@ -127,7 +127,7 @@ def fetch_sources(directory: Path) -> None:
 
 
 def read_version(root: Path) -> set[str]:
-    """Everything of WANTED, and its values, that the version under `root` knows."""
+    """The entries of WANTED that the version under `root` knows."""
     engine, server = _parse(root, "engine/arg_utils.py"), _parse(root, "*/cli_args.py")
     compilation = _fields(_parse(root, "config/compilation.py"), "CompilationConfig")
     found = _options(engine) | _server_options(server) | _environment(_parse(root, "envs.py"))
@@ -148,7 +148,7 @@ def read_version(root: Path) -> set[str]:
 def _parse(root: Path, pattern: str) -> ast.Module:
     path = next(root.rglob(pattern), None)
     if path is None:
-        raise FileNotFoundError(f"{root.name} has no {pattern} where it was looked for: see SOURCES")
+        raise FileNotFoundError(f"{root.name} has no {pattern} at the paths in SOURCES")
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
@@ -209,11 +209,11 @@ def _attention_backends(root: Path) -> set[str]:
 
 
 def spans(present: list[bool], versions: list[str]) -> Iterator[str]:
-    """Runs of versions that know something: `>=FIRST`, or `>=FIRST,<GONE`."""
+    """Ranges of versions that know an entry: `>=FIRST`, or `>=FIRST,<REMOVED`."""
     for index, here in enumerate(present):
         if here and (index == 0 or not present[index - 1]):
-            gone = next((later for later in range(index, len(present)) if not present[later]), None)
-            yield f">={versions[index]}" + (f",<{versions[gone]}" if gone is not None else "")
+            removed = next((later for later in range(index, len(present)) if not present[later]), None)
+            yield f">={versions[index]}" + (f",<{versions[removed]}" if removed is not None else "")
 
 
 def main() -> None:
@@ -224,7 +224,7 @@ def main() -> None:
     )
     known = {version: read_version(directory / version) for version in versions}
     lines = [
-        "# What each version of `vllm serve` knows of the things that vedette may say to it.",
+        "# Which versions of `vllm serve` know each option and variable that vedette may pass to it.",
         "# Written by bench/lab/flags/read_flags.py from the sources in vLLM's wheels; do not edit.",
         f'oldest = "{versions[0]}"',
         f'newest = "{versions[-1]}"',

@@ -1,7 +1,7 @@
-"""Published models without their weights: configuration, tokenizer and headers as they are, the tensors a hole.
+"""Published models without their weights: real configuration, tokenizer and headers, empty tensors.
 
-`make_shape("Qwen3-0.6B", directory)` writes a model that takes next to no space on disk and that a planner, or an
-engine with `--load-format dummy`, takes for the real one. Standard library only.
+`make_shape("Qwen3-0.6B", directory)` writes a model that takes almost no space on disk. A planner, or an
+engine with `--load-format dummy`, treats it as the real one. Standard library only.
 """
 
 import json
@@ -105,7 +105,7 @@ def plain_parts(name: str) -> Iterator[Part]:
 
 
 def header(name: str) -> dict[str, Any]:
-    """What the header of a shape's safetensors file says of each tensor: dtype, shape, data_offsets."""
+    """The header of a shape's safetensors file: dtype, shape and data_offsets of each tensor."""
     config = read_config(name)
     text = config.get("text_config", config)
     dtype = DTYPES[config.get("torch_dtype") or text.get("dtype")]

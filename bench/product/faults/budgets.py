@@ -1,4 +1,4 @@
-"""Forty memory budgets from 1.5 to 12 GiB: does `vedette up` end serving, or refused with the right figure?
+"""Starts `vedette up` in forty memory budgets from 1.5 to 12 GiB: it must serve, or refuse with the right figure.
 
     python -m bench.product.faults.budgets --home HOME vedette-tiny SmolLM2-135M-Instruct google/gemma-3-270m
 
@@ -34,18 +34,18 @@ from tests.rig.processes import Vedette
 WHOLE_MIB = (1536, 2048, 3072, 4096, 6144, 8192, 10240, 12288)
 AROUND_EDGE_MIB = (-24, -8, 2, 16, 48, 96, 160, 320)
 READY_S = 400.0
-"""Ten times what a start takes that has all it wants."""
+"""Ten times the duration of a start with enough memory."""
 ANSWER_S = 240.0
 ANSWER_TOKENS = 32
-"""Of a request that fills the context: reading is faster than writing, and takes as much memory."""
+"""Answer tokens of a full request: few, because a prompt is faster than an answer and takes as much memory."""
 NEAR_MIB = 512
-"""Where a plan leaves less than this free, as many requests come at once as it allows; else one, to save time."""
+"""Plans that leave less than this free get all planned requests at once; others get one, to save time."""
 
 
 def main() -> None:
     parser = harness.arguments(__doc__)
     parser.add_argument("models", nargs="+")
-    parser.add_argument("--only-mib", type=int, nargs="+", help="these budgets instead")
+    parser.add_argument("--only-mib", type=int, nargs="+", help="budgets in MiB to try instead")
     options = parser.parse_args()
     records = _earlier(options)
     engine = "no engine"
@@ -72,7 +72,7 @@ def _earlier(options: Any) -> list[dict[str, Any]]:
 
 
 def try_budget(options: Any, model: str, budget_mib: int) -> tuple[dict[str, Any], str | None]:
-    """One start in a cgroup: what became of it, and which engine it was."""
+    """One start in a cgroup: its record, and the engine's version."""
     forget_files(*{path.resolve() for path in _read_by_engine(options.home)})
     home = harness.make_home(
         options.scratch / f"{model.replace('/', '--')}-{budget_mib}-{time.time_ns()}", options.home
@@ -87,7 +87,7 @@ def try_budget(options: Any, model: str, budget_mib: int) -> tuple[dict[str, Any
     try:
         with (
             harness.running(home, model, cgroup=cgroup, environment=harness.environment(options)) as vedette,
-            Looking(cgroup),
+            PeakReader(cgroup),
         ):
             end = vedette.first(lambda event: event["event"] in ("ready", "error"), READY_S)
             record["took_s"] = round(time.monotonic() - began, 1)
@@ -106,14 +106,14 @@ def _read_by_engine(home: Path) -> list[Path]:
     return [home / "engines", home / "models", *(python.resolve().parent.parent for python in pythons)]
 
 
-class Looking:
-    """Looks at a cgroup again and again, so that it knows the most that was held."""
+class PeakReader:
+    """Reads a cgroup's memory several times a second, so that the cgroup knows its peak."""
 
     def __init__(self, cgroup: Cgroup) -> None:
         self._cgroup, self._ending = cgroup, threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._read, daemon=True)
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         while not self._ending.wait(0.2):
             self._cgroup.look()
 
@@ -136,7 +136,7 @@ def _refused(error: dict[str, Any]) -> dict[str, Any]:
 def _served(vedette: Vedette, ready: dict[str, Any] | None) -> dict[str, Any]:
     if ready is None:
         ended = vedette.process.poll()
-        how = f"ended with {ended} and no word" if ended is not None else f"not ready after {READY_S:.0f} s"
+        how = f"ended with {ended} and no message" if ended is not None else f"not ready after {READY_S:.0f} s"
         log = vedette.home / "run" / "engine.log"
         said = log.read_text(errors="replace")[-1500:] if log.exists() else ""
         return {
@@ -178,7 +178,7 @@ def _life(vedette: Vedette, cgroup: Cgroup) -> dict[str, Any]:
 
 
 def full_requests(port: int, model: str, context: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """As many requests at once, each filling the context as the engine counts it: their usages, or what went wrong."""
+    """Sends `count` requests at once that fill the context by the engine's own count; returns usages or errors."""
     pictures = [_picture(context["image_max_pixels"]) for _ in range(context["images_per_request"])]
 
     def body(words: int, most: int) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def _usage(port: int, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def publish(options: Any, engine: str, records: list[dict[str, Any]]) -> None:
-    """The report so far."""
+    """Publishes the report of all records so far."""
     right = sum(map(is_right, records))
     served = sum(record["outcome"] == "served" for record in records)
     refused = sum(record["outcome"] == "refused" for record in records)
@@ -230,13 +230,13 @@ def publish(options: Any, engine: str, records: list[dict[str, Any]]) -> None:
     lines = [
         *harness.heading("Memory budgets", engine),
         f"{len(records)} budgets, each in a memory cgroup that holds vedette, its engine and their files: {served} "
-        f"served, {refused} were refused, {len(records) - served - refused} ended otherwise. {right} as they should: "
+        f"served, {refused} were refused, {len(records) - served - refused} ended otherwise. {right} as expected: "
         f"a full request answered (as many at once as planned, near the edge), or refused and, with as much more as "
         f"the refusal asks for, served. {sum(record['kills'] for record in records)} kills by the kernel. "
         f"vedette at {commits}. Sizes in MiB; memory is the most anonymous memory in the cgroup.",
         "",
     ]
-    head = ("model", "budget", "end", "after", "plan", "requests", "memory", "kills", "with what was missing")
+    head = ("model", "budget", "end", "after", "plan", "requests", "memory", "kills", "with the missing memory")
     ordered = sorted(records, key=lambda record: (options.models.index(record["model"]), record["budget_mib"]))
     harness.publish(options, "budgets", [*lines, *harness.rows(head, [_row(record) for record in ordered])], records)
 

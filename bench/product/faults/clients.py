@@ -1,4 +1,4 @@
-"""Clients that ask a vedette what can be checked, and say how each request ended."""
+"""Clients that ask a vedette questions with known answers and record how each request ended."""
 
 import collections
 import http.client
@@ -14,14 +14,14 @@ from training.evaluate import request_of
 from training.exam import Case, is_right, make_cases
 
 HANGING_S = 150.0
-"""A request that has not ended by then counts as left hanging; vedette lets one wait 60 s for an engine on its way."""
+"""A request that takes longer counts as hanging; vedette lets one wait 60 s for an engine that is starting."""
 _SKILLS = ("describe", "count", "is there a", "colour", "where", "two pictures", "no picture")
 _CAPITALS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Japan": "Tokyo"}
 
 
 @dataclass(frozen=True)
 class Question:
-    """A chat request and what tells whether its answer is right."""
+    """A chat request and the test of its answer."""
 
     model: str
     body: dict[str, Any]
@@ -39,12 +39,12 @@ class Reply:
     stream: bool
     outcome: str
     """right, wrong, refused (try again later, with Retry-After), not served (404), broken off (a stream that ended with
-    an error event), cut (ended without a word), hanging, or a status."""
+    an error event), cut (ended without an error), hanging, or a status."""
     detail: str = ""
 
 
 def tiny_questions(model: str, seed: int, count: int) -> list[Question]:
-    """Questions to vedette-tiny about drawn scenes, the truth known, and some without a picture."""
+    """Questions to vedette-tiny about drawn scenes with known answers, and some without a picture."""
     cases = [case for case in make_cases(seed, max(1, count // len(_SKILLS))) if case.skill in _SKILLS]
     return [question_of(case, model) for case in cases]
 
@@ -55,7 +55,7 @@ def question_of(case: Case, model: str) -> Question:
 
 
 def capital_questions(model: str) -> list[Question]:
-    """Questions to a model that knows the world, which vedette-tiny does not."""
+    """Questions of general knowledge, which vedette-tiny does not have."""
 
     def ask(country: str, capital: str) -> Question:
         messages = [{"role": "user", "content": f"What is the capital of {country}?"}]
@@ -66,7 +66,7 @@ def capital_questions(model: str) -> list[Question]:
 
 
 def ask(port: int, question: Question, stream: bool = False, limit_s: float = HANGING_S) -> Reply:
-    """Asks one question and says how that ended; never raises."""
+    """Asks one question and returns how the request ended; never raises."""
     at = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)
     try:
@@ -106,25 +106,25 @@ def _read(response: http.client.HTTPResponse, question: Question, until: float) 
 
 
 def _mark(question: Question, named: str, answer: str) -> tuple[str, str]:
-    # vLLM 0.26 streams the mark of the end as text.
+    # vLLM 0.26 streams the end-of-turn token as text.
     right = named == question.model and question.is_right(answer.removesuffix("<|im_end|>"))
     return ("right", "") if right else ("wrong", f"{named}: {answer[:300]}")
 
 
 def answerable(port: int, questions: Sequence[Question]) -> list[Question]:
-    """Those that the model answers rightly undisturbed: of these any other answer later is a fault."""
+    """The questions that an undisturbed model answers correctly: any other answer to them later is a fault."""
     return [question for question in questions if ask(port, question).outcome == "right"]
 
 
 @dataclass
 class Load:
-    """Clients that ask all the time, half of them streaming; their replies pile up in `replies`."""
+    """Clients that ask without pause, half of them streaming; `replies` collects their replies."""
 
     port: int
     questions: Sequence[Question]
     clients: int
     pause_s: float = 0.5
-    """What a client waits when it was refused, however long it was told to: so that many requests meet each fault."""
+    """Wait after a refusal, whatever Retry-After says: so many requests meet each fault."""
     think_s: float = 0.1
     replies: list[Reply] = field(default_factory=list)
     ending: threading.Event = field(default_factory=threading.Event)
@@ -141,7 +141,7 @@ class Load:
             thread.join(HANGING_S + 10)
 
     def first_right(self, after: float, within_s: float) -> Reply | None:
-        """The first right answer to a request sent after a moment."""
+        """The first right answer to a request sent after `after` (time.monotonic()); None if none came in time."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:
             for reply in list(self.replies):
@@ -159,7 +159,7 @@ class Load:
 
 
 def outcomes(replies: Sequence[Reply]) -> dict[str, int]:
-    """How many requests ended how."""
+    """The number of requests by outcome, most frequent first."""
     return dict(collections.Counter(reply.outcome for reply in replies).most_common())
 
 

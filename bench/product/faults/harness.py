@@ -1,4 +1,4 @@
-"""What the fault benches share: their options, a vedette under test, reports.
+"""Shared parts of the fault benches: options, a vedette under test, reports.
 
 Everything goes through the `vedette` command and its port, as a person or a client would; nothing is ended that was
 not started here. Run the benches from the repository's root, with `src` on PYTHONPATH or vedette installed:
@@ -34,7 +34,7 @@ MIB = 1024**2
 
 
 def make_home(directory: Path, borrowed: Path | None) -> Path:
-    """A fresh home that uses the engines and models of another one, if one is given."""
+    """Makes a new home; links the engines and models of `borrowed` into it if that is given."""
     (directory / "tmp").mkdir(parents=True)
     (directory / "models").mkdir()
     if borrowed is not None:
@@ -56,7 +56,7 @@ def start(
 def running(
     home: Path, *arguments: str, cgroup: Cgroup | None = None, environment: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Vedette]:
-    """A vedette that is stopped at the end, and its engines with it."""
+    """Starts a vedette; stops it and its engines at the end."""
     vedette = start(home, *arguments, cgroup=cgroup, environment=environment)
     try:
         yield vedette
@@ -65,14 +65,14 @@ def running(
 
 
 def stop(vedette: Vedette) -> None:
-    """Stop a vedette, by force if it does not stop by itself, and the engines that it may have left."""
+    """Stop a vedette, by SIGKILL if SIGTERM does not stop it, and any engines that it left."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         stop_process(vedette.process)
     run_vedette(vedette.home, "down")
 
 
 def in_parallel(count: int, tasks: Sequence[Callable[[], _T]]) -> Iterator[_T]:
-    """What the tasks return, as they end; at most `count` run at once."""
+    """The tasks' results in the order in which they end; at most `count` run at once."""
     with ThreadPoolExecutor(count) as pool:
         for done in as_completed([pool.submit(task) for task in tasks]):
             yield done.result()
@@ -82,7 +82,7 @@ def in_parallel(count: int, tasks: Sequence[Callable[[], _T]]) -> Iterator[_T]:
 
 
 def machine() -> str:
-    """What it ran on, in a line."""
+    """One line that describes this machine."""
     cpu = next(
         (
             line.partition(":")[2].strip()
@@ -103,13 +103,13 @@ def machine() -> str:
 
 
 def engine_version(vedette: Vedette) -> str | None:
-    """What its plan says of the engine; None if it came to none."""
+    """The engine's version by the vedette's plan; None if no plan was made."""
     plan = next((event["plan"] for event in vedette.events if event["event"] == "plan"), None)
     return f"vLLM {plan['engine']['version']}" if plan else None
 
 
 def commit() -> str:
-    """Of the vedette that is tried."""
+    """The commit of the vedette under test."""
     head, changes = (
         subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
         for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", "src"))
@@ -118,10 +118,10 @@ def commit() -> str:
 
 
 def heading(title: str, engine: str) -> list[str]:
-    """A report's first lines: what, when, on what, with what command."""
+    """A report's first lines: title, date, machine, engine, commit and command."""
     words = list(sys.argv[1:])
     for place in ("--home", "--scratch", "--out", "--engine"):
-        if place in words:  # which directories these were says nothing
+        if place in words:  # the directories do not matter to a reader
             words[words.index(place) + 1] = place.strip("-").upper()
     line = shlex.join(["python", "-m", f"bench.product.faults.{Path(sys.argv[0]).stem}", *words])
     date = time.strftime("%Y-%m-%d")
@@ -135,14 +135,14 @@ def rows(head: Sequence[str], body: Sequence[Sequence[object]]) -> list[str]:
 
 
 def spread(values: Sequence[float], unit: str = "s") -> str:
-    """Median and worst of some figures."""
+    """Median and worst of the values, as text."""
     if not values:
         return "–"
     return f"median {statistics.median(values):.1f} {unit}, worst {max(values):.1f} {unit} of {len(values)}"
 
 
 def publish(options: argparse.Namespace, name: str, report: Sequence[str], records: Sequence[dict[str, Any]]) -> None:
-    """Prints the report, and writes it with its records, one JSON a line, into the directory that was asked for."""
+    """Prints the report, and writes it with its records, one JSON a line, into the directory given by --out."""
     text = "\n".join(report) + "\n"
     print(text, flush=True)
     if options.out is not None:
@@ -152,16 +152,16 @@ def publish(options: argparse.Namespace, name: str, report: Sequence[str], recor
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The options that all benches have."""
+    """A parser with the options that all fault benches have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, help="a vedette home whose engines and models are used")
-    parser.add_argument("--engine", help="what VEDETTE_ENGINE is to be, if not what vedette chooses")
-    parser.add_argument("--scratch", type=Path, required=True, help="a directory that homes are made in")
+    parser.add_argument("--engine", help="value of VEDETTE_ENGINE (default: vedette chooses)")
+    parser.add_argument("--scratch", type=Path, required=True, help="directory in which homes are made")
     parser.add_argument("--out", type=Path, help="directory for the report and its records")
     parser.add_argument("--seed", type=int, default=1)
     return parser
 
 
 def environment(options: argparse.Namespace) -> dict[str, str]:
-    """What the options set in vedette's environment."""
+    """The environment variables that the options set for vedette."""
     return {"VEDETTE_ENGINE": options.engine} if options.engine else {}

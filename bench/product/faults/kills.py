@@ -1,8 +1,8 @@
-"""SIGKILLs of the engine under load, at random moments, starts included: does it always serve again?
+"""Kills the engine (SIGKILL) under load at random moments, during starts too, and tests that it always serves again.
 
     python -m bench.product.faults.kills --home HOME --scratch DIR --kills 100 --parallel 2
 
-Each of the parallel vedettes has a home and a port of its own, and clients that ask all the time what can be checked.
+Each of the parallel vedettes has a home and a port of its own, and clients that ask questions without pause.
 The victim is the API server or the engine core, at random; the moment is drawn evenly from the first minute after the
 engine was last started, so that many kills hit a start. vedette gives up after eight deaths with no ten seconds of
 service between them; therefore, after five such, the next kill waits for service.
@@ -35,17 +35,17 @@ from tests.rig.processes import Vedette
 
 READY_S = 300.0
 STEADY_S = 12.0
-"""vedette calls it steady after 10."""
+"""vedette counts an engine as steady after 10."""
 MOST_IN_A_ROW = 5
 
 
 @dataclass
 class Run:
-    """What the parallel vedettes share."""
+    """State shared by the parallel vedettes."""
 
     options: Any
     until: float
-    """No kill after that moment, of time.monotonic()."""
+    """time.monotonic() after which nothing is killed."""
     kills: list[dict[str, Any]] = field(default_factory=list)
     replies: list[clients.Reply] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
@@ -61,12 +61,12 @@ def main() -> None:
     parser = harness.arguments(__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--parallel", type=int, default=1)
-    parser.add_argument("--clients", type=int, default=4, help="of each vedette")
+    parser.add_argument("--clients", type=int, default=4, help="clients of each vedette")
     parser.add_argument("--spread", type=float, default=60.0, help="seconds; twice what a start takes is about right")
-    parser.add_argument("--seconds", type=float, default=36_000, help="after which it ends with what it has")
+    parser.add_argument("--seconds", type=float, default=36_000, help="seconds after which the bench ends and reports")
     options = parser.parse_args()
     began = time.monotonic()
-    run = Run(options, began + options.seconds - 100)  # the last one is still to be back
+    run = Run(options, began + options.seconds - 100)  # after the last kill there must be service again
     shared = set(SHARED_MEMORY.iterdir())
     threads = [threading.Thread(target=keep_killing, args=(run, number)) for number in range(options.parallel)]
     for thread in threads:
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def keep_killing(run: Run, number: int) -> None:
-    """One vedette, started anew should it end."""
+    """Runs one vedette and starts it again if it ends."""
     rng = random.Random(run.options.seed * 1000 + number)
     questions = clients.tiny_questions("vedette-tiny", run.options.seed * 1000 + number, 28)
     while run.goes_on():
@@ -93,12 +93,12 @@ def keep_killing(run: Run, number: int) -> None:
             run.replies.extend(load.replies)
             ended = vedette.process.poll() is not None
         run.left += [process.name() for process in engine_processes(home)] + files_left(home)
-        if not ended:  # else its logs are wanted
+        if not ended:  # keep the logs of a failure
             shutil.rmtree(home)
 
 
 def _kill_again_and_again(run: Run, vedette: Vedette, load: clients.Load, rng: random.Random) -> None:
-    """Until there are enough kills, or vedette has ended. The last kill's service is waited for."""
+    """Kills until there are enough kills or vedette has ended; waits for service after the last kill."""
     in_a_row, kill = 0, None
     while run.goes_on() and vedette.process.poll() is None:
         if not _wait_for_moment(vedette, kill, rng.uniform(0, run.options.spread), in_a_row):
@@ -106,14 +106,16 @@ def _kill_again_and_again(run: Run, vedette: Vedette, load: clients.Load, rng: r
         victims = roles(vedette)
         ready = _ready_since(vedette, kill)
         if not victims:
-            continue  # it has died by itself, or is just between two starts: another moment
+            continue  # it crashed by itself or is between two starts: choose another moment
         role = rng.choice(sorted(victims))
         states = [event for event in vedette.events if event["event"] in ("status", "ready")]
         served_s = time.monotonic() - ready["at"] if ready else 0.0
         in_a_row = 1 if served_s >= STEADY_S else in_a_row + 1
         if kill is not None:
             _note_return(kill, vedette, load)
-        held_mib = held_bytes(vedette)[0] // harness.MIB  # which takes so long that requests are answered meanwhile
+        held_mib = (
+            held_bytes(vedette)[0] // harness.MIB
+        )  # looking takes long enough for requests to be answered meanwhile
         kill = {
             "vedette": vedette.process.pid,
             "at": time.monotonic(),
@@ -181,7 +183,7 @@ def _last_words(vedette: Vedette) -> str:
 
 
 def publish(run: Run, leaked: list[str], minutes: float) -> None:
-    """The report so far."""
+    """Publishes the report of all records so far."""
     kills = [kill for kill in run.kills if "ready_s" in kill]
     last = [kill for kill in kills if kill["answer_s"] is not None]
     episodes = _episodes(kills)

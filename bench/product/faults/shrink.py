@@ -3,9 +3,9 @@
     python -m bench.product.faults.shrink --home HOME --scratch DIR SmolLM2-135M-Instruct:2560:1900,1700,1600,1500
 
 MODEL:BUDGET:LEFT,… are MiB: vedette and its engine serve in a memory cgroup (version 1; needs root) of the budget,
-asked full requests all the time; a process beside them takes memory until only LEFT is there for them. Is the death
-recognised, does service return with less, does vedette wait for the memory or end, how long did it take? Then the
-process leaves: does service return, or, where it has already, does the plan grow again once the engine is killed?
+asked full requests all the time; a process beside them takes memory until only LEFT is there for them. Recorded: the
+cause of the crash, whether service returns with a smaller plan or vedette waits for memory or ends, and how long that
+took. Then the process ends: service must return, or the plan must grow again once the engine is killed.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.product.faults import clients, harness
-from bench.product.faults.budgets import READY_S, Looking, full_requests
+from bench.product.faults.budgets import READY_S, PeakReader, full_requests
 from bench.product.faults.harness import MIB
 from tests.rig.cgroup import Cgroup
 from tests.rig.leftovers import engine_processes, roles
 from tests.rig.processes import Vedette
 
 DEATH_S = 120.0
-"""How long the engine may live beside the process that takes the memory before that counts as no death."""
+"""If the engine lives longer than this beside the process that takes the memory, it counts as not crashed."""
 BACK_S = 150.0
-"""How long service may take to return beside it, before it leaves."""
+"""Time for service to return before that process ends."""
 _HOG = """
 import sys, time
 held = bytearray(int(sys.argv[1]))
@@ -57,14 +57,14 @@ def main() -> None:
 
 
 def shrink(options: Any, model: str, budget_mib: int, left_mib: int) -> tuple[dict[str, Any], str | None]:
-    """One trial: what was seen, and which engine it was."""
+    """One trial: its record, and the engine's version."""
     home = harness.make_home(options.scratch / f"shrink-{time.time_ns()}", options.home)
     cgroup = Cgroup(budget_mib * MIB)
     record: dict[str, Any] = {"model": model, "budget_mib": budget_mib, "left_mib": left_mib}
     try:
         with (
             harness.running(home, model, cgroup=cgroup, environment=harness.environment(options)) as vedette,
-            Looking(cgroup),
+            PeakReader(cgroup),
         ):
             if vedette.ready(READY_S) is None:
                 raise SystemExit(
@@ -96,7 +96,7 @@ def _plan(vedette: Vedette) -> str:
 
 @contextlib.contextmanager
 def _pressed(vedette: Vedette) -> Iterator[None]:
-    """Full requests, as many at once as the plan allows, again and again."""
+    """Sends full requests in a loop, as many at once as the plan allows."""
     ending = threading.Event()
 
     def press() -> None:
@@ -115,7 +115,7 @@ def _pressed(vedette: Vedette) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hog(cgroup: Cgroup, size_bytes: int) -> Iterator[float]:
-    """A process that takes that much memory in the cgroup, within a few seconds; when it began."""
+    """A process that takes that much memory in the cgroup within a few seconds, and the time of its start."""
     process = subprocess.Popen(
         [sys.executable, "-c", _HOG, str(size_bytes)],
         stdin=subprocess.PIPE,
@@ -130,7 +130,7 @@ def _hog(cgroup: Cgroup, size_bytes: int) -> Iterator[float]:
 
 
 def _seen(vedette: Vedette, began: float) -> dict[str, Any]:
-    """What happened while the memory was taken."""
+    """The record of what happened while the process held the memory."""
     death = vedette.first(lambda event: event.get("state") == "failed", DEATH_S, after=began)
     if death is None:
         if vedette.process.poll() is not None:
@@ -148,7 +148,7 @@ def _seen(vedette: Vedette, began: float) -> dict[str, Any]:
 
 
 def _after(vedette: Vedette, waits: bool) -> dict[str, Any]:
-    """The memory is there again; an engine that serves dies once more. What does it serve with then?"""
+    """Once the memory is free again, kills an engine that serves; returns the plan it then serves with."""
     at = time.monotonic()
     if not waits:
         roles(vedette)["server"].kill()
@@ -159,7 +159,7 @@ def _after(vedette: Vedette, waits: bool) -> dict[str, Any]:
 
 
 def _answers(vedette: Vedette) -> str:
-    """Whether a plain question is answered rightly, and after how long."""
+    """The outcome of a plain question and its duration, as text."""
     model = str(vedette.status()["model"])
     question = (clients.tiny_questions(model, 1, 7) if "tiny" in model else clients.capital_questions(model))[0]
     reply = clients.ask(vedette.port, question)
@@ -167,7 +167,7 @@ def _answers(vedette: Vedette) -> str:
 
 
 def publish(options: Any, engine: str | None, records: list[dict[str, Any]]) -> None:
-    """The report so far."""
+    """Publishes the report of all records so far."""
     lines = [
         *harness.heading("A budget that shrinks", engine or "no engine"),
         "Full requests run all the time, as many at once as the plan allows. `left` is what the process beside them "

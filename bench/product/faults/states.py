@@ -1,10 +1,12 @@
-"""SIGKILL of vedette itself in every state and phase: does the next `up` clean and start?
+"""Kills vedette itself (SIGKILL) in every state and phase and tests that the next `up` cleans up and serves.
 
     python -m bench.product.faults.states --home HOME --scratch DIR --times 2
 
 `fetching model` and `installing engine` start without models or engines of their own and need a package index; they
-take minutes. After each kill: how long its engine outlives it, what `status` says, whether the next `up` serves and
-answers rightly, and what is left after that one was stopped.
+take minutes.
+
+After each kill: how long the engine outlives vedette, the exit status of `vedette status`, whether the next `up`
+serves and answers correctly, and what that one leaves after it was stopped.
 """
 
 import contextlib
@@ -47,7 +49,7 @@ _ALONE: dict[str, Callable[[Path], list[Path]]] = {
     "fetching model": lambda home: list((home / "models").iterdir()),
     "installing engine": lambda home: [home / "engines"],
 }
-"""What a home must not have for a phase to take any time."""
+"""Paths to remove from a home so that the phase takes some time."""
 
 
 def main() -> None:
@@ -70,7 +72,7 @@ def main() -> None:
 
 
 def try_phase(options: Any, phase: str, seed: int) -> tuple[dict[str, Any], str | None]:
-    """One kill in one phase, and what the next `up` makes of it."""
+    """One kill in one phase and the result of the next `up`, and the engine's version."""
     rng = random.Random(seed)
     home = harness.make_home(options.scratch / f"states-{time.time_ns()}", options.home)
     for path in _ALONE[phase](home) if phase in _ALONE else ():
@@ -102,7 +104,7 @@ def try_phase(options: Any, phase: str, seed: int) -> tuple[dict[str, Any], str 
 
 
 def _reach(vedette: Vedette, phase: str) -> bool:
-    """Brings a vedette into a phase; whether that was seen."""
+    """Waits for a phase or causes it; returns whether it was seen."""
     if phase in ("ready", "failed", "draining"):
         assert vedette.ready(READY_S), f"{vedette.events[-1:]} {vedette.stderr_text}"
         if phase == "ready":
@@ -121,7 +123,7 @@ def _last(vedette: Vedette) -> str:
 
 
 def _outlived(home: Path) -> float | None:
-    """For how long engine processes live on; None if they still do after a while."""
+    """Seconds until all engine processes have ended; None if some are alive after OUTLIVED_S."""
     began = time.monotonic()
     while engine_processes(home):
         if time.monotonic() - began > OUTLIVED_S:
@@ -131,7 +133,7 @@ def _outlived(home: Path) -> float | None:
 
 
 def _next(vedette: Vedette, model: str) -> dict[str, Any]:
-    """What the next `up` came to."""
+    """The result of the next `up`: ready or not, how fast, and how a question was answered."""
     began = time.monotonic()
     end = vedette.first(lambda event: event["event"] in ("ready", "error"), READY_S)
     if end is None or end["event"] == "error":
@@ -144,27 +146,27 @@ def _next(vedette: Vedette, model: str) -> dict[str, Any]:
 
 
 def publish(options: Any, engine: str, records: list[dict[str, Any]], leaked: list[str]) -> None:
-    """The report so far."""
+    """Publishes the report of all records so far."""
     good = sum(record["next"] == "ready" and record["answer"] == "right" for record in records)
     clean = sum(not record["left"] for record in records)
     lines = [
         *harness.heading("vedette itself killed", engine),
         f"{len(records)} SIGKILLs of vedette, each at a random moment of the phase named: the next `up` served and "
         f"answered rightly after {good}, and stopping that one left nothing {clean} times; "
-        f"after all of them there were {len(leaked)} pieces of shared memory that nobody uses. "
-        "`engine gone after` counts from the kill, with nobody's help; `status` is its exit status (3: not running).",
+        f"after all of them there were {len(leaked)} unused pieces of shared memory. "
+        "`engine ended after` counts from the kill, without any help; `status` is its exit status (3: not running).",
         "",
     ]
     body = []
     for phase in dict.fromkeys(record["phase"] for record in records):
         these = [record for record in records if record["phase"] == phase]
-        gone = [f"{one['outlived_s']:.1f} s" if one["outlived_s"] is not None else "**not**" for one in these]
+        outlived = [f"{one['outlived_s']:.1f} s" if one["outlived_s"] is not None else "**not**" for one in these]
         body.append(
             (
                 phase,
                 len(these),
                 ", ".join(dict.fromkeys(one["at"] for one in these)),
-                ", ".join(gone),
+                ", ".join(outlived),
                 ", ".join(dict.fromkeys(str(one["status"]) for one in these)),
                 ", ".join(
                     f"{one['next']} in {one['next_s']:.0f} s" if "next_s" in one else one["next"] for one in these
@@ -173,7 +175,7 @@ def publish(options: Any, engine: str, records: list[dict[str, Any]], leaked: li
                 ", ".join(sorted({name.split()[0] for one in these for name in one["left"]})) or "nothing",
             )
         )
-    head = ("phase", "kills", "last told", "engine gone after", "status", "next `up`", "answer", "left at the end")
+    head = ("phase", "kills", "last event", "engine ended after", "status", "next `up`", "answer", "left at the end")
     harness.publish(options, "states", [*lines, *harness.rows(head, body)], records)
 
 

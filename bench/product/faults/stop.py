@@ -1,8 +1,8 @@
-"""`vedette down` within 10 s, whatever the engine is doing, and nothing left: measured over states, many times.
+"""Measures that `vedette down` takes at most 10 s in every state of the engine and leaves nothing.
 
     python -m bench.product.faults.stop --home HOME --scratch DIR --times 5
 
-An engine that is stopped (SIGSTOP) takes no SIGTERM, which is as deaf as a process can be.
+An engine that is stopped (SIGSTOP) does not handle SIGTERM; the reports call it deaf.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ LIMIT_S = 10.0
 READY_S = 300.0
 LONGEST_MOMENT_S = 30.0
 _KEPT = {"calibrations", "engine.log", "engine.log.1", "server.log"}
-"""What a vedette may leave in its directory of this run."""
+"""Names of files that a vedette may leave in its run directory."""
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def try_case(options: Any, case: str, seed: int) -> tuple[dict[str, Any], str | None]:
-    """One start, brought into a state and stopped there."""
+    """Starts a vedette, brings it into a state, stops it there; returns the record and the engine's version."""
     rng = random.Random(seed)
     home = harness.make_home(options.scratch / f"stop-{time.time_ns()}", options.home)
     vedette = harness.start(home, options.model, environment=harness.environment(options))
@@ -83,7 +83,7 @@ def _end(vedette: Vedette, case: str) -> int:
 
 
 def left(vedette: Vedette) -> list[str]:
-    """Whatever is still there of a vedette that has stopped."""
+    """Names of everything that a stopped vedette has left."""
     found = [f"process {process.name()}" for process in engine_processes(vedette.home)]
     if not port_is_free(vedette.port):
         found.append("port")
@@ -108,7 +108,7 @@ def _ready(vedette: Vedette, _: random.Random) -> None:
 def _ready_busy(vedette: Vedette, rng: random.Random) -> None:
     _ready(vedette, rng)
     load = clients.Load(vedette.port, clients.tiny_questions("vedette-tiny", 1, 7), 4)
-    load.__enter__()  # it ends with this vedette's port
+    load.__enter__()  # the thread ends when this vedette closes its port
     time.sleep(rng.uniform(1, 3))
     load.ending.set()
 
@@ -161,14 +161,14 @@ CASES: dict[str, Callable[[Vedette, random.Random], None]] = {
 
 
 def publish(options: Any, engine: str, records: list[dict[str, Any]], leaked: list[str]) -> None:
-    """The report so far."""
+    """Publishes the report of all records so far."""
     late = sum(record["took_s"] > LIMIT_S for record in records)
     untidy = sum(bool(record["left"]) for record in records)
     lines = [
         *harness.heading("Stopping", engine),
         f"{len(records)} stops, each of a start of its own: {late} took more than {LIMIT_S:.0f} s, {untidy} left "
         f"something (processes, port, temporary files, locks), and after all of them {len(leaked)} pieces of shared "
-        "memory were there that nobody uses. `deaf` is stopped with SIGSTOP: a process that takes no SIGTERM. Moments "
+        "memory were there that are unused. `deaf` is stopped with SIGSTOP: a process that takes no SIGTERM. Moments "
         "while starting are random. The time is that of the command `vedette down`, or from Ctrl-C (SIGINT) to the end "
         "of vedette.",
         "",

@@ -1,10 +1,10 @@
-"""Hot swaps under load between two models: is every answer the named model's own, and no request lost?
+"""Swaps two models under load and tests that the named model gives every answer and that no request is lost.
 
     python -m bench.product.faults.swaps --home HOME --scratch DIR --swaps 40 --by-request 10
 
-Clients ask both models all the time what only that one answers rightly: vedette-tiny about drawn scenes, the other one
-about the world. First the command `vedette swap` changes what is served; the model that is not may then only be
-answered by 404, or waited for. Then, with `--allow-swap`, requests themselves do: all clients turn to the other model.
+Clients ask each model without pause what only that model answers correctly: vedette-tiny about drawn scenes, the other
+one general knowledge. First the command `vedette swap` swaps the models; a request for the model that is not served
+must get 404 or wait. Then, with `--allow-swap`, requests swap the models: all clients name the other model.
 Where no other model can be had, `--other recoloured` makes one of vedette-tiny that calls red blue, and so on.
 """
 
@@ -32,12 +32,12 @@ LEAST_S, MOST_S = 3.0, 8.0
 """How long a model serves between two swaps."""
 RECOLOURED = "vedette/recoloured"
 _COLOURS = (("red", "blue"), ("green", "yellow"), ("black", "white"), ("pink", "brown"))
-"""What changes places in the other model's mouth; words with the same article."""
+"""Pairs of colour names that the other model exchanges; both take the same article."""
 
 
 @dataclass
 class Run:
-    """What is seen."""
+    """The results of a run."""
 
     options: argparse.Namespace
     until: float
@@ -54,8 +54,8 @@ def main() -> None:
     parser.add_argument("--swaps", type=int, default=40, help="by command")
     parser.add_argument("--by-request", type=int, default=10, help="swaps by requests that name the other model")
     parser.add_argument("--parallel", type=int, default=1, help="vedettes at once, which share the swaps")
-    parser.add_argument("--clients", type=int, default=4, help="of each vedette")
-    parser.add_argument("--seconds", type=float, default=36_000, help="after which it ends with what it has")
+    parser.add_argument("--clients", type=int, default=4, help="clients of each vedette")
+    parser.add_argument("--seconds", type=float, default=36_000, help="seconds after which the bench ends and reports")
     options = parser.parse_args()
     run = Run(options, time.monotonic() + options.seconds - 60)
     if options.other == "recoloured":
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def swap_often(run: Run, how: str, seat: int, count: int) -> None:
-    """One vedette that changes its model again and again, from vedette-tiny and back."""
+    """Runs one vedette that swaps from vedette-tiny to the other model and back in a loop."""
     if not count:
         return
     rng = random.Random(run.options.seed * 100 + seat)
@@ -106,7 +106,7 @@ def swap_often(run: Run, how: str, seat: int, count: int) -> None:
 
 
 def make_recoloured(models: Path) -> None:
-    """vedette-tiny with the rows of colour names exchanged in its embedding, which is also its output."""
+    """Makes a vedette-tiny whose rows of colour names are exchanged in its embedding, which is also its output."""
     tiny, other = packaged_path(TINY), models / RECOLOURED.replace("/", "--")
     shutil.copytree(tiny, other)
     tokens = json.loads((tiny / "tokenizer.json").read_text())["model"]["vocab"]
@@ -122,7 +122,7 @@ def make_recoloured(models: Path) -> None:
 
 
 def _recoloured_questions(seed: int) -> list[clients.Question]:
-    """What vedette-tiny describes, with the colours that its changed copy sees; scenes with such a colour alone."""
+    """Questions to the recoloured copy with its expected answers, about scenes that have an exchanged colour."""
     other = {word: pair[1 - at] for pair in _COLOURS for at, word in enumerate(pair)}
     found = []
     for case in make_cases(seed, 12):
@@ -134,7 +134,7 @@ def _recoloured_questions(seed: int) -> list[clients.Question]:
 
 
 def _questions(run: Run, vedette: Vedette) -> dict[str, list[clients.Question]]:
-    """For each model the questions that it answers rightly undisturbed. Two swaps, which are not counted."""
+    """The questions that each model answers correctly without load. Takes two swaps, which are not counted."""
     found = {TINY: clients.answerable(vedette.port, clients.tiny_questions(TINY, run.options.seed, 28))}
     other = run.options.other
     assert run_vedette(vedette.home, "swap", other, within_s=READY_S).returncode == 0, vedette.stderr_text
@@ -143,11 +143,11 @@ def _questions(run: Run, vedette: Vedette) -> dict[str, list[clients.Question]]:
     assert run_vedette(vedette.home, "swap", TINY, within_s=READY_S).returncode == 0, vedette.stderr_text
     fewest = min(map(len, found.values()))
     assert fewest, found
-    return {name: its[:fewest] for name, its in found.items()}  # so that both are asked as often
+    return {name: its[:fewest] for name, its in found.items()}  # so that both models get the same number of requests
 
 
 def _swap(vedette: Vedette, load: clients.Load, how: str, name: str) -> dict[str, Any]:
-    """One swap, by command or by the load itself: how long it took, and what is held after it."""
+    """One swap, by command or by requests: its duration, and the memory in use after it."""
     began, said = time.monotonic(), ""
     if how == "command":
         ended = run_vedette(vedette.home, "swap", name, "--json", within_s=READY_S)
@@ -172,7 +172,7 @@ def _swap(vedette: Vedette, load: clients.Load, how: str, name: str) -> dict[str
 
 
 def publish(run: Run) -> None:
-    """The report so far."""
+    """Publishes the report of all records so far."""
     counts = clients.outcomes(run.replies)
     good = sum(not swap["error"] and swap["answer_s"] is not None for swap in run.swaps)
     lost = sum(count for outcome, count in counts.items() if outcome not in ("right", "refused", "not served"))
@@ -180,7 +180,7 @@ def publish(run: Run) -> None:
         *harness.heading("Hot swaps under load", run.engine),
         f"{len(run.swaps)} swaps between {TINY} and {run.options.other}, {run.options.clients} clients, "
         f"{(time.monotonic() - run.began) / 60:.0f} minutes: {good} came to an answer of the new model. A right answer "
-        "names the model that was asked for and says what only that one knows.",
+        "names the model that was asked for and gives an answer that only this model knows.",
         "",
         *harness.rows(
             ("", ""),

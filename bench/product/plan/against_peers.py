@@ -1,4 +1,4 @@
-"""Estimates of four other tools beside vedette's plan, on the same models and context lengths.
+"""Compares the estimates of four other tools with vedette's plan, for the same models and context lengths.
 
     python -m bench.product.plan.against_peers [--work DIRECTORY] [--measured FILE] [--only NAME,…]
 
@@ -60,7 +60,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one tool says of one case, in bytes; None for what it does not say."""
+    """One tool's estimates for one case, in bytes; None where it gives none."""
 
     weights: float | None = None
     kv: float | None = None
@@ -134,7 +134,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the tables are what is to be read."""
+        """Logs nothing, so that only the tables are printed."""
 
 
 @contextmanager
@@ -220,7 +220,7 @@ def planned(memory: dict[str, int], note: str | None = None) -> Estimate:
 
 
 def read_measured(path: Path) -> dict[Case, tuple[Estimate, Estimate]]:
-    """What a GPU took and what vedette had planned, of each case that served its full context; {} without a file.
+    """Measured and planned memory of each case that served its full context; {} without a file.
 
     Total is the most that was in use at any time, CUDA's context and everything else included; weights what vLLM
     reports; keys and values the part of its pool that these requests can fill, by the tokens it says the pool holds.
@@ -253,7 +253,7 @@ def in_gib(value: float | None, measured: float | None) -> str:
 
 
 def off(part: str, measured: dict[Case, Estimate], estimates: dict[Case, Estimate]) -> str:
-    """How far a tool's estimates of one part are off, over the cases that it has an estimate for."""
+    """A tool's errors for one part, over the cases that it has an estimate for."""
     pairs = [
         (getattr(estimates[case], part), getattr(took, part)) for case, took in measured.items() if case in estimates
     ]
@@ -281,7 +281,7 @@ def table(part: str, cases: list[Case], measured: dict[Case, Estimate], said: Sa
 
 
 def remarks(said: Said) -> list[Note]:
-    """Why tools gave no number, or another than was asked: tool and reason, each once."""
+    """Reasons why a tool gave no number or a number for another case: (tool, reason), each once."""
     notes = [(tool, estimate.note) for tool, estimates in said.items() for estimate in estimates.values()]
     return list(dict.fromkeys((tool, note) for tool, note in notes if note))
 

@@ -99,7 +99,7 @@ def autoconfig(case: Case, _: str) -> Estimate:
 
 def _autoconfig_planner() -> Any:
     """The planner alone: the package's own import needs torch and vLLM, its planner only torch's view of a GPU."""
-    importlib.import_module("transformers")  # before torch's stand-in: it would look into that
+    importlib.import_module("transformers")  # imported before torch's stand-in, which it would inspect
     gpu = types.SimpleNamespace(name="as if Thor", total_memory=122 * GIB, major=11, minor=0, multi_processor_count=20)
     cuda = types.SimpleNamespace(
         is_available=lambda: True,
@@ -123,7 +123,7 @@ TOOLS = {"hf-mem": hf_mem, "modelinfo-cli": modelinfo, "jetfit": jetfit, "vllm-s
 def main() -> None:
     tool, hub = sys.argv[1:]
     answers, out = [], sys.stdout
-    sys.stdout = sys.stderr  # some of them print as they go
+    sys.stdout = sys.stderr  # some tools print while they work
     for case in json.load(sys.stdin):
         try:
             answers.append(TOOLS[tool](case, hub))

@@ -24,7 +24,7 @@ class FailedRequest(Exception):
 
 
 def wait_ready(port: int, alive: Callable[[], bool], seconds: float) -> float | None:
-    """Seconds until the server says that it is healthy; None if it ended or took longer than `seconds`."""
+    """Seconds until the server is healthy; None if it ended or took longer than `seconds`."""
     began = time.monotonic()
     while time.monotonic() - began < seconds and alive():
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):

@@ -1,4 +1,4 @@
-"""The proof's results as a table.
+"""Writes on_gpu.py's results as a table.
 
 python -m bench.product.plan.gpu_table RESULTS.jsonl [PROBE.jsonl]
 """
@@ -54,7 +54,7 @@ def row(found: dict[str, Any], exact: dict[str, int]) -> list[str]:
 
 
 def _share(search: dict[str, Any] | None) -> str:
-    """The planned context as a share of the largest, which is shorter than the shortest that was too long."""
+    """The planned context as a share of the largest, which is below the shortest that failed."""
     if search is None or search.get("share") is None:
         return "-"
     if "served" not in search:

@@ -1,14 +1,14 @@
-"""The proof on a GPU: does what a plan says start, serve its full context and leave nothing worth having?
+"""Tests plans on a GPU: each must start, serve its full context and be at least 95 % of the largest that works.
 
     python -m bench.product.plan.on_gpu OUT [--seconds 540] [--only SHAPE@BOARD,…] [--closer N | --planned-only]
         [--probe PROBE.jsonl]
 
 Each case makes a smaller board of the GPU: another process takes all memory but the board's budget. The plan for that
-device, with as long a context as fits, starts the true `vllm serve` (weights of the right shape, random), which must
+device, with as long a context as fits, starts the real `vllm serve` (weights of the right shape, random), which must
 serve a request that fills its context, and one with the largest planned picture. Then a context longer by a
 twentieth, with the KV cache to match, is started in the same memory: if that fails, the planned one is at least 95 %
 of the largest; if it works, a search goes on upwards until one fails. --closer N: N more starts narrow down what
-lies between. The share is always told of the shortest context that failed. Every start is forked off a process that
+lies between. The share is always of the shortest context that failed. Every start is forked off a process that
 has vLLM imported (zygote.py), so `ready` leaves out some 20 s of imports.
 
 Adds to OUT/on_gpu.jsonl a line for each case, leaves out the cases that it finds there, and writes OUT/on_gpu.md.
@@ -29,7 +29,7 @@ from typing import Any
 
 from bench.lab.hog import Hog
 from bench.lab.shapes import make_shape
-from bench.lab.zygote import Zygote, architectures_of, exact_figures, mend_transformers, serve_like_vllm, wait
+from bench.lab.zygote import Zygote, architectures_of, exact_figures, restore_transformers_names, serve_like_vllm, wait
 from bench.product.plan import gpu_table
 from bench.product.plan.engine_requests import FailedRequest, ask, full_request, picture_body, picture_url, wait_ready
 from vedette.device.device import Device, Family
@@ -45,7 +45,7 @@ from vedette.plan.plan import EngineSettings, Plan, Wish, Workload
 VERSION = "0.26.0"
 GIB = 1 << 30
 BOARDS = {8: 6.4, 16: 14.0, 32: 29.0, 64: 59.0, 80: 72.0}
-"""GiB that a board of so many GB has to give; 80 is the GPU itself, or nearly."""
+"""Free GiB of a board of so many GB; 80 is almost the whole GPU."""
 CASES = (
     ("Meta-Llama-3.1-8B-Instruct-quantized.w4a16", 8), ("Qwen3-VL-2B-Instruct-FP8", 8), ("Qwen3-VL-2B-Instruct", 8),
     ("Qwen3-0.6B", 8), ("Qwen3-30B-A3B", 64), ("Meta-Llama-3.1-8B-Instruct-FP8-dynamic", 16),
@@ -57,19 +57,19 @@ CASES = (
     ("OLMoE-1B-7B-0125-Instruct", 32), ("Qwen2.5-1.5B-Instruct-AWQ", 16),
     ("Meta-Llama-3.1-8B-Instruct-FP8-dynamic", 32), ("gemma-3-4b-it", 32),
 )  # fmt: skip
-"""Shape and board. In the order of what is to be known first, should time run out."""
+"""Shape and board, the most important first in case time runs out."""
 START_SECONDS = 200.0
 REQUEST_SECONDS = 100.0
 MOST_STARTS = 4
-"""After the first longer one, if that worked."""
+"""Number of longer contexts tried after the first one, if that worked."""
 SHARE = 0.95
 KEPT = ("max_model_len", "kv_cache_bytes", "ok", "timed_out", "failed", "least_free", "least_serving", "seconds")
-"""Of the starts after the first."""
+"""Results kept of each start for a longer context."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """What all cases share."""
+    """Values shared by all cases."""
 
     zygote: Zygote
     hog: Hog
@@ -81,7 +81,7 @@ class Bench:
 
 
 def device_of(free: int, total: int) -> Device:
-    """The machine as vedette would read it with only this much free."""
+    """The device as vedette would read it with this much free."""
     pages = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines()}
     return Device(
         name="H100",
@@ -99,17 +99,17 @@ def device_of(free: int, total: int) -> Device:
 
 
 def for_version(settings: EngineSettings) -> EngineSettings:
-    """Without clips where this vLLM cannot limit them apart from pictures."""
+    """The settings without clips where this vLLM has no limit for clips apart from pictures."""
     if can_limit_clips(VERSION) or not settings.videos_per_prompt:
         return settings
-    told = {name: value for name, value in settings.processor_arguments.items() if name != "videos_kwargs"}
+    arguments = {name: value for name, value in settings.processor_arguments.items() if name != "videos_kwargs"}
     return dataclasses.replace(
-        settings, videos_per_prompt=0, video_frames=0, video_max_pixels=None, processor_arguments=told
+        settings, videos_per_prompt=0, video_frames=0, video_max_pixels=None, processor_arguments=arguments
     )
 
 
 def without_flashinfer(model: Model) -> bool:
-    """Linear attention takes FlashInfer on Hopper unless told otherwise, and the pack of vLLM here has none."""
+    """Whether to turn off FlashInfer: linear attention uses it by default on Hopper, and this vLLM archive lacks it."""
     return any(layers.kind is CacheKind.STATE for layers in model.cache_layers)
 
 
@@ -169,7 +169,7 @@ def _exercise(port: int, settings: EngineSettings) -> dict[str, Any]:
         found: dict[str, Any] = {"usage": usage, "request_s": round(time.monotonic() - began, 1), "ok": True}
         if settings.images_per_prompt:
             pixels = settings.image_max_pixels or 896 * 896
-            # Four by three, slightly larger than the limit: the processor shrinks it to all that it may have.
+            # Four by three, slightly larger than the limit: the processor shrinks it to the limit.
             width = math.ceil(math.sqrt(pixels * 4 / 3) * 1.1)
             urls = [picture_url(width, width * 3 // 4) for _ in range(settings.images_per_prompt)]
             answered = ask(port, "/v1/chat/completions", picture_body(urls, 16), REQUEST_SECONDS)
@@ -192,7 +192,7 @@ def _cause(text: str) -> str:
 
 
 def grown(settings: EngineSettings, model: Model, max_model_len: int) -> EngineSettings:
-    """The same settings for a longer context, and the KV cache that it needs."""
+    """The same settings for a longer context, with the KV cache that it needs."""
 
     def needed(length: int) -> int:
         dtype_bytes = 1 if (settings.kv_cache_dtype or "").startswith("fp8") else 2
@@ -218,7 +218,7 @@ def _with_positions(overrides: Any, length: int) -> Any:
 
 
 def search(bench: Bench, directory: Path, plan: Plan, model: Model, first: dict[str, Any]) -> dict[str, Any]:
-    """How near the planned context is to the largest that starts and serves in the same memory."""
+    """Finds how near the planned context is to the largest that works in the same memory."""
     planned = plan.settings.max_model_len
     most = model.max_position_embeddings
     longer = min(most, int(planned / SHARE))
@@ -236,7 +236,7 @@ def search(bench: Bench, directory: Path, plan: Plan, model: Model, first: dict[
     low, high = (longer, None) if works(longer) else (planned, longer)
     if tried[0]["timed_out"]:
         return {"share": None, "because": "took too long", "tried": tried}
-    # What was free while the last one was served, as context: a first guess at how much longer it could be.
+    # The first guess adds the context that fits in the memory left free by the last start.
     kv, starts = plan.settings.kv_cache_bytes, 0
     while high is None and low < most and starts < MOST_STARTS:
         spare = max(0, tried[-1]["least_free"]) + kv // 50
@@ -252,7 +252,7 @@ def search(bench: Bench, directory: Path, plan: Plan, model: Model, first: dict[
 
 
 def run_case(bench: Bench, shape: str, board: int, directory: Path) -> dict[str, Any]:
-    """Plans for the board, proves the plan, searches for a better one."""
+    """Plans for the board, starts the plan, searches for a longer context."""
     free = bench.hog.leave(int(BOARDS[board] * GIB))
     model = read_model(directory)
     plan = make_plan(device_of(free, bench.hog.total), model, Wish(workload=Workload.API))
@@ -288,7 +288,7 @@ def main() -> None:
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        mend_transformers()
+        restore_transformers_names()
         serve_like_vllm(tuple(json.loads(options.serve)))
         return
     until = time.monotonic() + options.seconds

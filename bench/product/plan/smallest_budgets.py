@@ -1,4 +1,4 @@
-"""Is the line between "fits" and "does not fit" where memory really ends? Real weights in memory cgroups, on a CPU.
+"""Tests whether plans fit exactly where memory suffices, with real weights in memory cgroups, on a CPU.
 
     python -m bench.product.plan.smallest_budgets ENGINE_PYTHON MODEL_DIRECTORY... --out OUT
 
@@ -78,7 +78,7 @@ def _differs(model: Model, settings: EngineSettings, budget_mib: int) -> bool:
 
 
 def _least(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The least budget above `low` for which `holds`, which it does not for `low` but does for `high`."""
+    """The least budget above `low` for which `holds` is true; it is false for `low` and true for `high`."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
@@ -124,7 +124,7 @@ def record(start: Start, seen: Seen) -> dict[str, Any]:
 
 
 def covered(model: Model, name: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each whole budget from 2 to 12 GiB: the plan's word, and the start that proves it."""
+    """For each whole budget from 2 to 12 GiB: the plan, and the start that tests it."""
     found = []
     for budget in WHOLE_BUDGETS_MIB:
         plan = plan_for(model, budget)
@@ -141,7 +141,7 @@ def covered(model: Model, name: str, records: list[dict[str, Any]]) -> list[dict
 
 
 def machine(engine_python: Path) -> dict[str, Any]:
-    """What it ran on."""
+    """The machine's facts for the report."""
     script = "import vllm, torch; print(vllm.__version__, torch.__version__)"
     versions = subprocess.run([engine_python, "-c", script], capture_output=True, text=True, check=True)
     vllm, torch = versions.stdout.split()[-2:]
@@ -197,13 +197,13 @@ def table(results: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the engine is stopped then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that SIGTERM stops the engine too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("python", type=Path, help="the engine environment's interpreter")
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True, help="where to write, without .json and .md")
     parser.add_argument("--starts", type=int, default=5, help="how many of each model's plans to start at least")
-    parser.add_argument("--below-mib", type=int, default=96, help="how far below the edge nothing should work")
+    parser.add_argument("--below-mib", type=int, default=96, help="MiB below the edge at which a start should fail")
     parser.add_argument("--only-plan", action="store_true", help="show the budgets that would be tried")
     options = parser.parse_args()
     began = time.monotonic()

@@ -5,7 +5,7 @@
 Another process leaves 6.4 GiB of the GPU free, as an 8 GB board would. Three ways to start each of two models, with
 weights of their shape, random: `published` (NVIDIA's flags for the Orin Nano, "Deploying Open Source Vision Language
 Models on Jetson", February 2026), `defaults` (nothing but the share of memory, and the planned context, without which
-it would not start) and `planned`. Each is a true start of new processes with no compiled code left by earlier ones.
+it would not start) and `planned`. Each is a start of new processes with no compiled code left by earlier ones.
 Decode speed of one request: the median of three answers; time to the first token with a picture: the median of three
 after one to warm up. Adds to OUT/speed.jsonl, leaves out what it finds there, writes OUT/speed.md.
 """
@@ -47,7 +47,7 @@ from vedette.plan.plan import Plan, Wish, Workload
 GIB = 1 << 30
 BUDGET = int(6.4 * GIB)
 CONTEXT_BYTES = (GIB * 3 // 4, GIB * 5 // 4, GIB * 2, GIB * 3)
-"""What a share of memory leaves to the CUDA context and to all that vLLM does not count. The first that starts."""
+"""Bytes left to the CUDA context and to memory that vLLM does not count; the first that starts is used."""
 MODELS = {
     "Qwen3-VL-2B-Instruct-FP8": Wish(workload=Workload.LIVE, concurrency=1),
     "ERNIE-4.5-0.3B-PT": Wish(workload=Workload.CHAT, concurrency=1),
@@ -99,10 +99,10 @@ def run(way: str, directory: Path, hog: Hog, plan: Plan, scratch: Path) -> dict[
 
 def _measure(way: str, arguments: tuple[str, ...], hog: Hog, plan: Plan, scratch: Path) -> dict[str, Any]:
     cache, log = scratch / "cache", scratch / "speed.log"
-    shutil.rmtree(cache, ignore_errors=True)  # what was compiled before would make this start faster
+    shutil.rmtree(cache, ignore_errors=True)  # code compiled earlier would make this start faster
     environment = os.environ | serve_environment(cache, for_version(plan.settings), VERSION)
     if way != "planned":
-        del environment["VLLM_WORKER_MULTIPROC_METHOD"]  # vedette's own doing
+        del environment["VLLM_WORKER_MULTIPROC_METHOD"]  # vedette sets this
     free = hog.settle(BUDGET)
     hog.watch()
     with log.open("wb") as out:
@@ -143,7 +143,7 @@ def _requests(arguments: tuple[str, ...], sees: bool) -> dict[str, Any]:
     answer = min(256, context - 64)
     body = {"model": "bench", "max_tokens": answer, "ignore_eos": True, "temperature": 0}
     speeds, firsts = [], []
-    for _ in range(REPEATS + 1):  # the first one warms up
+    for _ in range(REPEATS + 1):  # the first request is a warm-up
         first, rest, tokens = stream(PORT, "/v1/completions", body | {"prompt": prompt_tokens(48)}, 120)
         speeds.append((tokens - 1) / rest)
         firsts.append(first * 1000)
@@ -197,7 +197,7 @@ def main() -> None:
     wanted = [tuple(name.split(":")) for name in options.only.split(",") if name]
     hog = Hog()
     with tempfile.TemporaryDirectory() as scratch:
-        # The first import reads a GB from the disk; later ones do not. No start is to pay for it.
+        # The first import reads a GB from the disk: do that before the first measured start.
         subprocess.run(
             [sys.executable, "-c", "import vllm.entrypoints.cli.serve, vllm.v1.worker.gpu_worker"], check=False
         )

@@ -1,11 +1,11 @@
-"""How long it takes to serve again after the engine was killed, with and without a standby, and what a standby holds.
+"""Measures the time to serve again after the engine was killed, with and without a standby, and a standby's memory.
 
     python -m bench.product.startup.restart --engine DIRECTORY [--model DIRECTORY] [--rounds N] [--seconds N]
         [--only WAY,…]
 
 --engine: an environment with vLLM, or its interpreter. Ways: vllm (a new process, as vLLM starts by itself), new (a
 new process as vedette starts it; the same thing on a GPU), standby. The ways alternate, so that other work on the
-machine weighs on all of them. Each round kills one process of the engine while it serves (its server and its core in
+machine affects all of them. Each round kills one process of the engine while it serves (its server and its core in
 turn) and counts from the kill until a request with a picture is answered; planning and the pause before a restart are
 not in it. The table comes last; what is measured until --seconds are over is in it.
 """
@@ -46,7 +46,7 @@ WAYS = ("vllm", "new", "standby")
 
 @dataclass
 class Seen:
-    """What one way showed."""
+    """The results of one way."""
 
     again_s: list[float] = field(default_factory=list)
     noticed_s: list[float] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Rig:
         return engine, life
 
     async def round(self, way: str, seen: Seen) -> None:
-        """Starts, kills, starts again."""
+        """One round: starts, kills, starts again."""
         engine, _ = await self.start(way, None)
         standby, before_s = None, 0.0
         try:
@@ -112,7 +112,7 @@ class Rig:
         await engine.stop()
 
     def kill(self) -> None:
-        """The server or the core, in turn."""
+        """Kills the server or the core, in turn."""
         found = find_processes(self.command.workplace)
         core = next((one for one in found if one.name().startswith("VLLM::EngineCor")), None)
         self.victims += 1
@@ -138,7 +138,7 @@ def computed(processes: list[psutil.Process]) -> float:
 
 
 async def measure(rig: Rig, rounds: int, until: float, ways: tuple[str, ...]) -> dict[str, Seen]:
-    """Round by round, each way in turn, as long as there is time."""
+    """Measures rounds of all ways in turn until the time is over."""
     seen = {way: Seen() for way in ways}
     longest = 0.0
     for number in range(rounds):
@@ -157,7 +157,7 @@ Work = Callable[[Rig], Awaitable[dict[str, Seen]]]
 
 
 async def within(engine: Path, model_path: Path, scratch: Path, work: Work) -> str:
-    """Does the work with a plan for this machine; returns its table."""
+    """Runs the measurement with a plan for this machine; returns the table."""
     device = read_device()
     model = read_model(model_path)
     host = await adopt(engine, scratch / "cache", scratch / "engine" / "1")

@@ -1,12 +1,12 @@
-"""From the command to the first answer: `vedette up` beside bare `vllm serve` with the very same arguments.
+"""Measures the time to the first answer: `vedette up` beside bare `vllm serve` with the same arguments.
 
     python -m bench.product.startup.start --engine DIRECTORY [--model MODEL] [--rounds N] [--seconds N] [--cold]
 
 --engine: an environment with vLLM, or its interpreter. The two alternate, so that other work on the machine weighs on
 both; bare gets the arguments and variables of vedette's plan, and each is done when the same request, with a picture,
 has been answered. The first round is one more than N, and has a table of its own: nothing is kept from earlier ones;
-with --cold no file of the engine is in the page cache either. Phases are told from the engine's own lines, as they are
-written. Tables come last.
+with --cold no file of the engine is in the page cache either. Phases are found from the engine's own log lines
+as they are written. Tables come last.
 """
 
 import argparse
@@ -60,7 +60,7 @@ class Start:
     way: str
     total_s: float
     processor_s: float
-    """Time that all its processes computed; other work on the machine hardly changes it."""
+    """Processor time of all its processes; other work on the machine hardly changes it."""
     load: float
     phase_s: dict[str, float] = field(default_factory=dict)
 
@@ -75,7 +75,7 @@ class Site:
 
 
 class Lines:
-    """Follows a file that a start writes, and notes when each mark came."""
+    """Follows the log of a start and records when each mark appeared."""
 
     def __init__(self, path: Path) -> None:
         self.at: dict[str, float] = {}
@@ -114,8 +114,8 @@ def start_vedette(site: Site) -> tuple[Start, dict[str, Any]]:
             stdout=events,
         )
         start = _measure("vedette", process, port, log, began)
-    told = [json.loads(line) for line in (site.home / "events").read_text().splitlines()]
-    return start, next(event["plan"]["engine"] for event in told if event["event"] == "plan")
+    printed = [json.loads(line) for line in (site.home / "events").read_text().splitlines()]
+    return start, next(event["plan"]["engine"] for event in printed if event["event"] == "plan")
 
 
 def start_bare(site: Site, engine: dict[str, Any]) -> Start:
@@ -169,7 +169,7 @@ def _processor_s(pid: int) -> float:
 
 
 def _ask(process: "subprocess.Popen[bytes]", port: int, began: float) -> None:
-    """Asks until somebody answers."""
+    """Asks until the server answers."""
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=600) as answer:
@@ -186,7 +186,7 @@ def _ask(process: "subprocess.Popen[bytes]", port: int, began: float) -> None:
                 return
         except (OSError, IndexError, KeyError):
             assert process.poll() is None, "it ended"
-            assert time.monotonic() - began < _GIVE_UP_S, "it never answered"
+            assert time.monotonic() - began < _GIVE_UP_S, "the server never answered"
             time.sleep(0.05)
 
 
@@ -197,7 +197,7 @@ def _picture() -> str:
 
 
 def forget(site: Site, cold: bool) -> None:
-    """Removes what vLLM keeps between starts and, if cold, lets go of the page cache of the engine's libraries."""
+    """Removes what vLLM keeps between starts and, if cold, drops the page cache of the engine's libraries."""
     shutil.rmtree(site.home / "cache" / "vllm", ignore_errors=True)
     if not cold:
         return
@@ -207,7 +207,7 @@ def forget(site: Site, cold: bool) -> None:
 
 
 def starts(site: Site, rounds: int, until: float, cold: bool) -> Iterator[Start]:
-    """Start after start, one way after the other; the first two are first ones."""
+    """Starts both ways in turn; the first start of each way finds nothing kept from earlier starts."""
     engine: dict[str, Any] = {}
     longest = 0.0
     for number in range(rounds + 1):
