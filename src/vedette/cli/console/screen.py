@@ -46,7 +46,7 @@ class Screen(Protocol):
     def show(self, event: Event) -> None: ...
 
     def tick(self) -> None:
-        """Redraws what moves; to be called message five times a second."""
+        """Redraws what moves; to be called about five times a second."""
 
 
 class JsonScreen:
