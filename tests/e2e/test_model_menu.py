@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.rig.app_on_a_thread import AppOnAThread
 from tests.rig.browser import OpenPage
 from tests.rig.processes import Vedette, vedette_running
+from tests.rig.stand_ins.app_on_a_thread import AppOnAThread
 from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.errors import Cause, DoesNotFitError, SwapFailedError
 from vedette.language.english import ENGLISH

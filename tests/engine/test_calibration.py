@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.engine_environment import ENGINE_STAND_IN
 from tests.rig.processes import Vedette
+from tests.rig.stand_ins.engine_environment import ENGINE_STAND_IN
 from vedette.deploy.calibration_store import measured_start, parse_calibration
 from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient

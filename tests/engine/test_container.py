@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import docker_stand_in
 from tests.rig.engine_settings import CONTEXT, TEXT, plan_with
+from tests.rig.stand_ins import docker_stand_in
 from vedette.deploy import deployment as deploy
 from vedette.deploy import proposing
 from vedette.device.boards import device_named

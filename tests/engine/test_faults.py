@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.engine_environment import ENGINE_STAND_IN
 from tests.rig.engine_settings import CONTEXT
+from tests.rig.stand_ins.engine_environment import ENGINE_STAND_IN
 from vedette.engine.client import EngineClient
 from vedette.engine.engine import Engine, free_port
 from vedette.engine.process.process_command import Command

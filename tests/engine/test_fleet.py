@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.rig.engine_environment import ENGINE_STAND_IN, make_environment
 from tests.rig.engine_settings import VLLM_HELP
+from tests.rig.stand_ins.engine_environment import ENGINE_STAND_IN, make_environment
 from vedette.deploy.fleet import Fleet
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.state import State

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.rig.engine_environment import ENGINE_STAND_IN, make_environment
 from tests.rig.engine_settings import VLLM_HELP
+from tests.rig.stand_ins.engine_environment import ENGINE_STAND_IN, make_environment
 from tests.rig.zeros import install_zeros
 from vedette.cli.print_command import engine_command
 from vedette.deploy import proposing

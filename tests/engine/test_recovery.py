@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.rig.engine_environment import ENGINE_STAND_IN, make_environment
 from tests.rig.engine_settings import VLLM_HELP
+from tests.rig.stand_ins.engine_environment import ENGINE_STAND_IN, make_environment
 from tests.rig.zeros import install_zeros
 from vedette.deploy import proposing, recovery
 from vedette.deploy.calibration_store import parse_calibration

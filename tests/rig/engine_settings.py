@@ -61,7 +61,7 @@ def settings_for(kind: str, version: str) -> EngineSettings:
     return WITH_CLIPS if can_limit_clips(version) else SEEING
 
 
-VLLM_HELP = Path(__file__).with_name("vllm_help.txt").read_text(encoding="utf-8")
+VLLM_HELP = Path(__file__).with_name("stand_ins").joinpath("vllm_help.txt").read_text(encoding="utf-8")
 """What `vllm serve --help=all` prints."""
 
 _PLANNED = proposal_of("ernie-4.5-0.3b", "agx-orin-64gb").plan

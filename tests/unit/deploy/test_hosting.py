@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.engine_environment import make_environment
+from tests.rig.stand_ins.engine_environment import make_environment
 from vedette.deploy.hosting import host_for
 from vedette.device.boards import device_named
 from vedette.device.device import Device, Family

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.rig.app_stand_in import Deployment, Fleet, OpenPage, Page, Serve, Upstream, jpeg_of_size
+from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, OpenPage, Page, Serve, Upstream, jpeg_of_size
 from vedette.engine.client import EngineClient
 from vedette.serve.app import create_app
 

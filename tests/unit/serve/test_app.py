@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.rig.app_stand_in import Deployment, Fleet, Serve, Upstream
+from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, Serve, Upstream
 from vedette.engine.state import Phase, State
 from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.events import status_json

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from tests.rig.app_stand_in import Fleet, Serve
+from tests.rig.stand_ins.app_stand_in import Fleet, Serve
 from vedette import errors
 from vedette.errors import Cause, EngineDiedError, FaultError, RemoteError, VedetteError
 from vedette.language.message import Message

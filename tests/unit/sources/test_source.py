@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from PIL import Image
 
-from tests.rig.app_stand_in import jpeg_of_size
+from tests.rig.stand_ins.app_stand_in import jpeg_of_size
 from vedette.errors import BadInputError, TooLargeError
 from vedette.sources.page import PageSource
 from vedette.sources.scene import SCENE_MAX_PIXELS, SceneCamera, SceneSource

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.engine_environment import make_environment
 from tests.rig.engine_settings import GPU, SEEING, TEXT, VLLM_HELP, plan_with
+from tests.rig.stand_ins.engine_environment import make_environment
 from vedette.engine.hosts.adopted import adopt, adopted_environment, find_python
 from vedette.errors import EngineInstallError, EngineVersionError
 from vedette.language.message import Message

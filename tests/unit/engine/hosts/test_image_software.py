@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import docker_stand_in
-from tests.rig.docker_stand_in import FIRST, SECOND, words_of
 from tests.rig.engine_settings import TEXT, plan_with
+from tests.rig.stand_ins import docker_stand_in
+from tests.rig.stand_ins.docker_stand_in import FIRST, SECOND, words_of
 from vedette.engine.hosts.container import ContainerHost
 from vedette.engine.hosts.container_record import end_container
 from vedette.engine.hosts.docker import ContainerEngine

@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from tests.rig.app_stand_in import Deployment, Fleet
+from tests.rig.stand_ins.app_stand_in import Deployment, Fleet
 from vedette.engine.state import Phase, State
 from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.language.chinese import CHINESE

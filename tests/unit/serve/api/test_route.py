@@ -5,7 +5,7 @@ from itertools import pairwise
 import aiohttp
 import pytest
 
-from tests.rig.app_stand_in import Deployment, Fleet, OpenPage, Serve, Upstream
+from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, OpenPage, Serve, Upstream
 from vedette.engine.client import EngineClient
 from vedette.engine.state import Phase, State
 from vedette.errors import DoesNotFitError

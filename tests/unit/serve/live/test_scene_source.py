@@ -5,7 +5,7 @@ import json
 import aiohttp
 from PIL import Image
 
-from tests.rig.app_stand_in import Page, Upstream
+from tests.rig.stand_ins.app_stand_in import Page, Upstream
 
 
 async def test_preview_is_a_picture_that_nobody_keeps(http: aiohttp.ClientSession, url: str) -> None:

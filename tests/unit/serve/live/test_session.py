@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from tests.rig.app_stand_in import CONTEXT, Deployment, Fleet, OpenPage, Page, Serve, Upstream
+from tests.rig.stand_ins.app_stand_in import CONTEXT, Deployment, Fleet, OpenPage, Page, Serve, Upstream
 from vedette.engine.state import Phase, State
 from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.events import model_status_json

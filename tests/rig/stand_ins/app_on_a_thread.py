@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from tests.rig.app_stand_in import Deployment, Fleet, Upstream
+from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, Upstream
 from vedette.engine.client import EngineClient
 from vedette.engine.state import Phase, State
 from vedette.serve.app import create_app
