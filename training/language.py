@@ -1,7 +1,7 @@
 """The questions people ask vedette-tiny and its answers: the whole language of training.
 
 A skill is a function that turns a scene (or two, or a clip, or nothing) into an `Exchange`, or into None when
-the scene gives no clear answer: then nobody is asked.
+the scene gives no clear answer: then no question is asked.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ def build(directory: Path, dtype: str, kv_dtype: str) -> Built:
         config.cache_config.mamba_ssm_cache_dtype = "auto"  # as on a GPU; the CPU keeps every state in float32
     with set_current_vllm_config(config):
         if not torch.distributed.is_initialized():
-            meeting = Path(tempfile.mkdtemp()) / "group"
-            init_distributed_environment(1, 0, f"file://{meeting}", 0, "gloo")
+            rendezvous = Path(tempfile.mkdtemp()) / "group"
+            init_distributed_environment(1, 0, f"file://{rendezvous}", 0, "gloo")
             initialize_model_parallel(1, 1)
         with set_default_torch_dtype(config.model_config.dtype), torch.device("meta"):
             model = initialize_model(config)

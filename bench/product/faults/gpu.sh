@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a bench of faults on a GPU host without internet: vedette from this checkout, its dependencies from a folder of
-# wheels, the engine that bench/lab/gpu.sh has kept there. From the repository's root:
+# wheels, the engine that bench/lab/gpu.sh has unpacked there. From the repository's root:
 #
 #   bench/product/faults/gpu.sh WHEELS kills --scratch /tmp/kills --out "$OUT" --kills 100 --parallel 8 --seconds 560
 set -euo pipefail

@@ -2,7 +2,7 @@
 
     python -m bench.product.faults.kills --home HOME --scratch DIR --kills 100 --parallel 2
 
-Each of the parallel vedettes has a home and a port of its own, and clients that ask questions without pause.
+Each of the parallel vedettes has a home and a port of its own, and clients that ask questions with known answers.
 The victim is the API server or the engine core, at random; the moment is drawn evenly from the first minute after the
 engine was last started, so that many kills hit a start. vedette gives up after eight deaths with no ten seconds of
 service between them; therefore, after five such, the next kill waits for service.
