@@ -168,6 +168,22 @@ async def test_a_standby_that_the_kernel_kills_is_no_sign_of_an_engines_death(tm
     await standby.stop()
 
 
+async def test_a_kill_is_not_ignored_where_a_standby_ended_in_another_way(tmp_path: Path) -> None:
+    kills = [0]
+
+    def count() -> int:
+        return kills[0]
+
+    one = command(tmp_path, str(tmp_path / "program.py"))
+    watch = KillWatch(count)
+    standby = await waiting(Command(one.arguments, one.environment, one.workplace, count, one.preload))
+    kills[0] = 1
+    os.kill(standby.pid, signal.SIGTERM)
+    await asyncio.wait_for(standby._kill_task, 10)
+    assert watch.recent() == 1
+    await standby.stop()
+
+
 async def test_only_the_first_process_that_a_program_spawns_is_a_fork(tmp_path: Path) -> None:
     one = command(tmp_path, str(tmp_path / "spawning.py"), "exits", forks=True)
     output = await output_of(await start(one))
