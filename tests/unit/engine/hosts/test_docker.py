@@ -64,6 +64,12 @@ def test_a_failure_is_explained_by_its_last_line() -> None:
         assert caught.value.message == Message("engine.container_engine_broken", name="docker", error="last")
 
 
+def test_a_failed_command_is_no_success_whatever_it_prints() -> None:
+    with pytest.raises(EngineInstallError) as caught:
+        parse_info("docker", 1, '{"Runtimes": {"nvidia": {}}}')
+    assert caught.value.message.code == "engine.container_engine_broken"
+
+
 def program(directory: Path, name: str, script: str) -> None:
     (directory / name).write_text(f"#!/bin/sh\n{script}\n")
     (directory / name).chmod(0o755)

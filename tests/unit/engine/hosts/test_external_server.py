@@ -186,7 +186,7 @@ async def test_the_list_of_models_is_enough_where_it_gives_a_context() -> None:
         await server.close()
 
 
-@pytest.mark.parametrize(("status", "loading"), [(503, True), (200, False), (404, False)])
+@pytest.mark.parametrize(("status", "loading"), [(503, True), (200, False), (404, False), (504, False)])
 async def test_a_server_that_loads_its_model_answers_503(status: int, loading: bool) -> None:
     async def health(request: web.Request) -> web.Response:
         return web.Response(status=status)

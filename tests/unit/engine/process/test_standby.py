@@ -1,12 +1,14 @@
 """Standbys and faster starts, with real interpreters that run a program of a few lines."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from vedette.engine.process.oom_kills import KillWatch
 from vedette.engine.process.process import EngineProcess
@@ -111,6 +113,19 @@ async def test_a_standby_for_another_environment_is_not_used(tmp_path: Path) -> 
     assert not psutil.pid_exists(standby.pid)
     await output_of(process)
     assert imports(tmp_path) == 2
+
+
+@pytest.mark.parametrize(("prepared", "wanted"), [("a", "b"), ("b", "a")])
+async def test_a_standby_of_another_interpreter_is_not_used(tmp_path: Path, prepared: str, wanted: str) -> None:
+    one = command(tmp_path, str(tmp_path / "program.py"))
+    for name in (prepared, wanted):
+        (tmp_path / name).symlink_to(sys.executable)
+    interpreters = (str(tmp_path / name) for name in (prepared, wanted))
+    commands = (dataclasses.replace(one, arguments=(python, *one.arguments[1:])) for python in interpreters)
+    standby = await waiting(next(commands))
+    process = await start(next(commands), standby)
+    assert process.pid != standby.pid
+    assert "[]" in await output_of(process)
 
 
 async def test_a_standby_that_is_dead_or_not_ready_is_not_used(tmp_path: Path) -> None:
