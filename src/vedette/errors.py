@@ -45,9 +45,9 @@ class VedetteError(Exception):
     retryable: ClassVar[bool] = False
     """Whether the same request may succeed later without a change."""
 
-    def __init__(self, text: str, hint: str | None = None, /, **params: Parameter) -> None:
-        # With a hint: sentences as they are. On the way out: every error is to name a code.
-        self.message = Message(text, **params) if hint is None else Message("errors.verbatim", sentence=text, hint=hint)
+    def __init__(self, code: str, /, **params: Parameter) -> None:
+        """code: of a sentence and a hint in the language tables; params: the values that they speak of."""
+        self.message = Message(code, **params)
         super().__init__(f"{self.sentence} {self.hint}".strip())
 
     @property

@@ -11,14 +11,14 @@ _SPREAD_BYTES = 4 * MIB
 
 
 def size(size_bytes: float) -> str:
-    """A size as a person reads it: `6.44 GiB`, `50 MiB`, `less than 1 MiB`."""
+    """A size as a person reads it: `6.44 GiB`, `50 MiB`, `< 1 MiB`."""
     if size_bytes < 0:
         return f"-{size(-size_bytes)}"
     if size_bytes >= _LEAST_GIB:
         return f"{size_bytes / GIB:.2f} GiB"
     if size_bytes >= MIB or not size_bytes:
         return f"{size_bytes / MIB:.0f} MiB"
-    return "less than 1 MiB"
+    return "< 1 MiB"
 
 
 def missing_size(missing_bytes: float) -> str:

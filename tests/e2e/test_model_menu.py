@@ -141,7 +141,11 @@ def test_a_refused_swap_is_reported_and_the_old_model_keeps_serving(
     page = open_page_of(stand_in.port)
 
     async def refuse(_: str) -> None:
-        raise DoesNotFitError("org/other does not fit: it needs 2.10 GiB more.", "Choose a smaller model.")
+        raise DoesNotFitError(
+            "errors.verbatim",
+            sentence="org/other does not fit: it needs 2.10 GiB more.",
+            hint="Choose a smaller model.",
+        )
 
     stand_in.fleet.on_swap = refuse
     start(page)
@@ -229,7 +233,7 @@ def test_causes_and_errors_are_chinese_on_the_chinese_page(
         raise SwapFailedError(KERNEL_KILL.message.code)
 
     stand_in.fleet.on_swap = fail
-    page.get_by_role("button", name="模型:").click()
+    page.get_by_role("button", name="模型：").click()
     option(page, "org/other").click()
     alert = page.get_by_role("alert").filter(has_text="内核终止了引擎")
     expect(alert).to_contain_text(say(KERNEL_KILL.message, "zh"))

@@ -15,6 +15,6 @@ def complaints(text: str, system: bool, directory: Path) -> list[str]:
         capture_output=True,
         text=True,
     )
-    told = (result.stdout + result.stderr).splitlines()
-    assert "Failed to initialize manager" not in told, told
-    return [line for line in told if "vedette" in line]
+    lines = (result.stdout + result.stderr).splitlines()
+    assert "Failed to initialize manager" not in lines, lines
+    return [line for line in lines if "vedette" in line]

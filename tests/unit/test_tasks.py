@@ -14,7 +14,7 @@ class Lost(Exception):
 
 
 class Work:
-    """Work that ends when it is told to, and says how it went."""
+    """Work that ends on request, and records how it ended."""
 
     def __init__(self, cleanup: asyncio.Event | None = None) -> None:
         self.end = asyncio.Event()

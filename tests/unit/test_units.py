@@ -9,7 +9,7 @@ from vedette.units import GIB, MIB, duration, missing_size, size
     ("size_bytes", "shown"),
     [
         (0, "0 MiB"),
-        (1, "less than 1 MiB"),
+        (1, "< 1 MiB"),
         (MIB, "1 MiB"),
         (50 * MIB, "50 MiB"),
         (GIB // 10, "0.10 GiB"),

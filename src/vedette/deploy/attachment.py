@@ -178,7 +178,7 @@ class Attachment:
                 return EngineFailedError("deploy.server_changed", server=self._server.name)
 
     async def _reattach(self, error: VedetteError) -> None:
-        """Returns once it serves again; each cause is told once, however many attempts fail."""
+        """Returns once it serves again; each cause is shown once, however many attempts fail."""
         pause_s = _LOADING_S
         while True:
             cause = cause_of(error)

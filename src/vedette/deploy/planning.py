@@ -117,12 +117,12 @@ class Proposal:
 
     @property
     def notes(self) -> list[Message]:
-        """What a person is told beside the plan: parts of the wish that are not met, and what this vLLM cannot do."""
+        """Notes for a person beside the plan: parts of the wish that are not met, and what this vLLM cannot do."""
         return [*concession_notes(self.plan), *substitutes(self.plan.settings, self.engine.version)]
 
     @property
     def events(self) -> list[Event]:
-        """What is told of a plan that is about to run."""
+        """The events that announce a plan before it runs."""
         return [PlanMade(self.as_json()), *map(Note, self.notes)]
 
 

@@ -1,4 +1,4 @@
-"""The machine around one engine: read anew for each plan, and what stands in the engine's way told once."""
+"""The machine around one engine: read again for each plan; each finding is reported once."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ class Surroundings:
     async def prepare_start(self, weights_bytes: int, needed_bytes: int | None) -> Device:
         """The machine now, its page cache dropped where that stands in the way and is permitted.
 
-        needed_bytes: memory of the last plan; None where there was none. Each finding is told once.
+        needed_bytes: memory of the last plan; None where there was none. Each finding is reported once.
         """
         device = await self.read()
         found = await check(device, weights_bytes, needed_bytes)

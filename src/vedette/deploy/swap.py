@@ -4,7 +4,7 @@
                  │           │           │
                  └───────────┴───────────┴──► failed: nothing has changed, or the model before is started again
 
-An order is one value with one writer: whoever places it waits for its end, and only the loop moves it on. A further
+An order is one value with one writer: the caller waits for its end, and only the loop moves it on. A further
 order waits until the one before has ended.
 """
 
@@ -31,7 +31,7 @@ class Order:
         """Ends the order with an error, unless it has ended before."""
         if not self._done.done():
             self._done.set_exception(error)
-            self._done.exception()  # whoever waited may have gone away
+            self._done.exception()  # its caller may have hung up
 
     async def ended(self) -> None:
         """Returns once the model answers. Raises what the order failed with; a cancelled wait does not end it."""

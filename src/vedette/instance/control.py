@@ -42,7 +42,7 @@ async def swap(url: str, model: str, replace: str | None, notify: Notify | None 
         ):
             answer: dict[str, Any] = await response.json()
     except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
-        raise NotRunningError("instance.gone", url=url) from error
+        raise NotRunningError("instance.stopped_before_answer", url=url) from error
     if "error" in answer:
         raise RemoteError(answer["error"])
     return answer

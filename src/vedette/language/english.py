@@ -1236,7 +1236,7 @@ ENGLISH: Table = {
     ),
     "instance.not_running": ("vedette is not running.", "Start it with `vedette up`."),
     "instance.no_answer": ("vedette (process {pid:d}) does not answer on {url}.", "Stop it with `vedette down`."),
-    "instance.gone": ("vedette on {url} stopped before it answered.", "See `vedette status`."),
+    "instance.stopped_before_answer": ("vedette on {url} stopped before it answered.", "See `vedette status`."),
     "instance.no_address": (
         "{host} is not an address of this machine.",
         "Use 127.0.0.1 (this machine only) or 0.0.0.0 (the network too).",

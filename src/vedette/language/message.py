@@ -1,4 +1,4 @@
-"""A sentence as a value: a code and its parameters, told in English or Chinese only where a person reads it.
+"""A sentence as a value: a code and its parameters, rendered in English or Chinese only where a person reads it.
 
 The rooms inside create messages and never sentences. `english.py` and `chinese.py` hold the sentences, keyed by code.
 Parameters are raw values with their units in their names; a template decides how they are shown:
@@ -7,7 +7,7 @@ Parameters are raw values with their units in their names; a template decides ho
     {wait_s}                a duration: 3 min 20 s      {port:d}                  a plain number: 8090
     {tokens}                a number: 12,345            {rate:.1f}                as Python formats it
 
-A text stands as it is, a message is told in the same language, several of them are joined as a list, and None is
+A text stands as it is, a message is rendered in the same language, several of them are joined as a list, and None is
 nothing. serve/static/shared/sentence.js does the same in the browser; a test compares the two.
 """
 

@@ -50,7 +50,7 @@ END: list[dict[str, object]] = [
 
 @dataclass
 class Upstream:
-    """Speaks like the engine. Answers `events` and, told so, waits before each one, dies, or refuses."""
+    """Speaks like the engine. Answers `events` and, if asked, waits before each one, dies, or refuses."""
 
     url: str = ""
     events: list[dict[str, object]] = field(
@@ -146,7 +146,7 @@ class Deployment:
             self.answering -= 1
 
     @contextmanager
-    def told(self, queue: "asyncio.Queue[None]") -> Iterator[None]:
+    def notify(self, queue: "asyncio.Queue[None]") -> Iterator[None]:
         self._watchers.append(queue)
         queue.put_nowait(None)
         try:
@@ -156,7 +156,7 @@ class Deployment:
 
     async def watch(self) -> AsyncGenerator[None, None]:
         queue: asyncio.Queue[None] = asyncio.Queue()
-        with self.told(queue):
+        with self.notify(queue):
             while True:
                 await queue.get()
                 yield
@@ -168,7 +168,7 @@ class Deployment:
         self.changed()
 
     def changed(self) -> None:
-        """Tell all who watch that something has changed."""
+        """Notify all watchers that something has changed."""
         for queue in self._watchers:
             queue.put_nowait(None)
 
@@ -199,9 +199,9 @@ class Fleet:
 
     async def watch(self) -> AsyncGenerator[None, None]:
         queue: asyncio.Queue[None] = asyncio.Queue()
-        with ExitStack() as told:
+        with ExitStack() as stack:
             for each in self.served:
-                told.enter_context(each.told(queue))
+                stack.enter_context(each.notify(queue))
             while True:
                 await queue.get()
                 yield

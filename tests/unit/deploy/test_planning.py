@@ -1,4 +1,4 @@
-"""The one way to a plan: what is asked of a model, where its engine listens, and what is told of it."""
+"""The one way to a plan: what is asked of a model, where its engine listens, and which notes come with it."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -45,7 +45,7 @@ UNKNOWN_FLAG = Cause(
 SURPRISE = Cause(
     "engine_error", Message("errors.verbatim", sentence="The engine stopped with KeyError: 'surprise'", hint="")
 )
-TOO_LARGE = DoesNotFitError("It needs 1 GiB more.", "Free memory.")
+TOO_LARGE = DoesNotFitError("errors.verbatim", sentence="It needs 1 GiB more.", hint="Free memory.")
 
 
 def board(available_bytes: int) -> Device:
@@ -185,7 +185,9 @@ def test_it_waits_for_memory_that_others_hold_and_for_no_other() -> None:
     refused = plan_on(recovery.within(after))
     assert not refused.fits
     with pytest.raises(DoesNotFitError):
-        recovery.attempt_without_room(TOO_LARGE, refused, after)  # it never served: whoever started it is told
+        recovery.attempt_without_room(
+            TOO_LARGE, refused, after
+        )  # it never served: the error goes to the one who started it
     recovery.served = True
     waiting = recovery.attempt_without_room(TOO_LARGE, refused, after)
     assert say(waiting.reason).startswith(TOO_LARGE.sentence)
@@ -289,13 +291,15 @@ def test_a_lesson_that_cannot_be_kept_holds_here() -> None:
 def test_what_changed_is_said() -> None:
     large, small = (plan_on(board(memory), name="ERNIE-4.5-0.3B") for memory in (30 * GIB, GIB))
     assert say(change_message(large, large)) == "as planned before"
-    told = say(change_message(large, small))
-    assert told.startswith(f"with one request of 256 tokens instead of 4 of {large.context.max_model_len:,}")
+    sentence = say(change_message(large, small))
+    assert sentence.startswith(f"with one request of 256 tokens instead of 4 of {large.context.max_model_len:,}")
     seeing = plan_on(board(30 * GIB))
     blurred = plan_on(board(GIB), name="Qwen3-VL-2B-Instruct-FP8")
-    told = say(change_message(seeing, blurred))
-    assert told.startswith("with Qwen/Qwen3-VL-2B-Instruct-FP8 instead of nvidia/Cosmos-Reason2-2B, one request of ")
-    assert "no clips any more" in told
+    sentence = say(change_message(seeing, blurred))
+    assert sentence.startswith(
+        "with Qwen/Qwen3-VL-2B-Instruct-FP8 instead of nvidia/Cosmos-Reason2-2B, one request of "
+    )
+    assert "no clips any more" in sentence
 
 
 def test_what_has_never_served_is_not_started_for_ever_although_others_take_its_memory() -> None:

@@ -1,4 +1,4 @@
-"""Orders to serve another model: each ends once, whatever happens to whoever placed it or carries it out."""
+"""Orders to serve another model: each ends once, also when its caller or the deployment ends."""
 
 import asyncio
 from pathlib import Path
@@ -57,7 +57,7 @@ async def test_an_order_goes_on_when_whoever_placed_it_is_gone() -> None:
         await waiting
     assert orders.next_model is None
     order = await orders.next()
-    order.fail(TOO_LARGE)  # and nobody is told that nobody heard it
+    order.fail(TOO_LARGE)  # no warning that nobody read the result
 
 
 async def test_orders_are_carried_out_in_turn() -> None:

@@ -286,9 +286,11 @@ def test_every_finding_can_be_said_in_chinese() -> None:
     ]
     sentences = [say(finding.message, "zh") for finding in found]
     assert len(sentences) == 9
-    assert "这里还运行着另一个引擎:Ollama(9)占用 1.00 GiB。它会占用模型的内存并降低速度。" in sentences
-    assert "模型存放在 SD 卡上:读取 1.00 GiB 权重约需 16 秒。" in sentences
-    assert "开发板运行在功率模式 15W,而不是 MAXN_SUPER。此模式限制了时钟频率:GPU 612 MHz、内存 2,133 MHz。" in sentences
+    assert "这里还运行着另一个引擎：Ollama（9）占用 1.00 GiB。它会占用模型的内存并降低速度。" in sentences
+    assert "模型存放在 SD 卡上：读取 1.00 GiB 权重约需 16 秒。" in sentences
+    assert (
+        "开发板运行在功率模式 15W，而不是 MAXN_SUPER。此模式限制了时钟频率：GPU 612 MHz、内存 2,133 MHz。" in sentences
+    )
 
 
 def test_a_real_process_is_named_with_what_it_holds(tmp_path: Path) -> None:

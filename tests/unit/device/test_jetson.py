@@ -1,4 +1,4 @@
-"""Jetson boards told apart from the files that real boards have (texts from public board reports)."""
+"""Jetson boards identified by the files that real boards have (texts from public board reports)."""
 
 from pathlib import Path
 

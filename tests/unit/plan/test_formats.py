@@ -95,7 +95,7 @@ def test_advice_names_every_format_once() -> None:
         "This CPU runs W4A16, AWQ, GPTQ, W8A8 INT8, W8A16, plain 16-bit weights natively; it may run FP8; "
         "it cannot run MXFP4, NVFP4, W8A8 FP8"
     )
-    assert say(advice(TURING), "zh").startswith("此 GPU(sm_75)原生支持 W4A16、AWQ、GPTQ")
+    assert say(advice(TURING), "zh").startswith("此 GPU（sm_75）原生支持 W4A16、AWQ、GPTQ")
     for device in (ORIN, THOR, XAVIER, None):
         assert all(say(advice(device)).count(f" {say(found.title)}") >= 1 for found in best_formats(device))
 

@@ -105,7 +105,7 @@ async def test_stream_passes_through_as_it_comes(http: aiohttp.ClientSession, ur
     async with http.post(f"{url}/v1/chat/completions", json=CHAT) as answer:
         assert answer.content_type == "text/event-stream"
         first = await answer.content.readline()
-        assert json.loads(first[6:]) == upstream.events[0]  # here while the engine has not gone on
+        assert json.loads(first[6:]) == upstream.events[0]  # it arrives before the engine sends more
         upstream.held.set()
         rest = await answer.content.read()
     assert rest.endswith(b"data: [DONE]\n\n")

@@ -104,13 +104,15 @@ def fields_of(template: str) -> list[tuple[str, str]]:
     return [(name, form or "") for _, name, form, _ in string.Formatter().parse(template) if name is not None]
 
 
-def told_in_node(told: list[Message], sentences: Mapping[str, str | tuple[str, str]], language: str) -> list[list[str]]:
+def said_in_node(
+    given: list[Message], sentences: Mapping[str, str | tuple[str, str]], language: str
+) -> list[list[str]]:
     script = """
     const { say, hintOf } = await import("./static/shared/sentence.js");
     const { messages, table, language } = data;
     return messages.map((each) => [say(each, table, language), hintOf(each, table, language)]);
     """
-    data = {"messages": [message_json(each) for each in told], "table": sentences, "language": language}
+    data = {"messages": [message_json(each) for each in given], "table": sentences, "language": language}
     found: list[list[str]] = run_in_node(script, data)
     return found
 
@@ -118,17 +120,17 @@ def told_in_node(told: list[Message], sentences: Mapping[str, str | tuple[str, s
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_values_are_shown_alike(language: Language, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vedette.language.message.table", lambda _: TABLE)
-    told = list(messages())
-    wanted = [[say(each, language), hint_of(each, language) or ""] for each in told]
-    for message, ours, theirs in zip(told, wanted, told_in_node(told, TABLE, language), strict=True):
+    given = list(messages())
+    wanted = [[say(each, language), hint_of(each, language) or ""] for each in given]
+    for message, ours, theirs in zip(given, wanted, said_in_node(given, TABLE, language), strict=True):
         assert theirs == ours, message_json(message)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_sentence_is_told_alike(language: Language) -> None:
-    told = list(table_messages(table(language)))
-    wanted = [[say(each, language), hint_of(each, language) or ""] for each in told]
-    for message, ours, theirs in zip(told, wanted, told_in_node(told, table(language), language), strict=True):
+    given = list(table_messages(table(language)))
+    wanted = [[say(each, language), hint_of(each, language) or ""] for each in given]
+    for message, ours, theirs in zip(given, wanted, said_in_node(given, table(language), language), strict=True):
         assert theirs == ours, message_json(message)
 
 

@@ -1,4 +1,4 @@
-"""Settings: layers, origins, and mistakes told in one sentence with what to do."""
+"""Settings: layers, origins, and errors in one sentence with the next step."""
 
 from pathlib import Path
 

@@ -202,7 +202,7 @@ def _phase_message(phase: Phase, status: Status) -> Message:
 
 
 def _put(out: TextIO, text: str) -> None:
-    """Writes what can be written: a reader that is gone, or a full disk, is no reason to stop serving."""
+    """Writes what can be written: a closed reader or a full disk is no reason to stop serving."""
     with contextlib.suppress(OSError):
         out.write(text)
         out.flush()

@@ -48,7 +48,7 @@ class Live:
         return socket
 
     async def close(self) -> None:
-        """Tell every page that vedette stops."""
+        """Close every page's socket, with the reason that vedette stops."""
         closing = (socket.close(code=WSCloseCode.GOING_AWAY, message=b"vedette stops") for socket in set(self._sockets))
         await asyncio.gather(*closing, return_exceptions=True)
 

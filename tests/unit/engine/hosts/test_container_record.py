@@ -71,6 +71,6 @@ def test_the_processes_of_a_container_are_its_first_and_all_below(tmp_path: Path
                 record_container(tmp_path / "engine", container_program(tmp_path, stopped), "vedette-1")
                 assert container_processes(tmp_path / "engine") == []
         finally:
-            for pid in (child, grandchild):  # the child ends by itself once the grandchild has
+            for pid in (grandchild, child):
                 os.kill(pid, signal.SIGKILL)
             parent.kill()

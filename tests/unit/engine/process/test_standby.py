@@ -48,11 +48,11 @@ if __name__ == "__main__":
         process = spawning.Process(target=work, args=(its, sys.argv[1]), name=name)
         process.start()
         its.close()
-        told = ours.recv()
+        answer = ours.recv()
         if sys.argv[1] == "terminated":
             process.terminate()
         process.join()
-        print(name, told[0], told[1] == os.getpid(), process.exitcode, flush=True)
+        print(name, answer[0], answer[1] == os.getpid(), process.exitcode, flush=True)
 """
 
 

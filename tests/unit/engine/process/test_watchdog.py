@@ -1,4 +1,4 @@
-"""A stuck engine is told from one that is idle, slow or busy."""
+"""A stuck engine is distinguished from an idle, slow or busy one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -70,8 +70,8 @@ def test_no_version_gets_what_it_does_not_know(version: str, graphs: Graphs) -> 
 
 def test_every_version_gets_the_attention_backend_in_exactly_one_way() -> None:
     for version in VLLM_VERSIONS:
-        told = "--attention-backend" in serve_arguments(SEEING, GPU, version)
-        assert told != ("VLLM_ATTENTION_BACKEND" in serve_environment(Path("/cache"), SEEING, version))
+        is_flag = "--attention-backend" in serve_arguments(SEEING, GPU, version)
+        assert is_flag != ("VLLM_ATTENTION_BACKEND" in serve_environment(Path("/cache"), SEEING, version))
 
 
 def test_an_unknown_attention_backend_is_refused_as_option_and_as_variable() -> None:
@@ -83,15 +83,15 @@ def test_an_unknown_attention_backend_is_refused_as_option_and_as_variable() -> 
 
 
 def test_picture_limits_stand_where_the_version_reads_them() -> None:
-    def told(settings: EngineSettings, version: str) -> object:
+    def given(settings: EngineSettings, version: str) -> object:
         arguments = serve_arguments(settings, GPU, version)
         return json.loads(arguments[arguments.index("--mm-processor-kwargs") + 1])
 
-    assert told(SEEING, "0.28.0") == {"max_pixels": 262_144}
-    assert told(SEEING, "0.29.0") == {"images_kwargs": {"max_pixels": 262_144}}
-    assert told(WITH_CLIPS, "0.29.0") == WITH_CLIPS.processor_arguments
+    assert given(SEEING, "0.28.0") == {"max_pixels": 262_144}
+    assert given(SEEING, "0.29.0") == {"images_kwargs": {"max_pixels": 262_144}}
+    assert given(WITH_CLIPS, "0.29.0") == WITH_CLIPS.processor_arguments
     sized = dataclasses.replace(SEEING, processor_arguments={"size": {"longest_edge": 512}})
-    assert told(sized, "0.15.1") == {"size": {"longest_edge": 512}}
+    assert given(sized, "0.15.1") == {"size": {"longest_edge": 512}}
     fixed = dataclasses.replace(SEEING, processor_arguments={})  # a model whose pictures have one size
     assert "--mm-processor-kwargs" not in serve_arguments(fixed, GPU, "0.32.0")
 
@@ -150,17 +150,17 @@ def test_an_engine_that_lacks_one_of_its_version_s_options_is_refused_unless_it_
 
 
 def test_an_engine_on_a_cpu_ignores_the_caller_s_environment() -> None:
-    def told(settings: EngineSettings) -> dict[str, str]:
+    def given(settings: EngineSettings) -> dict[str, str]:
         caller = {"OMP_NUM_THREADS": "64", "MALLOC_ARENA_MAX": "8", "PATH": "/bin"}
         return inherited_environment(caller) | serve_environment(Path("/cache"), settings, "0.32.0")
 
     roomy = dataclasses.replace(TEXT, backend=Backend.CPU, graphs=Graphs.EAGER, capture_sizes=(), threads=3)
     tight = dataclasses.replace(roomy, returns_memory=True)
-    assert dict(told(roomy).items() - told(TEXT).items()) == {
+    assert dict(given(roomy).items() - given(TEXT).items()) == {
         "OMP_NUM_THREADS": "3",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     }
-    assert dict(told(tight).items() - told(roomy).items()) == {
+    assert dict(given(tight).items() - given(roomy).items()) == {
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_THRESHOLD_": "65536",
         "MALLOC_TRIM_THRESHOLD_": "65536",

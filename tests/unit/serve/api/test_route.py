@@ -161,7 +161,9 @@ async def test_a_swap_that_is_refused_is_told_to_the_request(
     fleet.names, fleet.allow_swap = ["other"], True
 
     async def refuse(argument: str) -> None:
-        raise DoesNotFitError("other does not fit: it needs 3.0 GiB more.", "Choose a smaller one.")
+        raise DoesNotFitError(
+            "errors.verbatim", sentence="other does not fit: it needs 3.0 GiB more.", hint="Choose a smaller one."
+        )
 
     fleet.on_swap = refuse
     status, _, text = await ask(http, url, "other")

@@ -11,8 +11,8 @@ const status = (more = {}, engine = {}) => ({
   engine: { state: "ready", phase: null, cause: null, model: "a", next_model: null, ...engine },
 });
 const state = new PageState();
-let told = 0;
-state.subscribe(() => { told += 1; });
+let notified = 0;
+state.subscribe(() => { notified += 1; });
 """
 
 
@@ -139,7 +139,7 @@ def test_every_transition_is_told_to_who_shows_the_state() -> None:
       () => state.receiveStatus(status()), () => state.start(), () => state.stop(), () => state.openFile(true),
       () => state.chooseSource("scene", true), () => state.requestModel("b"), () => state.disconnect(),
     ];
-    return steps.map((step) => { told = 0; step(); return told; });
+    return steps.map((step) => { notified = 0; step(); return notified; });
     """)
         == [1] * 7
     )

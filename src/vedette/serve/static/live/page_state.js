@@ -1,6 +1,6 @@
 // What the live page knows, in one place, and how that changes. No elements and no socket here.
 //
-// Each method that changes something is one transition. Whoever shows the state subscribes to it.
+// Each method that changes something is one transition. Every view of the state subscribes to it.
 
 /** @typedef {import("./protocol.js").Status} Status */
 /** @typedef {"camera" | "file" | "scene"} SourceName */

@@ -28,7 +28,7 @@ export class Stage {
 
   /**
    * @param {import("./page_state.js").PageState} state
-   * @param {() => void} onLeave The source is changed, or gone: nothing more may be asked about it.
+   * @param {() => void} onLeave The source was changed or closed: nothing more may be asked about it.
    */
   constructor(state, onLeave) {
     this.state = state;

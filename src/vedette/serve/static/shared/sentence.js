@@ -1,4 +1,4 @@
-// A message of the server, told in the person's language: the same rules as vedette/language/message.py. No I/O here.
+// A message of the server, rendered in the person's language: the same rules as vedette/language/message.py. No I/O here.
 
 /** @typedef {string | number | boolean | null | Message | (string | Message)[]} Parameter */
 /**
@@ -89,7 +89,7 @@ function size(bytes) {
   if (bytes < 0) return `-${size(-bytes)}`;
   if (bytes >= LEAST_GIB) return `${fixed(bytes / GIB, 2)} GiB`;
   if (bytes >= MIB || bytes === 0) return `${fixed(bytes / MIB, 0)} MiB`;
-  return "less than 1 MiB";
+  return "< 1 MiB";
 }
 
 /** Memory to be freed, rounded up, with a margin. @param {number} bytes */
