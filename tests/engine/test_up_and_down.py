@@ -127,13 +127,19 @@ def test_a_model_directory_may_be_relative(own_home: Path, tmp_path: Path, monke
         assert running.status()["model"] == "mine"
 
 
+def code_of(event: dict[str, Any]) -> str | None:
+    """The code of a status's detail."""
+    code: str | None = (event.get("detail_message") or {}).get("code")
+    return code
+
+
 def test_an_interrupted_installation_is_made_again(tmp_path: Path) -> None:
     running = start_vedette(tmp_path, [])
     running.wait_for(lambda event: "resolving" in (event.get("detail") or ""), within_s=60)
     running.process.send_signal(signal.SIGKILL)
     running.process.wait()
     with vedette_running(tmp_path) as again:
-        event = again.wait_for(lambda event: (event.get("detail") or "").startswith("remaking"), within_s=60)
-        assert "not finished" in event["detail"]
+        event = again.wait_for(lambda event: code_of(event) == "engine.remaking_environment", within_s=60)
+        assert event["detail_message"]["params"]["damage"]["code"] == "engine.damage_unfinished"
         again.wait_for(lambda event: "resolving" in (event.get("detail") or ""), within_s=60)
     assert_nothing_left(tmp_path, again.port)
