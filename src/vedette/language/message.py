@@ -36,7 +36,8 @@ class Message:
     """A sentence (and where there is one, a hint) of the language tables, with the values that it speaks of."""
 
     code: str
-    params: Mapping[str, Parameter]
+    params: Mapping[str, Any]
+    """Values of the type `Parameter`; msgspec on Python 3.10 does not read that alias."""
 
     def __init__(self, code: str, /, **params: Parameter) -> None:
         object.__setattr__(self, "code", code)
