@@ -1,9 +1,11 @@
-"""What a start, a plan, a status, a measurement and an error tell: values inside, JSON at the edge.
+"""The events and the status that vedette reports, and their JSON.
 
-`event_json` makes the objects that `--json` prints, `parse_event` reads them back from another process; `status_json`
-and `parse_status` do the same for a status. On the wire a message `message` has its English sentence and hint beside
-it (`sentence`, `hint`), and a message of another name is the English sentence under that name and the message itself
-under `…_message`. A message of an older or newer vedette, whose code is not known here, is read as its sentence.
+`event_json` makes the objects that `--json` prints. `parse_event` reads them back in another process. `status_json` and
+`parse_status` do the same for a status. In JSON:
+
+- A field `message` has its English sentence and hint beside it, as `sentence` and `hint`.
+- A message in any other field `x` is two fields: `x` is the English sentence, and `x_message` the message itself.
+- A message whose code is unknown here (from an older or newer vedette) is read as its sentence.
 """
 
 import dataclasses
@@ -20,13 +22,13 @@ from vedette.language.message import Message, hint_of, message_json, received_me
 
 
 class DeviceRead(msgspec.Struct, frozen=True, tag_field="event", tag="device"):
-    """The machine that the plan is made for."""
+    """The device was read."""
 
     device: Device
 
 
 class ModelChosen(msgspec.Struct, frozen=True, tag_field="event", tag="model"):
-    """The model that is served next, and why this one."""
+    """A model was chosen to be served, and why."""
 
     name: str
     weights_bytes: int
@@ -34,7 +36,7 @@ class ModelChosen(msgspec.Struct, frozen=True, tag_field="event", tag="model"):
 
 
 class PlanMade(msgspec.Struct, frozen=True, tag_field="event", tag="plan"):
-    """The plan that the engine is started with, as report/document.py has it."""
+    """The engine's plan was made. `plan` is the JSON that report/document.py makes."""
 
     plan: Mapping[str, Any]
 
@@ -54,17 +56,17 @@ class ServedWith(msgspec.Struct, frozen=True):
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """An engine's crash that was recovered from."""
+    """The engine was ready again after one or more crashes."""
 
     at: float
     """Unix time in seconds at which the engine was ready again."""
     code: str
-    """Of the cause."""
+    """Code of the last crash's cause."""
     fault: str | None
-    """Who took the memory (`recovery.Fault`), where memory ran out."""
+    """The cause of a memory shortage (value of `recovery.Fault`); None if memory did not run out."""
     message: Message
     deaths: int
-    """Crashes in a row, with no steady run between them."""
+    """Crashes in a row, with no steady run (`recovery.STEADY_RUN_S`) between them."""
     before: ServedWith
     now: ServedWith
 
@@ -74,30 +76,30 @@ class Note(msgspec.Struct, frozen=True, tag_field="event", tag="note", omit_defa
 
     message: Message
     code: str | None = None
-    """Of a finding (device/findings.py)."""
+    """Code of the finding (device/findings.py); None if the note is about no finding."""
     size_bytes: int | None = None
     """The memory or disk space that the finding is about."""
     recovery: Recovered | None = None
 
 
 class StatusChanged(msgspec.Struct, frozen=True, tag_field="event", tag="status", omit_defaults=True):
-    """A step of a start, or the end of a run."""
+    """The state or phase of a model has changed."""
 
     status: Status
     elapsed_ms: int
     """Since the start began."""
     model: str | None = None
-    """Named where several models are served."""
+    """The model's name; None if only one model is served."""
 
 
 class Listening(msgspec.Struct, frozen=True, tag_field="event", tag="listening"):
-    """The page can be opened; it follows the start."""
+    """The page can be opened. It shows the progress of the start."""
 
     page_url: str
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
-    """All models answer."""
+    """All models are ready to answer."""
 
     page_url: str
     api_url: str
@@ -106,17 +108,17 @@ class Ready(msgspec.Struct, frozen=True, tag_field="event", tag="ready"):
 
 
 class Stopped(msgspec.Struct, frozen=True, tag_field="event", tag="stopped"):
-    """Nothing is left running."""
+    """vedette has stopped all that it started."""
 
 
 class Measured(msgspec.Struct, frozen=True, tag_field="event", tag="outcome"):
-    """What a tried plan took, as report/outcome.py has it."""
+    """A plan was tried and measured. `outcomes` is the JSON that report/outcome.py makes."""
 
     outcomes: Sequence[Mapping[str, Any]]
 
 
 class Failed(msgspec.Struct, frozen=True, tag_field="event", tag="error"):
-    """Why a command ended with an error."""
+    """A command ended with an error."""
 
     code: str
     message: Message
@@ -124,7 +126,7 @@ class Failed(msgspec.Struct, frozen=True, tag_field="event", tag="error"):
 
     @classmethod
     def of(cls, error: VedetteError) -> "Failed":
-        """The event that shows `error`."""
+        """Return the event for `error`."""
         return msgspec.convert(_readable(error.as_json()), cls, strict=False)
 
 
@@ -132,23 +134,23 @@ Event: TypeAlias = (
     DeviceRead | ModelChosen | PlanMade | Note | StatusChanged | Listening | Ready | Stopped | Measured | Failed
 )
 Notify = Callable[[Event], None]
-"""Receives each event as it happens."""
+"""A function that is called with each event when it happens."""
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
-    """How one served model stands."""
+    """The status of one served model."""
 
     status: Status
     model: str | None
-    """None before it is chosen."""
+    """The model's name; None before the model is chosen."""
     next_model: str | None
-    """The model that is about to take its place."""
+    """The model of the swap in progress; None without a swap."""
     page_url: str
     api_url: str
     engine_pid: int | None = None
     plan: Mapping[str, Any] | None = None
     recovered: tuple[Recovered, ...] = ()
-    """Oldest first."""
+    """The recoveries from crashes, oldest first."""
 
     @property
     def state(self) -> State:
@@ -156,40 +158,40 @@ class ModelStatus(msgspec.Struct, frozen=True):
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):
-    """How one vedette stands: each model that it serves."""
+    """The status of one vedette process: of each model that it serves."""
 
     models: tuple[ModelStatus, ...]
     """Never empty."""
 
 
 def event_json(event: Event) -> dict[str, Any]:
-    """The object that `--json` prints for an event."""
+    """Return the object that `--json` prints for an event."""
     return {"event": type(event).__struct_config__.tag, **_fields_json(event)}
 
 
 def parse_event(document: object) -> Event:
-    """The event that `event_json` made. Raises ValueError for anything else."""
+    """Return the event that `event_json` turned into JSON. Raises ValueError for anything else."""
     readable = _readable(document)
     if not isinstance(readable, Mapping):
         raise ValueError("no event: it is no object")
-    # Facts of a device and of a status stand flat beside the rest on the wire.
+    # In JSON the fields of a device and of a status stand beside the event's own fields.
     event: Event = msgspec.convert({"device": readable, "status": readable, **readable}, Event)
     return event
 
 
 def status_json(status: ServiceStatus) -> dict[str, Any]:
-    """The object that `vedette status --json` prints: the first model's status, and all of them as `models`."""
+    """Return the object that `vedette status --json` prints: the first model's status, and all models in `models`."""
     models = [model_status_json(each) for each in status.models]
     return {**models[0], "models": models}
 
 
 def model_status_json(status: ModelStatus) -> dict[str, Any]:
-    """One of the objects in `models` of `vedette status --json`."""
+    """Return one element of `models` in `vedette status --json`."""
     return _fields_json(status)
 
 
 def parse_status(document: Mapping[str, Any]) -> ServiceStatus:
-    """The status that `status_json` made. Raises ValueError for anything else."""
+    """Return the status that `status_json` turned into JSON. Raises ValueError for anything else."""
     models = document.get("models")
     if not isinstance(models, list):
         raise ValueError("no status: it has no models")
@@ -197,9 +199,9 @@ def parse_status(document: Mapping[str, Any]) -> ServiceStatus:
 
 
 _FLAT = ("device", "status")
-"""Fields whose own fields stand beside the others on the wire."""
+"""Fields whose own fields stand beside the others in JSON, not in an object."""
 _DOCUMENTS = ("plan", "outcomes")
-"""Fields that are passed on as they are."""
+"""Fields that hold JSON already and are not converted."""
 
 
 def _fields_json(value: Any) -> dict[str, Any]:
@@ -225,7 +227,7 @@ def _names(value: Any) -> Iterable[str]:
 
 
 def _defaults(value: Any) -> Mapping[str, Any]:
-    """The fields that are left out where they have their default, with it."""
+    """Return the defaults of the fields that JSON omits when they have their default."""
     if not isinstance(value, msgspec.Struct) or not value.__struct_config__.omit_defaults:
         return {}
     defaults = value.__struct_defaults__
@@ -251,7 +253,7 @@ def _plain(value: Any) -> Any:
 
 
 def _readable(value: Any) -> Any:
-    """A wire object with its messages as values."""
+    """Return a JSON value in which each message is a `Message`."""
     if isinstance(value, list):
         return [_readable(each) for each in value]
     if not isinstance(value, Mapping):

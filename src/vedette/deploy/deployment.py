@@ -1,7 +1,7 @@
-"""One model from a wish to an answering engine, kept up, and changed for another model.
+"""Serves one model: plans it, starts its engine, restarts the engine after a crash, and swaps the model.
 
-The only place that joins plan and engine; knows neither terminal nor HTTP. One loop (`run`) moves the deployment from
-stage to stage (stages.py); everybody else reads, or places an order (swap.py).
+This is the only module that joins plan and engine. It uses neither terminal nor HTTP. One loop (`run`) moves the
+deployment from stage to stage (stages.py). All other callers only read the state, or place an order (swap.py).
 """
 
 import asyncio
@@ -63,19 +63,19 @@ from vedette.tasks import first_of, running
 log = logging.getLogger(__name__)
 
 DRAIN_S = 60.0
-"""How long a swap waits for answers that are being given; longer ones are ended, as by a crash."""
+"""How long a swap waits for running answers. Answers that take longer are cut off, as in a crash."""
 
 
 class Deployment:
-    """One served model; what the app serves (serve/backend.py)."""
+    """One served model and its engine. Implements the backend that the app serves (serve/backend.py)."""
 
     def __init__(self, settings: Settings, home: Home, url: str, notify: Notify, number: int = 1) -> None:
         self.life = Life()
         self.url = url
         self.used_at = 0.0
-        """When a request last came, in seconds of the monotonic clock."""
+        """Time of the last request, in seconds of the monotonic clock."""
         self.share: Share | None = None
-        """What the engine may use of the device; None for all of it. Set before `run`."""
+        """The part of the device that the engine may use; None for the whole device. Set before `run`."""
         self._settings = settings
         self._home = home
         self._slot = home.slot(number)
@@ -83,9 +83,9 @@ class Deployment:
         self._surroundings = Surroundings(home, notify)
         self._stage: Stage = Idle()
         self._proposal: Proposal | None = None
-        """The last plan that was made here: its limits hold while the engine restarts."""
+        """The last plan. Its limits stay valid while the engine restarts."""
         self._plan_json: dict[str, Any] | None = None
-        """Of the last start."""
+        """The plan of the last start, as JSON; None before the first start."""
         self._standby: Standby | None = None
         self._orders = Orders()
         self._swapping = asyncio.Lock()
@@ -158,10 +158,10 @@ class Deployment:
             async for _ in statuses:
                 yield
 
-    # What others ask for
+    # Running, and what callers request
 
     async def run(self) -> None:
-        """Starts the model and keeps it served until cancelled. Raises VedetteError when that is not possible."""
+        """Start the model and serve it until cancelled. Raises VedetteError when the model cannot be served."""
         try:
             async with self._started() as stage:
                 now: Prepared = stage
@@ -171,9 +171,9 @@ class Deployment:
             self._orders.close()
 
     async def try_once(self) -> tuple[Plan, Calibration | None]:
-        """Starts the model, measures what that took, and stops it; None if it could not be measured.
+        """Start the model, measure its start and speed, and stop it. Return the plan and the measurements.
 
-        Raises VedetteError when it cannot be started.
+        The measurements are None if they could not be taken. Raises VedetteError when the model cannot be started.
         """
         async with self._started() as stage:
             plan, measured = stage.proposal.plan, stage.measured
@@ -181,10 +181,11 @@ class Deployment:
             return plan, measured and dataclasses.replace(measured, decode_tokens_per_s=speed)
 
     async def swap(self, argument: str) -> None:
-        """Serves another model instead of this one; returns once it answers.
+        """Serve another model instead of the present one; return once the new model answers.
 
-        A model that is not here is downloaded first, while this one still answers. Raises VedetteError: nothing has
-        changed then, except for SwapFailedError, after which this model is started again.
+        If the new model's files are missing, they are downloaded first, while the present model still answers. Raises
+        SwapFailedError if the new model did not start: then the present model is started again. After any other
+        VedetteError nothing has changed.
         """
         async with self._swapping:
             if self.abandoned:
@@ -206,7 +207,7 @@ class Deployment:
 
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[Running]:
-        """A ready engine inside, nothing left after."""
+        """Start the engine, yield its stage once it is ready, and stop all its processes at the end."""
         try:
             self.life.enter(State.PREPARING, Phase.DETECTING)
             yield await self._start_now(await self._prepare())
@@ -218,21 +219,21 @@ class Deployment:
             self.life.enter(State.STOPPED)
 
     async def _prepare(self) -> Prepared:
-        """Chooses the model and the host, and brings the engine's software and the model's files here."""
+        """Choose the model and the host, install the engine's software and download the model's files."""
         device = await self._surroundings.read()
         self._notify(DeviceRead(device))
         self.life.progress(Phase.CHOOSING)
         source, model = await asyncio.to_thread(choose, self._settings, self._home, device)
         assignment = Assignment(self._settings, source)
         self._stage = Chosen(assignment)
-        if model is None:  # an id that only a hub knows: its files have to be here before they can be planned for
+        if model is None:  # an id that only a hub knows: a plan needs its files
             await self._fetch(source, None)
             model = await asyncio.to_thread(read_installed, source)
         why = Message("deploy.as_asked") if self._settings.model else Message("deploy.best_that_fits")
         self._notify(ModelChosen(source.name, model.weights_bytes, why))
         host = await host_for(device, self._settings, self._home, self._slot.workplace)
         self._stage = prepared = Prepared(assignment, host)
-        # Before gigabytes are downloaded and installed for nothing.
+        # Check that the model fits before gigabytes are downloaded and installed.
         self._proposal = self._refuse_what_does_not_fit(self._plan(prepared, device, model))
         await self._make_host_ready(host)
         await self._fetch(source, host.python)
@@ -250,7 +251,7 @@ class Deployment:
     # Planning
 
     def _plan(self, prepared: Prepared, device: Device, model: Model, allowed: Device | None = None) -> Proposal:
-        """The plan of a model on `device`. allowed: this model's share of it, less what crashes taught to leave."""
+        """Return a model's plan on `device`. allowed: the model's share of it, within the limits set by crashes."""
         assignment = prepared.assignment
         wish, engine = wish_of(assignment.settings), engine_facts(prepared.host)
         subject = Subject(device, assignment.source, model, wish, engine, self._home.cache)
@@ -265,13 +266,13 @@ class Deployment:
         return proposal
 
     async def _plan_start(self, prepared: Prepared) -> Starting:
-        """The next start, planned with the memory of this moment; the plan may not fit."""
+        """Plan the next start with the memory that is available now. The plan may not fit."""
         self.life.progress(Phase.PLANNING)
         assignment = prepared.assignment
         model = await asyncio.to_thread(read_installed, assignment.source)
         needed = prepared.proposal.plan.memory.total_bytes if isinstance(prepared, Starting) else None
         device = await self._surroundings.prepare_start(model.weights_bytes, needed)
-        if self._standby is not None:  # it becomes the engine, or ends
+        if self._standby is not None:  # the standby becomes the engine or ends
             device = with_process_returned(device, self._standby.memory_bytes())
         known = self._shared(device)
         proposal = self._plan(prepared, device, model, assignment.recovery.within(known))
@@ -280,15 +281,15 @@ class Deployment:
     # Starting
 
     async def _start_now(self, prepared: Prepared) -> Running:
-        """Starts the engine, again if a crash allows it. Raises DoesNotFitError at once where there is no room."""
+        """Start the engine; try again after a crash that allows it. Raises DoesNotFitError if there is no room now."""
         starting = await self._plan_start(prepared)
         self._refuse_what_does_not_fit(starting.proposal)
         return await self._recover(await self._launch(starting))
 
     async def _start_with_room(self, prepared: Prepared) -> Running | Down:
-        """Starts the engine once there is room: for a smaller model, or when other programs free memory.
+        """Start the engine, if needed with a smaller model or after other programs have freed memory.
 
-        Raises DoesNotFitError where waiting is of no use.
+        Raises DoesNotFitError where waiting cannot help.
         """
         last_reason: Message | None = None
         while True:
@@ -311,7 +312,7 @@ class Deployment:
             await asyncio.sleep(attempt.delay_s)
 
     async def _launch(self, starting: Starting) -> Running | Down:
-        """One start of the engine: ready, or ended. Raises VedetteError where no other attempt could help."""
+        """Start the engine once; return it ready or ended. Raises VedetteError where another attempt cannot help."""
         self._stage, self._proposal, self._plan_json = starting, starting.proposal, starting.proposal.as_json()
         plan, target, host = starting.proposal.plan, starting.proposal.target, starting.host
         command = host.command(plan, target)
@@ -321,7 +322,7 @@ class Deployment:
         client = EngineClient(f"http://127.0.0.1:{target.port}", target.served_name)
         try:
             engine = await Engine.launch(command, self._slot.log, client, self.life, self._standby)
-            self._standby = None  # it is the engine now, or has ended
+            self._standby = None  # the standby is the engine now or has ended
             launched = self._stage = starting.launched(engine, command)
             await engine.wait_until_ready(plan.context)
         except EngineFailedError as error:
@@ -335,19 +336,20 @@ class Deployment:
         return stage
 
     async def _crashed(self, stage: Starting, cause: Cause) -> Down:
-        """Takes away what is left of an engine that has ended."""
+        """Record the crash, stop the engine's remaining processes, and return the stage after the crash."""
         down = stage.down(cause)
         self.life.enter(State.FAILED, cause=cause)
         await self._stop_engine()
-        if outlook_of(cause) is Outlook.SMALLER:  # the memory of a standby is needed now
+        if outlook_of(cause) is Outlook.SMALLER:  # the next attempt needs the standby's memory
             await self._end_standby()
         self._stage = down
         return down
 
     async def _recover(self, stage: Running | Down) -> Running:
-        """Starts the engine until it is ready, with less memory where a lack of it was the cause.
+        """Restart the engine until it is ready, with a smaller plan if memory ran out.
 
-        Raises EngineDiedError where it would only end in the same way, DoesNotFitError where nothing fits any more.
+        Raises EngineDiedError where the next attempt would fail in the same way, DoesNotFitError where no plan fits any
+        more.
         """
         if isinstance(stage, Running):
             return stage
@@ -364,7 +366,7 @@ class Deployment:
         return stage
 
     async def _attempt_after(self, down: Down) -> Attempt:
-        """What to do after a crash; its lesson is recorded. Raises EngineDiedError where nothing is left to do."""
+        """Return the next attempt after a crash and record its lesson. Raises EngineDiedError if there is none."""
         recovery, plan = down.assignment.recovery, down.proposal.plan
         after = self._shared(await self._surroundings.read())
         attempt = recovery.attempt_after(Crash(down.cause, plan, down.known, after, down.served_s))
@@ -373,7 +375,7 @@ class Deployment:
         return attempt
 
     async def _take_smaller(self, starting: Starting) -> Prepared | None:
-        """Goes on with a smaller model of the family, if one fits, until vedette ends."""
+        """Choose and download a smaller model of the family, for the rest of this run; None if none fits or arrives."""
         assignment, proposal = starting.assignment, starting.proposal
         device = assignment.recovery.within(self._shared(await self._surroundings.read()))
         searched = (assignment.source, proposal.wish, device, self._home, proposal.engine.traits)
@@ -388,16 +390,16 @@ class Deployment:
         settings = dataclasses.replace(assignment.settings, model=smaller.name)
         return starting.assigned(Assignment(settings, smaller, assignment.names, assignment.recovery))
 
-    # Serving, and the change to another model
+    # Serving, and swapping the model
 
     async def _serve_until_order(self, stage: Prepared) -> Order:
-        """Keeps the model served until another one is ordered. Raises VedetteError when it crashes too often."""
+        """Serve the model until a swap is ordered; return the order. Raises VedetteError if it crashes too often."""
         order = await first_of(self._orders.next(), self._keep_running(stage))
-        return order or await self._orders.next()  # what keeps it running never returns
+        return order or await self._orders.next()  # `order` is never None: `_keep_running` does not return
 
     async def _keep_running(self, stage: Prepared) -> NoReturn:
-        """Starts the engine again whenever it ends."""
-        if not isinstance(stage, Running):  # the model of an order did not start
+        """Restart the engine whenever it ends."""
+        if not isinstance(stage, Running):  # a swap failed: the model before it is not running
             self.life.enter(State.PREPARING, Phase.PLANNING)
             stage = await self._recover(await self._start_with_room(stage))
         while True:
@@ -407,7 +409,7 @@ class Deployment:
             stage = await self._recover(await self._crashed(stage, cause))
 
     async def _change_model(self, order: Order) -> Prepared:
-        """Serves the ordered model. Where that does not start, the model before is to be started again."""
+        """Start the ordered model and return its stage; if it fails, the old model's stage, not started."""
         before = self._prepared()
         try:
             self.life.enter(State.DRAINING)
@@ -429,25 +431,25 @@ class Deployment:
         return stage
 
     def _prepared(self) -> Prepared:
-        """The present stage. Raises EngineUnavailableError before a model is prepared."""
+        """Return the present stage. Raises EngineUnavailableError before a model is prepared."""
         if not isinstance(self._stage, Prepared):
             raise EngineUnavailableError("deploy.not_prepared")
         return self._stage
 
     async def _drain(self) -> None:
-        """Waits until all answers that are being given have ended."""
+        """Wait until all running answers have ended, at most `DRAIN_S`."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._idle.wait(), DRAIN_S)
 
-    # The standby, and the end
+    # The standby, and stopping
 
     async def _prepare_standby(self, stage: Running) -> None:
-        """Has a second process made ready to take over, where that is wished for and there is room."""
+        """Start a standby if none exists and the setting is `on`, or is `auto` and there is room."""
         wish = stage.assignment.settings.standby
         if self._standby is None and (wish == "on" or (wish == "auto" and has_room_for_standby(stage.proposal.plan))):
             try:
                 self._standby = await Standby.prepare(stage.command)
-            except OSError as error:  # the engine runs without it
+            except OSError as error:  # the engine also runs without a standby
                 log.warning("No standby could be started: %s", error)
 
     async def _end_standby(self) -> None:
@@ -456,7 +458,7 @@ class Deployment:
             await standby.stop()
 
     async def _stop_engine(self) -> None:
-        """Ends the engine, if one runs."""
+        """Stop the engine, if one runs."""
         stage = self._stage
         if isinstance(stage, Launched):
             self._stage = stage.assigned(stage.assignment)
@@ -464,7 +466,7 @@ class Deployment:
             await stage.engine.stop()
 
     async def _end_unfinished(self) -> None:
-        """Ends the processes of a launch that was cancelled before there was an `Engine`."""
+        """Stop the processes of a launch that was cancelled before its `Engine` was created."""
         if isinstance(self._stage, Prepared):
             await self._stage.host.end()
         await asyncio.to_thread(end_processes, self._slot.workplace)

@@ -1,9 +1,9 @@
-"""What follows an engine's crash: another attempt or none, its delay, its memory, the lesson, and what is said. Pure.
+"""Decides what follows an engine's crash: whether, when and with how much memory to try again, and why. Pure.
 
-Smaller plans are made by the plan itself, which is given less memory: by a lesson that is recorded
-(plan/calibration.py) or, where the plan was not at fault, for this attempt only. Each step down is at least 128 MiB and
-the smallest plan is known, so a model that does not fit ends in an error and never in a loop. Only a later start tries
-more memory again: a running service is not interrupted for that.
+To get a smaller plan, the planner is given less memory. If the plan was at fault, the limit is recorded as a lesson
+(plan/calibration.py); otherwise only this deployment keeps it. Each step down is at least 128 MiB and there is a
+smallest plan, so a model that does not fit ends in an error and never in a loop. More memory is tried only at a later
+start: a running engine is not interrupted for that.
 """
 
 from collections import deque
@@ -23,35 +23,35 @@ from vedette.units import MIB
 STEADY_RUN_S = 10.0
 """After a run of this length the next attempt is made without delay."""
 ROOMY_RUN_S = 600.0
-"""After a run of this length the memory was enough, and a lack of memory is a new one."""
+"""After a run of this length the plan had enough memory, so the count of shortages starts again."""
 LONG_RUN_S = 3600.0
-"""A run of this length counts against lessons, and the next attempt may use all memory."""
+"""A run of this length counts against lessons, and the next attempt may use all available memory."""
 BACKOFF_S = 2.0
 LONGEST_BACKOFF_S = 30.0
 MEMORY_POLL_S = 10.0
-"""Time between two looks whether other programs have freed memory."""
+"""Time between two checks whether other programs have freed memory."""
 MAX_FAILED_STARTS = 8
-"""Failed starts in a row, each with another unknown cause."""
+"""Failed starts in a row, even with different causes, before vedette gives up."""
 TAKEN_BYTES = 64 * MIB
-"""Free memory varies by less than this with no program at fault."""
+"""Free memory may change by this amount without another program having taken it."""
 MAX_SPARE_STEPS = 4
 MAX_HISTORY = 16
 
 
 class Fault(Enum):
-    """Who took the memory that ran out."""
+    """The cause of a memory shortage."""
 
     ENGINE = "engine"
-    """The engine took more than planned: a lesson for every later plan."""
+    """The engine took more than planned. Every later plan learns from this."""
     OTHERS = "others"
-    """Other programs took what was planned: the next plan is made for what is left."""
+    """Other programs took memory that the plan needed. The next plan uses the memory that is left."""
     NOBODY = "nobody"
-    """All of it and much more is free again: something took it for a moment."""
+    """Unknown: the planned memory and much more is free again, so a program held it only briefly."""
 
 
 @dataclass(frozen=True)
 class Crash:
-    """The end of an engine that nobody stopped."""
+    """An engine that ended although vedette did not stop it."""
 
     cause: Cause
     plan: Plan
@@ -59,65 +59,66 @@ class Crash:
     before: Device
     """The device that the plan was made for, before `Recovery.within`."""
     after: Device
-    """The device once nothing of the engine was left."""
+    """The device after all processes of the engine had ended."""
     served_s: float | None
-    """How long the engine was ready; None if it never was."""
+    """How long the engine was ready; None if it was never ready."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The next start."""
+    """The next start of the engine."""
 
     delay_s: float
     reason: Message
-    """Why it is made."""
+    """Why the start is needed."""
     lesson: Lesson | None = None
-    """To be recorded before the next plan is made."""
+    """The lesson to record before the next plan is made."""
     remake: bool = False
-    """The engine's software has to be reinstalled first."""
+    """Whether the engine's software has to be reinstalled first."""
 
 
 @dataclass(frozen=True)
 class _Trouble:
-    """Crashes that are not recovered from yet."""
+    """The crashes since the engine was last ready."""
 
     plan: Plan
-    """Of the engine before the first of them."""
+    """The plan of the engine at the first crash."""
     had_served: bool
+    """Whether the engine had been ready before or at the first crash."""
     cause: Cause
-    """Of the last of them."""
+    """The cause of the last crash."""
     reason: Message
-    """What the last of them came from."""
+    """The explanation of the last crash for a person."""
     fault: Fault | None = None
 
 
 @dataclass
 class Recovery:
-    """What crashes of one model's engine have taught a deployment."""
+    """The crash history of one model's engine, and the memory limits that follow from it."""
 
     budget_bytes: int | None = None
-    """Memory that a plan may use for now; None for all that is available."""
+    """Present limit of a plan's memory; None for all available memory."""
     host_budget_bytes: int | None = None
-    """RAM that it may use beside a discrete GPU; None for all that is available."""
+    """Present limit of a plan's RAM beside a discrete GPU; None for all available RAM."""
     spare_bytes: int = 0
-    """Memory to leave free beside a plan, because other programs keep taking more."""
+    """Memory that a plan leaves free, because other programs keep taking more."""
     crashes_in_a_row: int = 0
-    """Crashes with no steady run between them."""
+    """Crashes with no run of `STEADY_RUN_S` between them."""
     shortages: int = 0
-    """Crashes by lack of memory with no roomy run between them."""
+    """Memory shortages with no run of `ROOMY_RUN_S` between them."""
     served: bool = False
-    """Whether the engine has been ready once. One that never was is not started again for ever."""
+    """Whether the engine has been ready once. If not, the number of attempts is limited."""
     history: deque[Recovered] = field(default_factory=lambda: deque(maxlen=MAX_HISTORY))
-    """The crashes that were recovered from, oldest first."""
+    """The recoveries, oldest first."""
     _failed_starts: int = 0
     _recurring: Cause | None = None
     """Cause of the last failed start, if it may recur."""
     _roomiest: Device | None = None
-    """The device when most memory was available to a plan."""
+    """The device at the time when the most memory was available to a plan."""
     _trouble: _Trouble | None = None
 
     def within(self, device: Device) -> Device:
-        """The device with the memory that the next plan may use. Call it before each plan that is to be started."""
+        """Return the device with the memory that the next plan may use. Call this before each plan of a start."""
         if self._roomiest is None or _available_bytes(device) > _available_bytes(self._roomiest):
             self._roomiest = device
         available, host = device.memory_available_bytes - self.spare_bytes, device.host_memory_available_bytes
@@ -128,7 +129,7 @@ class Recovery:
         return replace(device, memory_available_bytes=max(0, available), host_memory_available_bytes=host)
 
     def attempt_after(self, crash: Crash) -> Attempt:
-        """The next start. Raises EngineDiedError where it would end in the same way."""
+        """Return the next start after a crash. Raises EngineDiedError where it would fail in the same way."""
         served_s = crash.served_s or 0.0
         if served_s >= STEADY_RUN_S:
             self.crashes_in_a_row = 0
@@ -152,10 +153,10 @@ class Recovery:
         return attempt
 
     def attempt_without_room(self, error: DoesNotFitError, plan: Plan, now: Device) -> Attempt:
-        """The next look at the memory, where `plan`, the smallest useful one, fits once others free what they took.
+        """Return the next attempt when no plan fits now, but may fit once other programs free memory.
 
-        now: the device before `within`. Raises DoesNotFitError, with the crash that led to it, where that would not be
-        enough or where the engine never served.
+        plan: the smallest useful plan. now: the device before `within`. Raises DoesNotFitError where the memory that
+        other programs took would not be enough, or where the engine was never ready; it names the crash, if any.
         """
         reason = error.message if self._trouble is None else self._trouble.reason
         if self.spare_bytes:
@@ -169,15 +170,15 @@ class Recovery:
         raise DoesNotFitError("deploy.no_room_after_crash", crash=reason, error=error.message, hint=error.hint)
 
     def limit_to(self, lesson: Lesson) -> None:
-        """Applies a lesson here that could not be recorded."""
+        """Apply a lesson that could not be recorded to this deployment only."""
         self.budget_bytes = lesson.at_most_bytes
 
     def mark_served(self) -> None:
-        """The engine is ready."""
+        """Note that the engine is ready."""
         self.served = True
 
     def recovered(self, plan: Plan, at: float) -> Note | None:
-        """The note about the crashes that are over now, and what changed by them; None where there was none.
+        """Record that the engine is ready after crashes; return the note that explains them, None without a crash.
 
         at: Unix time in seconds.
         """
@@ -201,7 +202,7 @@ class Recovery:
         return Note(message, recovery=recovery)
 
     def _refuse_repetition(self, crash: Crash, outlook: Outlook) -> None:
-        """Raises EngineDiedError for a failed start that would fail again; a crash while serving is no failed start."""
+        """Raise EngineDiedError if this start failed and the next would too. Ignores a crash while serving."""
         if crash.served_s is not None:
             self._failed_starts, self._recurring = 0, None
             return
@@ -221,12 +222,13 @@ class Recovery:
             raise EngineDiedError(crash.cause)
 
     def _attempt_after_silence(self, crash: Crash) -> Attempt:
-        """A lack of memory or a slow disk, which look the same: no lesson."""
+        """Return an attempt with less memory, but no lesson: a silent engine may lack memory or have a slow disk."""
         self.shortages += 1
         self.budget_bytes = smaller_budget_bytes(crash.plan.memory.total_bytes, self.shortages)
         return Attempt(BACKOFF_S, crash.cause.message)
 
     def _attempt_with_less(self, crash: Crash) -> tuple[Attempt, Fault]:
+        """Return the next attempt after a memory shortage, and the fault. Sets the limits of the next plan."""
         self.shortages += 1
         fault = fault_of(crash, self.shortages)
         reason = _shortage_message(crash, fault)
@@ -244,14 +246,14 @@ class Recovery:
         return Attempt(BACKOFF_S, Message("deploy.lesson", shortage=reason, kept_free_bytes=kept_free), lesson), fault
 
     def _backoff_s(self) -> float:
-        """No delay after a steady run: users are waiting."""
+        """Return the delay before the next attempt. No delay after a steady run: users are waiting."""
         if self.crashes_in_a_row <= 1:
             return 0.0
         return min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(self.crashes_in_a_row - 2, 10))
 
 
 def fault_of(crash: Crash, shortages: int) -> Fault:
-    """Who took the memory. shortages: how often it ran out in a row."""
+    """Return the cause of a memory shortage. shortages: in a row, including this one."""
     planned, before, after = _memory(crash)
     if crash.cause.code == "memory_taken" or (after < planned and before - after > TAKEN_BYTES):
         return Fault.OTHERS
@@ -260,7 +262,7 @@ def fault_of(crash: Crash, shortages: int) -> Fault:
 
 
 def change_message(before: Plan, now: Plan) -> Message:
-    """How the plan differs from the one before: the end of a sentence."""
+    """Return how the new plan differs from the old one, as the end of a sentence."""
     changes = tuple(_changes(before, now))
     return Message("deploy.with_changes", changes=changes) if changes else Message("deploy.as_before")
 
@@ -325,7 +327,7 @@ def _shortage_message(crash: Crash, fault: Fault) -> Message:
 
 
 def _taker_message(crash: Crash) -> Message:
-    """The program that took the memory, as far as that can be seen."""
+    """Return the sentence part that names the program that took the memory, or only the amount if none is found."""
     if crash.after.memory_total_bytes < crash.before.memory_total_bytes:
         total, less = crash.before.memory_total_bytes, crash.after.memory_total_bytes
         return Message("deploy.limit_lowered", before_bytes=total, now_bytes=less)
@@ -339,7 +341,7 @@ def _taker_message(crash: Crash) -> Message:
 
 
 def _memory(crash: Crash) -> tuple[int, int, int]:
-    """Bytes that were planned of the memory that ran out, and how much of that memory was and is available."""
+    """Return the planned bytes of the memory that ran out, and its available bytes before and after the run."""
     memory = crash.plan.memory
     if _lacks_host_memory(crash):
         then, now = crash.before.host_memory_available_bytes, crash.after.host_memory_available_bytes
@@ -349,7 +351,7 @@ def _memory(crash: Crash) -> tuple[int, int, int]:
 
 
 def _lacks_host_memory(crash: Crash) -> bool:
-    """Beside a discrete GPU the kernel kills for RAM, which is not the model's memory."""
+    """Return whether RAM ran out and not the GPU's memory: with a discrete GPU, the kernel kills only for RAM."""
     return crash.plan.memory.host_available_bytes is not None and crash.cause in (KERNEL_KILL, SILENT_KILL)
 
 
@@ -360,9 +362,9 @@ def _much_is_free(crash: Crash) -> bool:
 
 
 def _lesson_available_bytes(crash: Crash) -> int:
-    """The available memory that the lesson is about; with more, a plan may take more.
+    """Return the available memory above which the lesson no longer limits a plan.
 
-    Where much was free, a lack of memory was not the cause, and no more memory changes the lesson.
+    If much memory was free, a shortage was not the cause. Then the lesson holds for the device's whole memory.
     """
     if _much_is_free(crash):
         return crash.before.memory_total_bytes

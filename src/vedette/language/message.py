@@ -1,14 +1,15 @@
-"""A sentence as a value: a code and its parameters, rendered in English or Chinese only where a person reads it.
+"""Messages: a code with parameters, turned into an English or Chinese sentence only where a person reads it.
 
-The rooms inside create messages and never sentences. `english.py` and `chinese.py` hold the sentences, keyed by code.
+All other packages create messages, never sentences. `english.py` and `chinese.py` hold the sentences, keyed by code.
 Parameters are raw values with their units in their names; a template decides how they are shown:
 
     {free_bytes}            a size: 1.23 GiB            {missing_bytes:missing}   a size, rounded up
     {wait_s}                a duration: 3 min 20 s      {port:d}                  a plain number: 8090
     {tokens}                a number: 12,345            {rate:.1f}                as Python formats it
 
-A text stands as it is, a message is rendered in the same language, several of them are joined as a list, and None is
-nothing. serve/static/shared/sentence.js does the same in the browser; a test compares the two.
+A string is shown unchanged, and a message in the same language. A sequence of strings and messages is joined with
+commas. None is shown as an empty string. serve/static/shared/sentence.js does the same in the browser; a test compares
+the two.
 """
 
 import contextlib
@@ -24,16 +25,16 @@ from vedette.units import duration, missing_size, size
 Language = Literal["en", "zh"]
 Parameter: TypeAlias = "str | int | float | Message | Sequence[str | Message] | None"
 Table: TypeAlias = Mapping[str, str | tuple[str, str]]
-"""A sentence for each code, or a sentence and a hint."""
+"""Maps each code to a sentence, or to a sentence and a hint."""
 
 FAMILIES = ("phase.", "state.")
-"""Beginnings of codes whose ends are an enum's values: the only codes that are put together."""
+"""Prefixes of codes that end in an enum's value. Only these codes are built at run time; all others are literals."""
 _SEPARATORS: dict[Language, str] = {"en": ", ", "zh": "、"}
 
 
 @dataclass(frozen=True, init=False)
 class Message:
-    """A sentence (and where there is one, a hint) of the language tables, with the values that it speaks of."""
+    """The code of a sentence (with a hint, if it has one) in the language tables, and the values to fill in."""
 
     code: str
     params: Mapping[str, Any]
@@ -51,31 +52,31 @@ class Message:
 
 
 def say(message: Message, language: Language = "en") -> str:
-    """The sentence. Raises KeyError for a code or a parameter that the table does not have: that is a bug."""
+    """Return the sentence of a message. Raises KeyError for an unknown code or a missing parameter: both are bugs."""
     entry = table(language)[message.code]
     return _fill(entry if isinstance(entry, str) else entry[0], message.params, language)
 
 
 def hint_of(message: Message, language: Language = "en") -> str | None:
-    """What to do next; None where the table has no hint for this code, or an empty one for these values."""
+    """Return the hint, the next step; None if the table has no hint for this code or the filled-in hint is empty."""
     entry = table(language)[message.code]
     return None if isinstance(entry, str) else _fill(entry[1], message.params, language) or None
 
 
 def message_json(message: Message) -> dict[str, Any]:
-    """The message for programs and for the page, which tells it in its own language."""
+    """Return the message as JSON, for programs and for the page, which shows it in the page's language."""
     return {"code": message.code, "params": {name: _plain(value) for name, value in message.params.items()}}
 
 
 def parse_message(document: Mapping[str, Any]) -> Message:
-    """The message that `message_json` made."""
+    """Return the message that `message_json` turned into JSON."""
     return Message(str(document["code"]), **{name: _parsed(value) for name, value in document["params"].items()})
 
 
 def received_message(message: object, sentence: object = None, hint: object = None) -> Message:
-    """The message that another vedette sent, or its sentence and hint if this one does not know the code.
+    """Return a message that another vedette sent; if its code is unknown here, a message of its sentence and hint.
 
-    The other vedette may be older or newer: a code may be unknown here, or have other parameters.
+    The other vedette may be older or newer: a code may be unknown here or have other parameters.
     """
     if isinstance(message, Message):
         return message
@@ -88,7 +89,7 @@ def received_message(message: object, sentence: object = None, hint: object = No
 
 
 def chosen_language(wanted: str | None = None, environment: Mapping[str, str] = os.environ) -> Language:
-    """The language to speak: the one wanted, else that of LC_ALL, LC_MESSAGES or LANG."""
+    """Return the language for output: `wanted` if given, else the language of LC_ALL, LC_MESSAGES or LANG."""
     locale = wanted or next(
         (environment[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), ""
     )
@@ -97,7 +98,7 @@ def chosen_language(wanted: str | None = None, environment: Mapping[str, str] = 
 
 @lru_cache
 def table(language: Language) -> Table:
-    """The sentences of a language, loaded when first needed."""
+    """Return the sentences of a language. The table is imported at the first call."""
     if language == "zh":
         from vedette.language.chinese import CHINESE
 

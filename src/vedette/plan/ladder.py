@@ -1,7 +1,7 @@
-"""Requests to the engine in order of preference, from the preferred one to the smallest useful one. Pure.
+"""Lists the engine limits to try (context, concurrency, pictures), from the preferred to the smallest useful. Pure.
 
-A plan takes the first rung that fits. More memory never gives a smaller context: from rung to rung the context only
-shrinks, and the memory that a rung needs does not depend on the available memory.
+Each set of limits is a rung. A plan takes the first rung that fits. More memory never gives a smaller context: from
+rung to rung the context only shrinks, and the memory that a rung needs does not depend on the available memory.
 """
 
 from collections.abc import Iterator
@@ -16,27 +16,27 @@ COMFORTABLE_CONTEXT = 2048
 """A context is made shorter than this only after concurrency and picture size are reduced."""
 MIN_CONTEXT = 256
 MIN_SIXTEEN_BIT_CONTEXT = 4096
-"""Where the context counts most, keys and values take 8 bits before the context becomes shorter than this."""
+"""If the context has priority, the cache changes to 8 bits before the context becomes shorter than this."""
 PICTURE_PIXELS = 512 * 512
-"""252 tokens for a 16:9 picture of the Qwen3-VL kind: words on a sign are legible, an answer begins soon."""
+"""252 tokens for a 16:9 picture in Qwen3-VL models: words on a sign are legible, and an answer begins soon."""
 CLIP_FRAMES = 8
 MIN_PROMPT_TOKENS = 32
 MIN_ANSWER_TOKENS = 16
 MAX_WISH = 1 << 24
-"""Contexts, answers and concurrencies as large as this are typing errors."""
+"""Exclusive limit of contexts, prompts, answers and concurrencies. Larger numbers are typing errors."""
 MAX_WISH_PIXELS = 1 << 32
 MAX_WISH_IMAGES = 64
 
 
 @dataclass(frozen=True)
 class Preference:
-    """The request that suits a workload if there is enough memory."""
+    """The limits that suit a workload if there is enough memory."""
 
     context: int | None
     """Tokens; None for all positions of the model."""
     concurrency: int
     images: int | None
-    """Pictures in one request; None for as many as the model was trained on."""
+    """Pictures in one request; None for the number that the model was trained on."""
     clips: bool
     answer_tokens: int
     pixels: int = PICTURE_PIXELS
@@ -57,50 +57,51 @@ MAX_CPU_CONTEXT = 4096
 
 @dataclass(frozen=True)
 class Rung:
-    """One request to the engine. Tokens, pixels and counts as in `plan.Context`."""
+    """One set of limits for the engine. Tokens, pixels and counts as in `plan.Context`."""
 
     max_model_len: int
     concurrency: int
     images: int
     videos: int
     image_max_pixels: int | None
-    """None without pictures, or where every picture becomes the same number of tokens."""
+    """None without pictures, or if every picture becomes the same number of tokens."""
     visual_tokens: int
     clip_tokens: int
     video_max_pixels: int | None
     prompt_tokens: int
     answer_tokens: int
     fp8_cache: bool = False
-    """Keys and values of 8 bits: twice the context, but answers may differ a little."""
+    """Whether keys and values are kept in 8 bits: twice the context, but answers may differ a little."""
     graphs: bool = True
-    """CUDA graphs, where there is a GPU. Without them tokens come many times more slowly."""
+    """Whether CUDA graphs are used on a GPU. Without them generation is many times slower."""
 
     @property
     def batched_tokens(self) -> int:
-        """Tokens of one step. Long prompts are read in pieces, in small ones where keys and values take 8 bits for
-        lack of memory; a picture or clip is read in one step."""
+        """Return the most tokens that the engine reads in one step.
+
+        Long prompts are read in pieces. The pieces are smaller with an 8-bit cache, because then memory is short. A
+        picture or clip is read in one step.
+        """
         pieces = 256 if self.fp8_cache else max(512, min(2048, self.max_model_len // 4))
         return max(pieces, self.visual_tokens, self.clip_tokens, self.concurrency)
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """The rungs for one model and wish.
-
-    relaxed: the rungs may give less than the wish.
-    """
+    """Makes the rungs for one model and wish."""
 
     model: Model
     wish: Wish
     backend: Backend
     fp8_cache: bool = False
-    """The device can keep keys and values in 8 bits."""
+    """The device supports keys and values in 8 bits."""
     clips: bool = True
-    """The engine can limit clips apart from pictures."""
+    """The engine can limit clips separately from pictures."""
     relaxed: bool = False
+    """The rungs may give less than the wish."""
 
     def rungs(self) -> Iterator[Rung]:
-        """Yield the rungs, the preferred one first. Raises BadInputError for a wish that no memory could grant."""
+        """Yield the rungs, the preferred one first. Raises BadInputError if no memory could satisfy the wish."""
         check_wish(self.model, self.wish)
         least: Rung | None = None
         for ask in dict.fromkeys(self._asks()):
@@ -110,15 +111,15 @@ class Ladder:
                 yield rung
         if (
             least is not None and self.relaxed and self.backend is Backend.CUDA
-        ):  # given up last, after everything that was wished for
+        ):  # the last rung: graphs are given up after everything in the wish
             yield replace(least, graphs=False)
 
     def between(self, more: Rung, less: Rung, max_model_len: int) -> Rung | None:
-        """Return `less` with another context; None unless only the context differs between `more` and `less`."""
+        """Return `less` with the context `max_model_len`; None if `more` and `less` differ in more than context."""
         return self._resized(less, max_model_len) if self._resized(more, less.max_model_len) == less else None
 
     def refusal(self) -> BadInputError:
-        """Return the error where there is no rung: the smallest request that was asked for exceeds the context."""
+        """Return the error for a wish without rungs: its smallest request is longer than the context."""
         vision, wish, positions = self.model.vision, self.wish, self.model.max_position_embeddings
         images = self._images()[1]
         pictures = images * vision.most_tokens_of_any_picture(self._pixels()[-1]) if vision and images else 0
@@ -183,12 +184,12 @@ class Ladder:
 
     @property
     def _min_comfortable(self) -> int:
-        """The shortest context before anything else is given up."""
+        """Return the shortest context to try before anything else is reduced."""
         return MIN_SIXTEEN_BIT_CONTEXT if self.fp8_cache and self._context_counts_most else COMFORTABLE_CONTEXT
 
     @property
     def _context_counts_most(self) -> bool:
-        """Whether concurrency that was not asked for is reduced before the context."""
+        """Return whether the context has priority: the concurrency is reduced before the context."""
         wish = self.wish
         return wish.workload is Workload.API or (wish.max_model_len is not None and wish.concurrency is None)
 
@@ -202,7 +203,7 @@ class Ladder:
         return self.relaxed and self._rung(replace(ask, max_model_len=length)) is not None
 
     def _rung(self, ask: "_Ask") -> Rung | None:
-        """Divide the context between pictures, prompt and answer; None if they do not fit into it."""
+        """Divide the context between pictures, prompt and answer; return None if they do not fit into it."""
         vision, wish = self.model.vision, self.wish
         visual = clip = 0
         clip_pixels = None
@@ -262,7 +263,7 @@ class Ladder:
         return _halvings(most, min(most, MIN_CONTEXT))
 
     def _pictures_tokens(self) -> int:
-        """Return the tokens of one request's pictures; 0 unless the wish says how many or how large."""
+        """Return the tokens of one request's pictures; 0 if the wish sets neither their number nor their size."""
         vision, wish = self.model.vision, self.wish
         if vision is None or (wish.image_max_pixels is None and wish.images_per_request is None):
             return 0
@@ -275,7 +276,7 @@ class Ladder:
         return _halvings(wished or self._preference.concurrency, 1)
 
     def _images(self) -> tuple[int, int, int]:
-        """Return the preferred and the smallest number of pictures in a request, and the number of clips."""
+        """Return the preferred number of pictures in a request, their smallest number, and the number of clips."""
         model, wished = self.model, self.wish.images_per_request
         if model.vision is None or wished == 0 or model.images_per_prompt == 0:
             return 0, 0, 0
@@ -300,6 +301,8 @@ class Ladder:
 
 @dataclass(frozen=True)
 class _Ask:
+    """The limits of a rung before its tokens are counted."""
+
     max_model_len: int
     concurrency: int
     images: int
@@ -309,6 +312,7 @@ class _Ask:
 
 
 def _halvings(most: int, least: int) -> list[int]:
+    """Return `most`, its half, its quarter and so on, down to `least`."""
     values = [most]
     while values[-1] // 2 >= least:
         values.append(values[-1] // 2)
@@ -320,7 +324,7 @@ def _up_to_power_of_two(value: int) -> int:
 
 
 def check_wish(model: Model, wish: Wish) -> None:
-    """Raise BadInputError for sizes that are not positive, too large to be meant, or beyond the model."""
+    """Raise BadInputError for sizes that are not positive, absurdly large, or above the model's limits."""
     _check_sizes(wish)
     context, pixels, images = wish.max_model_len, wish.image_max_pixels, wish.images_per_request
     positions, vision = model.max_position_embeddings, model.vision

@@ -1,17 +1,17 @@
-"""One admission for everyone who wants an engine: pages, requests of the API, standing watches.
+"""The queue of requests that wait for an engine: from the API, from pages and from watches.
 
-A plan lets an engine answer `concurrency` requests at once. Further requests wait here and not in the engine, so that
-a page's frame is taken when its turn has come, a client that hangs up leaves nothing behind, and a request outlives the
-engine that it waited for.
+A plan lets an engine answer `concurrency` requests at once. Further requests wait here and not in the engine. So a
+page's frame is taken only when the page has its turn, the request of a client that disconnects is removed at once, and
+a request can go on waiting when its engine crashes or is stopped.
 
 The order of the requests that wait for the same engine:
 
-- A higher class goes first, but a class that waits is passed over at most `MOST_PASSED_OVER` times in a row: then it
-  has a turn, the one that was passed over most often first. So pages and watches each have at least every sixth turn,
-  however many requests come, and no class starves.
-- Inside a class the clients take turns, however many requests each of them has; a client that comes later, or comes
-  again, is put at the end. So no client starves, and one client's own requests keep their order.
-- The next request waits until there is room for it: no request overtakes because it needs less.
+- A higher class goes first. But a waiting class is passed over at most `MOST_PASSED_OVER` times in a row; then it has
+  a turn. If several classes have reached this limit, the class that was passed over most often goes first. So pages and
+  watches each have at least every sixth turn, however many requests arrive, and no class starves.
+- Inside a class the clients take turns, however many requests each of them has. A new client, and a client that has
+  just had a turn, goes to the end. So no client starves, and the requests of one client keep their order.
+- The next request waits until there is room for it. No later request overtakes it.
 """
 
 import asyncio
@@ -28,30 +28,30 @@ E = TypeVar("E")
 _E_co = TypeVar("_E_co", covariant=True)
 
 MOST_WAITING = 256
-"""How many requests of one class may wait at the same time; further ones are refused at once."""
+"""How many requests of one class may wait at the same time. Further requests are refused at once."""
 MOST_PASSED_OVER = 4
-"""How often in a row higher classes may go before a class that waits for the same engine."""
+"""How often in a row a waiting class may be passed over by higher classes at the same engine."""
 
 
 class Priority(IntEnum):
-    """The classes, the most urgent first."""
+    """The classes of requests, the most urgent first."""
 
     PERSON = 0
-    """A person who waits for this one answer, or a program that may ask for one: the API."""
+    """A request to the API, or a single question from a page: a person may be waiting for this answer."""
     PAGE = 1
-    """A page that asks about frame after frame."""
+    """A request of a page that asks about one frame after another."""
     WATCH = 2
-    """A standing watch."""
+    """A request of a watch."""
 
 
 class Destination(Protocol[_E_co]):
-    """Which engine may answer a request; asked again whenever something has changed."""
+    """Finds the engine for a request. The queue asks again after every change."""
 
     def engine(self) -> _E_co | None:
-        """The engine that can answer now; None while it is on its way. Raises if none ever will."""
+        """Return the engine that can answer now; None while it is starting. Raises if no engine will ever answer."""
 
     def too_late(self) -> VedetteError:
-        """The error for a request that has waited too long for an engine."""
+        """Return the error for a request that has waited too long for an engine."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Ticket(Generic[E]):
     destination: Destination[E]
     priority: Priority
     client: Hashable
-    """The sender; clients of a class take turns."""
+    """The sender of the request. The clients of a class take turns."""
     wait_s: float | None = None
-    """How long it waits while there is no engine, in seconds; None: for ever."""
+    """How long the request waits while there is no engine, in seconds; None: without limit."""
     takes_slot: bool = True
-    """Whether the engine generates for it. Other requests only wait until there is an engine."""
+    """Whether the engine generates text for the request. Other requests only wait until there is an engine."""
     early: bool = False
-    """Whether the engine may have it a little before a slot is free, to prepare it meanwhile (`early_slots`)."""
+    """Whether the engine may receive the request before a slot is free, and prepare it meanwhile (`early_slots`)."""
 
 
 @dataclass(eq=False)
@@ -75,20 +75,20 @@ class _Waiter(Generic[E]):
     ticket: Ticket[E]
     admitted: "asyncio.Future[E]"
     engine: E | None = None
-    """The engine that could answer it now, as last seen."""
+    """The engine that could answer this request at the last check; None if there was none."""
     giving_up: asyncio.TimerHandle | None = None
 
 
 @dataclass
 class _Lane:
-    """The queue's figures of one engine."""
+    """What the queue counts for one engine."""
 
     running: int = 0
     passed_over: Counter[Priority] = field(default_factory=Counter)
 
 
 class Queue(Generic[E]):
-    """Admits requests to engines; `capacity(engine)` may change with the plan."""
+    """Admits requests to engines. `capacity(engine)` is the plan's concurrency, and may change with the plan."""
 
     def __init__(self, capacity: Callable[[E], int]) -> None:
         self._capacity = capacity
@@ -100,10 +100,10 @@ class Queue(Generic[E]):
 
     @asynccontextmanager
     async def admit(self, ticket: Ticket[E]) -> AsyncIterator[E]:
-        """Wait for an engine, and hold a slot of it; several may be entered at once.
+        """Wait for an engine and hold one of its slots inside the block. Several blocks may be open at once.
 
-        Raises EngineUnavailableError when too many wait or the queue is closed, what `too_late` returns, and what
-        `engine` raises.
+        Raises EngineUnavailableError when too many requests wait or the queue is closed, the error that the
+        destination's `too_late` returns, and any error that its `engine` raises.
         """
         engine = await self._admitted(ticket)
         try:
@@ -112,9 +112,9 @@ class Queue(Generic[E]):
             self._release(ticket, engine)
 
     def refresh(self) -> None:
-        """Admit everyone who can be admitted now, after a capacity, an engine or a name has changed."""
+        """Admit all requests that can be admitted now. Call it after a capacity, an engine or a name has changed."""
         for waiter in list(self._all()):
-            if waiter.admitted.cancelled():  # its client hung up, and its task has not run since
+            if waiter.admitted.cancelled():  # its client has disconnected, and its task has not run since
                 self._remove(waiter)
             else:
                 self._look(waiter)
@@ -123,7 +123,7 @@ class Queue(Generic[E]):
                 self._enter(following, engine)
 
     def close(self) -> None:
-        """Refuse everyone who waits, and everyone who comes from now on."""
+        """Refuse all waiting requests and all later ones."""
         self._closed = True
         for waiter in list(self._all()):
             self._refuse(waiter, EngineUnavailableError("serve.stopping"))
@@ -146,18 +146,18 @@ class Queue(Generic[E]):
             raise
 
     def _leave(self, waiter: _Waiter[E]) -> None:
-        """Remove a waiter whose client has hung up, and who may have been admitted in the same moment."""
+        """Remove a waiter whose client has disconnected; release its slot if it was admitted at the same moment."""
         if waiter.admitted.cancelled():
             self._remove(waiter)
-            self.refresh()  # others may have waited behind it
+            self.refresh()  # other requests may have waited behind this one
         elif waiter.admitted.exception() is None:
             self._release(waiter.ticket, waiter.admitted.result())
 
     def _look(self, waiter: _Waiter[E]) -> None:
-        """Find the engine that could answer a waiter now; refuse one that none ever will."""
+        """Find the engine that could answer this waiter now; refuse the waiter if no engine ever will."""
         try:
             waiter.engine = waiter.ticket.destination.engine()
-        except Exception as error:  # only this request may fail by it, not the one that caused the refresh
+        except Exception as error:  # it must reach this request only, not the request that caused the refresh
             self._refuse(waiter, error)
             return
         if waiter.engine is not None:
@@ -175,7 +175,7 @@ class Queue(Generic[E]):
             waiter.admitted.set_exception(error)
 
     def _next(self, engine: E) -> _Waiter[E] | None:
-        """The waiter that enters this engine now; None if there is none, or no room for the next one yet."""
+        """Return the waiter to admit to this engine now; None if nobody waits or the next waiter has no room yet."""
         for waiter in self._all():
             if waiter.engine == engine and not waiter.ticket.takes_slot:
                 return waiter
@@ -188,12 +188,12 @@ class Queue(Generic[E]):
         return waiter if self._lane(engine).running < self._room(waiter, engine) else None
 
     def _first(self, priority: Priority, engine: E) -> _Waiter[E] | None:
-        """The first waiter of a class that takes a slot of this engine."""
+        """Return the first waiter of a class among those for this engine."""
         waiters = (waiter for queue in self._waiting[priority].values() for waiter in queue)
         return next((waiter for waiter in waiters if waiter.engine == engine), None)
 
     def _room(self, waiter: _Waiter[E], engine: E) -> int:
-        """How many may run at most when this one enters."""
+        """Return how many requests the engine may hold when this waiter is admitted, this one included."""
         capacity = max(1, self._capacity(engine))
         return capacity + early_slots(capacity) if waiter.ticket.early else capacity
 
@@ -235,16 +235,16 @@ class Queue(Generic[E]):
         return self._lanes.setdefault(engine, _Lane())
 
     def _all(self) -> Iterator[_Waiter[E]]:
-        """Everyone who waits, class by class."""
+        """Yield all waiters, class by class."""
         for clients in self._waiting.values():
             for queue in clients.values():
                 yield from queue
 
 
 def early_slots(capacity: int) -> int:
-    """How many requests an engine may have beyond those that it answers at once.
+    """Return how many requests an engine may hold beyond those that it answers at once.
 
-    vLLM's server reads and tokenizes a request and scales its pictures before the request can take the place of another
-    one. Without a request in reserve the engine would be idle for that time after every answer.
+    vLLM's server first reads and tokenizes a request and scales its pictures; only then can the request start. Without
+    a prepared request the engine would be idle for this time after every answer.
     """
     return 1 + capacity // 4

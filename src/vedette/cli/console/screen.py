@@ -1,4 +1,4 @@
-"""What a person (or a program, with `--json`) reads while vedette starts and serves: events in, lines out."""
+"""Shows the events of a running vedette on standard output: as text for a person, or as JSON with `--json`."""
 
 import contextlib
 import json
@@ -33,24 +33,24 @@ from vedette.language.message import Language, Message, hint_of, say
 from vedette.units import duration, size
 
 _PLAIN_EVERY_S = 10.0
-"""How often a long phase is shown again where lines cannot be rewritten."""
+"""Seconds between two lines about the same phase, if the output is no terminal."""
 _LEAST_SHOWN_S = 1.0
-"""A finished phase that took less gets no line."""
+"""A finished phase that took fewer seconds gets no line."""
 _SUBJECT_COLUMNS = 8
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class Screen(Protocol):
-    """Where events are shown."""
+    """An output for events."""
 
     def show(self, event: Event) -> None: ...
 
     def tick(self) -> None:
-        """Redraws what moves; to be called about five times a second."""
+        """Redraw the line of the present phase. Call this about five times a second."""
 
 
 class JsonScreen:
-    """One JSON object a line."""
+    """Writes each event as one line of JSON."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -59,18 +59,18 @@ class JsonScreen:
         _put(self._out, json.dumps(event_json(event), ensure_ascii=False) + "\n")
 
     def tick(self) -> None:
-        """Nothing moves between events."""
+        """Do nothing: JSON has no line to redraw."""
 
 
 class PersonScreen:
-    """Lines for a person; on a terminal the present phase moves, elsewhere every line stays."""
+    """Writes lines for a person. On a terminal the line of the present phase is redrawn; elsewhere lines are added."""
 
     def __init__(self, out: TextIO, language: Language = "en") -> None:
         self._out = out
         self._language = language
         self._moving = out.isatty()
         self._phase: str | None = None
-        """As it is shown."""
+        """The name of the present phase in the screen's language; None between phases."""
         self._phase_began = time.monotonic()
         self._written_at = 0.0
         self._line = ""
@@ -166,19 +166,19 @@ class PersonScreen:
 
 
 def make_screen(speech: Speech) -> Screen:
-    """The screen for standard output."""
-    out = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - for good; None where it was closed before the start
+    """Return the screen for standard output."""
+    out = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - never closed; stdout is None if closed before start
     return JsonScreen(out) if speech.as_json else PersonScreen(out, speech.language)
 
 
 def state_message(status: Status) -> Message:
-    """A state with its phase: `starting: loading weights 1/2`."""
+    """Return a state with its phase: `starting: loading weights 1/2`."""
     state = Message(f"state.{status.state.value}")
     return Message("cli.state", state=state, phase=_phase_message(status.phase, status)) if status.phase else state
 
 
 def plan_message(plan: Mapping[str, Any]) -> Message:
-    """A plan in one line, from its JSON; `vedette plan` tells the whole."""
+    """Return a summary of a plan in one line, from the plan's JSON. `vedette plan` shows the whole plan."""
     memory, context = plan["memory"], plan["context"]
     parts = [
         Message("cli.plan.memory", total_bytes=memory["total_bytes"], available_bytes=memory["available_bytes"]),
@@ -192,7 +192,7 @@ def plan_message(plan: Mapping[str, Any]) -> Message:
 
 
 def _phase_message(phase: Phase, status: Status) -> Message:
-    """What is being done, how far it is, and the detail."""
+    """Return the phase, with its progress and detail if they are known."""
     message = Message(f"phase.{phase.value}")
     done, total = status.done or 0, status.total
     if total:
@@ -202,7 +202,7 @@ def _phase_message(phase: Phase, status: Status) -> Message:
 
 
 def _put(out: TextIO, text: str) -> None:
-    """Writes what can be written: a closed reader or a full disk is no reason to stop serving."""
+    """Write and flush; ignore OSError, because a closed pipe or a full disk must not stop the service."""
     with contextlib.suppress(OSError):
         out.write(text)
         out.flush()

