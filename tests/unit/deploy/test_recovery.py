@@ -27,7 +27,7 @@ from vedette.language.message import Message, say
 from vedette.models.store.model_lookup import find_model, read_source
 from vedette.plan.calibration import Calibration, Lesson, calibration_key, conditions_of
 from vedette.plan.make import make_plan
-from vedette.plan.plan import Plan, Wish
+from vedette.plan.plan import Graphs, Plan, Wish
 
 MIB = 1024**2
 GIB = 1024**3
@@ -309,3 +309,122 @@ def test_what_has_never_served_is_not_started_for_ever_although_others_take_its_
     )
     with pytest.raises(EngineDiedError):
         starts(recovery, *[taken] * (MAX_FAILED_STARTS + 1))
+
+
+def test_a_start_that_was_marked_as_served_is_not_given_up_like_a_first_one() -> None:
+    recovery = Recovery()
+    recovery.mark_served()
+    starts(recovery, *[KILLED] * (MAX_FAILED_STARTS + 3))
+
+
+def test_others_are_blamed_only_where_they_took_memory_that_the_plan_needs() -> None:
+    planned = PLAN.memory.total_bytes - PLAN.memory.reserve_bytes
+    roomy, enough = board(planned + 2 * GIB), board(planned + GIB)
+    assert fault_of(crash(ALLOCATOR, enough, before=roomy), 1) is Fault.ENGINE, "what they took was not needed"
+    little = board(planned - 1 * MIB)
+    assert fault_of(crash(ALLOCATOR, little, before=board(planned + 32 * MIB)), 1) is Fault.ENGINE
+    assert fault_of(crash(ALLOCATOR, little, before=board(planned + 64 * MIB)), 1) is Fault.OTHERS
+
+
+def test_memory_that_was_taken_and_freed_again_has_no_taker() -> None:
+    taken = Cause("memory_taken", Message("engine.memory_taken"))
+    reason = Recovery().attempt_after(crash(taken)).reason
+    assert reason.code == "deploy.taken_and_freed"
+    gone = Recovery().attempt_after(crash(taken, less(TIGHT, GIB))).reason
+    assert gone.code == "deploy.taken_by_others"
+    assert gone.params["left_bytes"] == TIGHT.memory_available_bytes - GIB
+
+
+def test_a_lesson_is_about_the_most_memory_that_was_available() -> None:
+    more = board(TIGHT.memory_available_bytes + 256 * MIB)
+    for before, after in ((more, TIGHT), (TIGHT, more)):
+        lesson = Recovery().attempt_after(crash(ALLOCATOR, after, before=before)).lesson
+        assert lesson is not None
+        assert lesson.available_bytes == more.memory_available_bytes
+    plenty = board(30 * GIB)
+    lesson = Recovery().attempt_after(crash(ALLOCATOR, plenty, before=plenty)).lesson
+    assert lesson is not None
+    assert lesson.available_bytes == plenty.memory_total_bytes
+
+
+def test_each_silence_in_a_row_leaves_less_memory() -> None:
+    recovery, total = Recovery(served=True), PLAN.memory.total_bytes
+    budgets = []
+    for _ in range(5):
+        recovery.attempt_after(crash(SILENT, served_s=1.0))
+        budgets.append(recovery.within(board(30 * GIB)).memory_available_bytes)
+    step = total - budgets[0]
+    assert step >= 128 * MIB
+    assert budgets == [total - step * steps for steps in (1, 1, 1, 2, 3)]
+
+
+def test_a_ram_budget_says_nothing_where_ram_is_the_models_memory() -> None:
+    assert Recovery(host_budget_bytes=GIB).within(TIGHT) == TIGHT
+    apart = dataclasses.replace(TIGHT, unified_memory=False, host_memory_available_bytes=3 * GIB)
+    assert Recovery().within(apart) == apart
+    assert Recovery(host_budget_bytes=GIB).within(apart).host_memory_available_bytes == GIB
+
+
+def test_the_room_left_for_others_grows_to_four_steps() -> None:
+    recovery = Recovery()
+    step = max(128 * MIB, PLAN.memory.total_bytes // 20)
+    left = []
+    for _ in range(7):
+        recovery.attempt_after(crash(KERNEL_KILL, less(TIGHT, GIB)))
+        left.append(recovery.spare_bytes // step)
+    assert left == [0, 1, 2, 3, 4, 4, 4]
+
+
+def test_failed_starts_are_counted_anew_after_a_recovery() -> None:
+    def surprises() -> list[Cause]:
+        return [
+            Cause("engine_error", Message("errors.verbatim", sentence=f"KeyError: {number}", hint=""))
+            for number in range(MAX_FAILED_STARTS - 1)
+        ]
+
+    recovery = Recovery()
+    starts(recovery, *surprises())
+    assert recovery.recovered(PLAN, at=1.0) is not None
+    assert recovery.recovered(PLAN, at=2.0) is None, "there was nothing to recover from"
+    starts(recovery, *surprises())
+
+
+def test_memory_is_waited_for_by_the_most_that_was_available() -> None:
+    recovery = Recovery(served=True)
+    roomy, after = board(10 * GIB), board(GIB)
+    for seen in (board(5 * GIB), roomy, board(6 * GIB)):
+        recovery.within(seen)
+    refused = plan_on(after)
+    assert refused.shortfall_bytes < 9 * GIB
+    recovery.attempt_without_room(TOO_LARGE, refused, board(10 * GIB - refused.shortfall_bytes))
+    with pytest.raises(DoesNotFitError) as caught:
+        recovery.attempt_without_room(TOO_LARGE, refused, board(10 * GIB - refused.shortfall_bytes + 1))
+    assert caught.value is TOO_LARGE
+
+
+def test_every_kind_of_change_is_said() -> None:
+    settings, context = PLAN.settings, PLAN.context
+
+    def codes(**changed: object) -> list[tuple[str, dict[str, object]]]:
+        parts = {
+            "settings": dataclasses.replace(settings, **{k: v for k, v in changed.items() if hasattr(settings, k)}),  # type: ignore[arg-type]
+            "context": dataclasses.replace(context, **{k: v for k, v in changed.items() if hasattr(context, k)}),  # type: ignore[arg-type]
+        }
+        message = change_message(PLAN, dataclasses.replace(PLAN, **parts))  # type: ignore[arg-type]
+        changes = message.params["changes"]
+        assert isinstance(changes, tuple)
+        return [(change.code, dict(change.params)) for change in changes]
+
+    assert codes(kv_cache_dtype="fp8") == [("deploy.cache_bits", {"bits": 8})]
+    assert codes(videos_per_prompt=settings.videos_per_prompt + 1) == [("deploy.clips_again", {})]
+    assert codes(graphs=Graphs.EAGER) == [("deploy.execution", {"now": "eager", "before": settings.graphs.value})]
+    (pictures,) = codes(images_per_request=9)
+    assert pictures == ("deploy.fewer_pictures", {"pictures": 9, "before": context.images_per_request})
+    (pixels,) = codes(image_max_pixels=50_000)
+    assert pixels[0] == "deploy.smaller_pictures"
+    (fewer,) = codes(concurrency=2)
+    assert fewer[0] == "deploy.requests"
+    (one,) = codes(concurrency=1)
+    assert one[0] == "deploy.one_request"
+    (shorter,) = codes(max_model_len=640)
+    assert shorter == ("deploy.other_context", {"tokens": 640, "tokens_before": context.max_model_len})
