@@ -428,3 +428,40 @@ def test_every_kind_of_change_is_said() -> None:
     assert one[0] == "deploy.one_request"
     (shorter,) = codes(max_model_len=640)
     assert shorter == ("deploy.other_context", {"tokens": 640, "tokens_before": context.max_model_len})
+
+
+def test_much_memory_is_free_where_it_exceeds_the_plan_by_more_than_half() -> None:
+    planned = PLAN.memory.total_bytes - PLAN.memory.reserve_bytes
+    for spare, fault in ((planned // 2, Fault.ENGINE), (planned // 2 + 1, Fault.NOBODY)):
+        device = board(planned + spare)
+        assert fault_of(crash(KERNEL_KILL, device, before=device), 1) is fault
+
+
+def test_only_a_broken_engine_is_reinstalled() -> None:
+    recovery = Recovery()
+    attempts = starts(recovery, KILLED, ALLOCATOR, SILENT_KILL, SILENT)
+    attempts.append(recovery.attempt_after(crash(KERNEL_KILL, less(TIGHT, GIB))))
+    attempts.append(recovery.attempt_without_room(TOO_LARGE, plan_on(board(GIB)), TIGHT))
+    assert [attempt.remake for attempt in attempts] == [False] * 6
+
+
+def test_what_a_process_that_was_not_there_before_holds_was_taken_by_it() -> None:
+    reason = Recovery().attempt_after(crash(KERNEL_KILL, less(TIGHT, GIB, OtherProcess("python3", 5, GIB)))).reason
+    assert reason.params["taker"] == Message("deploy.process_took", name="python3", pid=5, taken_bytes=GIB)
+
+
+def test_a_first_start_is_attempted_nine_times_while_others_end_it() -> None:
+    recovery = Recovery()
+    assert len(starts(recovery, *[KILLED] * 8)) == 8
+    with pytest.raises(EngineDiedError):
+        starts(recovery, KILLED)
+
+
+@pytest.mark.parametrize("served_s", [LONG_RUN_S, LONG_RUN_S + 1])
+def test_after_a_long_run_all_memory_may_be_used_again(served_s: float) -> None:
+    recovery = Recovery(budget_bytes=GIB, host_budget_bytes=GIB, spare_bytes=GIB)
+    recovery.attempt_after(crash(KILLED, served_s=served_s))
+    assert recovery.within(TIGHT) == TIGHT
+    recovery = Recovery(budget_bytes=GIB)
+    recovery.attempt_after(crash(KILLED, served_s=LONG_RUN_S - 1))
+    assert recovery.within(TIGHT).memory_available_bytes == GIB
