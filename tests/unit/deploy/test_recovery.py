@@ -330,9 +330,9 @@ def test_memory_that_was_taken_and_freed_again_has_no_taker() -> None:
     taken = Cause("memory_taken", Message("engine.memory_taken"))
     reason = Recovery().attempt_after(crash(taken)).reason
     assert reason.code == "deploy.taken_and_freed"
-    gone = Recovery().attempt_after(crash(taken, less(TIGHT, GIB))).reason
-    assert gone.code == "deploy.taken_by_others"
-    assert gone.params["left_bytes"] == TIGHT.memory_available_bytes - GIB
+    still_missing = Recovery().attempt_after(crash(taken, less(TIGHT, GIB))).reason
+    assert still_missing.code == "deploy.taken_by_others"
+    assert still_missing.params["left_bytes"] == TIGHT.memory_available_bytes - GIB
 
 
 def test_a_lesson_is_about_the_most_memory_that_was_available() -> None:
