@@ -3,9 +3,7 @@
 language/message.py says how values are shown. One section a room; the other language has the same codes.
 """
 
-from vedette.language.message import Table
-
-CHINESE: Table = {
+CHINESE: dict[str, str | tuple[str, str]] = {
     # ---- errors, phases, states ----
     "errors.verbatim": ("{sentence}", "{hint}"),
     "detail.verbatim": "{text}",
