@@ -111,7 +111,7 @@ class Stopped(msgspec.Struct, frozen=True, tag_field="event", tag="stopped"):
     """vedette has stopped all that it started."""
 
 
-class Measured(msgspec.Struct, frozen=True, tag_field="event", tag="outcome"):
+class OutcomeMeasured(msgspec.Struct, frozen=True, tag_field="event", tag="outcome"):
     """A plan was tried and measured. `outcomes` is the JSON that report/outcome.py makes."""
 
     outcomes: Sequence[Mapping[str, Any]]
@@ -131,7 +131,7 @@ class Failed(msgspec.Struct, frozen=True, tag_field="event", tag="error"):
 
 
 Event: TypeAlias = (
-    DeviceRead | ModelChosen | PlanMade | Note | StatusChanged | Listening | Ready | Stopped | Measured | Failed
+    DeviceRead | ModelChosen | PlanMade | Note | StatusChanged | Listening | Ready | Stopped | OutcomeMeasured | Failed
 )
 Notify = Callable[[Event], None]
 """A function that is called with each event when it happens."""

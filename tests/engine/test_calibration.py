@@ -16,7 +16,7 @@ from vedette.engine.engine import Engine, free_port
 from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.state import Life, Phase, State
-from vedette.models.store.model_lookup import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_facts
 from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, calibration_key
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Wish
@@ -68,7 +68,7 @@ async def test_without_a_driver_the_gpu_bytes_come_from_the_drop_in_free_memory(
     device = device_named("agx-orin-32gb")
     if not unified:
         device = replace(device, unified_memory=False, host_memory_available_bytes=32 * GIB)
-    model = read_source(find_model("cosmos-reason2-2b", tmp_path))
+    model = read_facts(find_model("cosmos-reason2-2b", tmp_path))
     assert model is not None
     plan = make_plan(device, model, Wish())
     port, life = free_port(), Life()

@@ -8,7 +8,7 @@ from bench.lab.shapes import make_shape
 from vedette.models.checkpoint import read_model
 from vedette.models.families.qwen_vl import QwenVision
 from vedette.models.model import CacheKind, CacheLayers, Model, Rotary
-from vedette.models.store.model_lookup import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_facts
 
 TINY = Model(
     name="tiny",
@@ -47,7 +47,7 @@ TINY = Model(
 
 
 def catalogue_model(name: str) -> Model:
-    model = read_source(find_model(name, Path("/nowhere")))
+    model = read_facts(find_model(name, Path("/nowhere")))
     assert model is not None
     return model
 

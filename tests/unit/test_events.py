@@ -12,10 +12,10 @@ from vedette.events import (
     Event,
     Failed,
     Listening,
-    Measured,
     ModelChosen,
     ModelStatus,
     Note,
+    OutcomeMeasured,
     PlanMade,
     Ready,
     Recovered,
@@ -48,7 +48,7 @@ EVENTS: list[Event] = [
     Listening("http://127.0.0.1:1/"),
     Ready("http://127.0.0.1:1/", "http://127.0.0.1:1/v1", 1200),
     Stopped(),
-    Measured([{"name": "total", "unit": "bytes", "predicted": 1, "measured": None}]),
+    OutcomeMeasured([{"name": "total", "unit": "bytes", "predicted": 1, "measured": None}]),
     Failed("does_not_fit", SENTENCE, retryable=False),
 ]
 SERVED = ModelStatus(LOADING, "tiny", None, "http://h:1/", "http://h:1/v1", 12, {"model": "tiny"}, (RECOVERED,))

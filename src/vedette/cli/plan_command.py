@@ -121,7 +121,7 @@ def _try(asked: Asked, speech: Speech) -> None:
     import asyncio
 
     from vedette.cli.console.screen import make_screen
-    from vedette.events import Measured, event_json
+    from vedette.events import OutcomeMeasured, event_json
     from vedette.instance.run import try_plan
     from vedette.report.outcome import explain_outcomes, outcomes, outcomes_json
 
@@ -134,7 +134,7 @@ def _try(asked: Asked, speech: Speech) -> None:
     if calibration is None:
         raise EngineFailedError("cli.plan.not_measured")
     found = outcomes(made, calibration)
-    speech.tell(event_json(Measured(outcomes_json(found))), f"\n{explain_outcomes(found, _paper(speech))}")
+    speech.tell(event_json(OutcomeMeasured(outcomes_json(found))), f"\n{explain_outcomes(found, _paper(speech))}")
 
 
 def _compare(asked: Asked, names: tuple[str, str], speech: Speech) -> None:

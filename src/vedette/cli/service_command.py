@@ -165,9 +165,9 @@ def _settled_model(wanted: str | None, models_dir: Path) -> tuple[str | None, Pa
         return None, None
     from vedette.models.store.model_lookup import find_model
 
-    source = find_model(wanted, models_dir)
-    is_directory = source.hub_id is None and source.entry is None
-    directory = source.path.resolve()
+    ref = find_model(wanted, models_dir)
+    is_directory = ref.hub_id is None and ref.entry is None
+    directory = ref.path.resolve()
     return (str(directory), directory) if is_directory else (wanted, None)
 
 

@@ -51,7 +51,7 @@ from vedette.language.message import Message
 from vedette.measure.decode_speed import read_decode_tokens_per_s
 from vedette.models.model import Model
 from vedette.models.store.model_fetching import fetch_model
-from vedette.models.store.model_lookup import Source
+from vedette.models.store.model_lookup import ModelRef
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Context, Plan
 from vedette.plan.side_by_side import Share
@@ -97,7 +97,7 @@ class Deployment:
 
     @property
     def name(self) -> str | None:
-        return self._stage.assignment.source.name if isinstance(self._stage, Chosen) else None
+        return self._stage.assignment.ref.name if isinstance(self._stage, Chosen) else None
 
     @property
     def names(self) -> Sequence[str]:
@@ -192,15 +192,15 @@ class Deployment:
                 raise EngineFailedError("deploy.abandoned", model=self.name)
             settings = dataclasses.replace(self._settings, model=argument)
             device = await self._surroundings.read()
-            source, model = await asyncio.to_thread(choose, settings, self._home, device)
-            if source.name == self.name and self.client is not None:
+            ref, model = await asyncio.to_thread(choose, settings, self._home, device)
+            if ref.name == self.name and self.client is not None:
                 return
-            assignment, stage = Assignment(settings, source), self._stage
+            assignment, stage = Assignment(settings, ref), self._stage
             if model is not None and isinstance(stage, Launched):
                 free = with_engine_returned(device, stage.proposal.plan)
                 self._refuse_what_does_not_fit(self._plan(Prepared(assignment, stage.host), free, model))
-            if not source.installed:
-                await self._fetch(source, stage.host.python if isinstance(stage, Prepared) else None)
+            if not ref.installed:
+                await self._fetch(ref, stage.host.python if isinstance(stage, Prepared) else None)
             await self._orders.place(assignment)
 
     # The first start
@@ -223,28 +223,28 @@ class Deployment:
         device = await self._surroundings.read()
         self._notify(DeviceRead(device))
         self.life.progress(Phase.CHOOSING)
-        source, model = await asyncio.to_thread(choose, self._settings, self._home, device)
-        assignment = Assignment(self._settings, source)
+        ref, model = await asyncio.to_thread(choose, self._settings, self._home, device)
+        assignment = Assignment(self._settings, ref)
         self._stage = Chosen(assignment)
         if model is None:  # an id that only a hub knows: a plan needs its files
-            await self._fetch(source, None)
-            model = await asyncio.to_thread(read_installed, source)
+            await self._fetch(ref, None)
+            model = await asyncio.to_thread(read_installed, ref)
         why = Message("deploy.as_asked") if self._settings.model else Message("deploy.best_that_fits")
-        self._notify(ModelChosen(source.name, model.weights_bytes, why))
+        self._notify(ModelChosen(ref.name, model.weights_bytes, why))
         host = await host_for(device, self._settings, self._home, self._slot.workplace)
         self._stage = prepared = Prepared(assignment, host)
         # Check that the model fits before gigabytes are downloaded and installed.
         self._proposal = self._refuse_what_does_not_fit(self._plan(prepared, device, model))
         await self._make_host_ready(host)
-        await self._fetch(source, host.python)
+        await self._fetch(ref, host.python)
         return prepared
 
     async def _make_host_ready(self, host: Host) -> None:
         self.life.progress(Phase.INSTALLING)
         await host.make_ready(lambda step: self.life.progress(Phase.INSTALLING, step))
 
-    async def _fetch(self, source: Source, python: Path | None) -> None:
-        async with contextlib.aclosing(fetch_model(source, self._home.models, python)) as steps:
+    async def _fetch(self, ref: ModelRef, python: Path | None) -> None:
+        async with contextlib.aclosing(fetch_model(ref, self._home.models, python)) as steps:
             async for step in steps:
                 self.life.progress(Phase.FETCHING, step.detail, step.done_bytes, step.total_bytes)
 
@@ -254,7 +254,7 @@ class Deployment:
         """Return a model's plan on `device`. allowed: the model's share of it, within the limits set by crashes."""
         assignment = prepared.assignment
         wish, engine = wish_of(assignment.settings), engine_facts(prepared.host)
-        subject = Subject(device, assignment.source, model, wish, engine, self._home.cache)
+        subject = Subject(device, assignment.ref, model, wish, engine, self._home.cache)
         return plan_for(subject, recall_from(self._home), self._shared(device), allowed)
 
     def _shared(self, device: Device) -> Device:
@@ -269,7 +269,7 @@ class Deployment:
         """Plan the next start with the memory that is available now. The plan may not fit."""
         self.life.progress(Phase.PLANNING)
         assignment = prepared.assignment
-        model = await asyncio.to_thread(read_installed, assignment.source)
+        model = await asyncio.to_thread(read_installed, assignment.ref)
         needed = prepared.proposal.plan.memory.total_bytes if isinstance(prepared, Starting) else None
         device = await self._surroundings.prepare_start(model.weights_bytes, needed)
         if self._standby is not None:  # the standby becomes the engine or ends
@@ -378,7 +378,7 @@ class Deployment:
         """Choose and download a smaller model of the family, for the rest of this run; None if none fits or arrives."""
         assignment, proposal = starting.assignment, starting.proposal
         device = assignment.recovery.within(self._shared(await self._surroundings.read()))
-        searched = (assignment.source, proposal.wish, device, self._home, proposal.engine.traits)
+        searched = (assignment.ref, proposal.wish, device, self._home, proposal.engine.traits)
         smaller = await asyncio.to_thread(find_smaller, *searched)
         if smaller is None:
             return None
@@ -423,7 +423,7 @@ class Deployment:
         except VedetteError as error:
             await self._stop_engine()
             self._stage = before = before.assigned(before.assignment)
-            failed = Message("deploy.did_not_start", model=order.assignment.source.name, error=error.message)
+            failed = Message("deploy.did_not_start", model=order.assignment.ref.name, error=error.message)
             order.fail(SwapFailedError("deploy.swap_failed", failed=failed, model=self.name, hint=error.hint))
             self._notify(Note(failed))
             self.life.enter(State.FAILED, cause=cause_of(error))

@@ -15,7 +15,7 @@ from vedette.errors import DoesNotFitError
 from vedette.events import Event, Note, PlanMade
 from vedette.language.message import Message
 from vedette.models.model import Model
-from vedette.models.store.model_lookup import Source
+from vedette.models.store.model_lookup import ModelRef
 from vedette.plan.calibration import Calibration, Key, calibration_key
 from vedette.plan.make import make_plan
 from vedette.plan.memory import reserve_bytes
@@ -59,7 +59,7 @@ class Subject:
     """What a plan is made of."""
 
     device: Device
-    source: Source
+    ref: ModelRef
     model: Model
     wish: Wish
     """As the settings say it, whatever the model can do."""
@@ -73,7 +73,7 @@ class Proposal:
     """A plan with all that it was made of, and the engine that would run it."""
 
     device: Device
-    source: Source
+    ref: ModelRef
     model: Model
     wish: Wish
     """Without what the model cannot do whatever the memory (`plan.ignored`)."""
@@ -159,7 +159,7 @@ def plan_for(subject: Subject, recall: Recall, known: Device | None = None, allo
     plan = replace(wanted.plan_on(allowed or known, subject.engine.traits), ignored=ignored)
     return Proposal(
         device=subject.device,
-        source=subject.source,
+        ref=subject.ref,
         model=subject.model,
         wish=wanted.wish,
         engine=subject.engine,
@@ -167,7 +167,7 @@ def plan_for(subject: Subject, recall: Recall, known: Device | None = None, allo
         plan=plan,
         calibration=wanted.calibration,
         key=calibration_key(known, subject.model, plan.settings, subject.engine.version),
-        target=Target(subject.source.path, subject.source.name, PRINTED_PORT, cpu=subject.device.family is Family.CPU),
+        target=Target(subject.ref.path, subject.ref.name, PRINTED_PORT, cpu=subject.device.family is Family.CPU),
     )
 
 

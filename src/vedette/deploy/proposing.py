@@ -25,7 +25,7 @@ from vedette.engine.vllm.flags import engine_traits
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.model import Model
 from vedette.models.store.model_catalogue import smaller_of_family
-from vedette.models.store.model_lookup import Source, candidates, find_model, read_source
+from vedette.models.store.model_lookup import ModelRef, candidates, find_model, read_facts
 from vedette.plan.choose import choose_model, choose_smaller
 from vedette.plan.plan import EngineTraits, Wish
 from vedette.settings.home import Home
@@ -78,25 +78,25 @@ def recall_from(home: Home) -> Recall:
 
 def choose(
     settings: Settings, home: Home, device: Device, traits: EngineTraits = _USUAL
-) -> tuple[Source, Model | None]:
+) -> tuple[ModelRef, Model | None]:
     """The model that was asked for, or the best of the catalogue that fits; None of an id that only a hub knows."""
     if settings.model is None:
         return choose_model(device, candidates(home.models), wish_of(settings), traits)
-    source = find_model(settings.model, home.models)
-    return source, read_source(source)
+    ref = find_model(settings.model, home.models)
+    return ref, read_facts(ref)
 
 
-def read_installed(source: Source) -> Model:
+def read_installed(ref: ModelRef) -> Model:
     """The model of files that are here by now. Raises ModelCorruptError."""
-    model = read_source(dataclasses.replace(source, installed=True))
+    model = read_facts(dataclasses.replace(ref, installed=True))
     if model is None:
-        raise ModelCorruptError("deploy.no_model_files", model=source.name, path=str(source.path))
+        raise ModelCorruptError("deploy.no_model_files", model=ref.name, path=str(ref.path))
     return model
 
 
-def find_smaller(source: Source, wish: Wish, device: Device, home: Home, traits: EngineTraits) -> Source | None:
+def find_smaller(ref: ModelRef, wish: Wish, device: Device, home: Home, traits: EngineTraits) -> ModelRef | None:
     """A smaller model of the same family that fits; installed models come before those to be downloaded."""
-    names = smaller_of_family(source.name)
+    names = smaller_of_family(ref.name)
     found = [each for each in candidates(home.models) if each[0].name in names]
     found.sort(key=lambda each: not each[0].installed)
     chosen = choose_smaller(device, found, wish, traits)
@@ -105,10 +105,10 @@ def find_smaller(source: Source, wish: Wish, device: Device, home: Home, traits:
 
 def _subject(settings: Settings, home: Home, device: Device, engine: EngineFacts) -> Subject:
     """Raises ModelNotFoundError for an id that only a hub knows."""
-    source, model = choose(settings, home, device, engine.traits)
+    ref, model = choose(settings, home, device, engine.traits)
     if model is None:
-        raise ModelNotFoundError("deploy.nothing_known", model=source.name)
-    return Subject(device, source, model, wish_of(settings), engine, home.cache)
+        raise ModelNotFoundError("deploy.nothing_known", model=ref.name)
+    return Subject(device, ref, model, wish_of(settings), engine, home.cache)
 
 
 def _host(device: Device, settings: Settings, home: Home) -> Host:

@@ -45,8 +45,8 @@ class Fault(Enum):
     """The engine took more than planned. Every later plan learns from this."""
     OTHERS = "others"
     """Other programs took memory that the plan needed. The next plan uses the memory that is left."""
-    NOBODY = "nobody"
-    """Unknown: the planned memory and much more is free again, so a program held it only briefly."""
+    TRANSIENT = "transient"
+    """Unknown: the planned memory and much more is free again, so some program held it only briefly."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class Recovery:
         self.shortages += 1
         fault = fault_of(crash, self.shortages)
         reason = _shortage_message(crash, fault)
-        if fault is Fault.NOBODY:
+        if fault is Fault.TRANSIENT:
             return Attempt(self._backoff_s(), reason), fault
         if fault is Fault.OTHERS:
             steps = min(self.shortages - 1, MAX_SPARE_STEPS)
@@ -258,7 +258,7 @@ def fault_of(crash: Crash, shortages: int) -> Fault:
     if crash.cause.code == "memory_taken" or (after < planned and before - after > TAKEN_BYTES):
         return Fault.OTHERS
     killed = crash.cause in (KERNEL_KILL, SILENT_KILL)
-    return Fault.NOBODY if killed and shortages == 1 and _much_is_free(crash) else Fault.ENGINE
+    return Fault.TRANSIENT if killed and shortages == 1 and _much_is_free(crash) else Fault.ENGINE
 
 
 def change_message(before: Plan, now: Plan) -> Message:
@@ -318,7 +318,7 @@ def _shortage_message(crash: Crash, fault: Fault) -> Message:
     phase = Message("deploy.while_starting") if crash.served_s is None else Message("deploy.while_serving")
     if fault is Fault.ENGINE:
         return Message("deploy.engine_took_more", phase=phase, planned_bytes=planned)
-    if fault is Fault.NOBODY:
+    if fault is Fault.TRANSIENT:
         return Message("deploy.taken_for_a_moment", phase=phase, free_bytes=after, planned_bytes=planned)
     if before - after <= TAKEN_BYTES:
         return Message("deploy.taken_and_freed", phase=phase, planned_bytes=planned)

@@ -21,7 +21,7 @@ from vedette.engine.engine import Engine
 from vedette.engine.hosts.host import Host
 from vedette.engine.process.process_command import Command
 from vedette.errors import Cause
-from vedette.models.store.model_lookup import Source
+from vedette.models.store.model_lookup import ModelRef
 from vedette.plan.calibration import Calibration
 from vedette.settings.table import Settings
 
@@ -31,7 +31,7 @@ class Assignment:
     """Which model is to be served, and what crashes of its engine have taught."""
 
     settings: Settings
-    source: Source
+    ref: ModelRef
     stands_in_for: tuple[str, ...] = ()
     """Larger models of the family that do not fit any more."""
     recovery: Recovery = field(default_factory=Recovery)
@@ -39,7 +39,7 @@ class Assignment:
     @property
     def names(self) -> tuple[str, ...]:
         """What requests may call the model."""
-        return (self.source.name, *self.stands_in_for)
+        return (self.ref.name, *self.stands_in_for)
 
 
 @dataclass(frozen=True)

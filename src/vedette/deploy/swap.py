@@ -55,7 +55,7 @@ class Orders:
             raise _stopped()
         order = Order(assignment)
         self._queue.put_nowait(order)
-        self.next_model = assignment.source.name
+        self.next_model = assignment.ref.name
         try:
             await order.ended()
         finally:

@@ -54,6 +54,29 @@ class Destination(Protocol[_E_co]):
         """Return the error for a request that has waited too long for an engine."""
 
 
+class WaitLimit:
+    """How long one request may wait in all while there is no engine. The clock runs only during this time.
+
+    A request that loses its engine and waits again goes on with the rest of its time, also with a second admission.
+    """
+
+    def __init__(self, wait_s: float) -> None:
+        self._left_s = wait_s
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, on_end: Callable[[], None]) -> None:
+        """Let the clock run, if it does not run yet; `on_end` is called when no time is left."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._left_s, on_end)
+
+    def stop(self) -> None:
+        """Stop the clock and keep the rest of the time."""
+        if self._timer is not None:
+            self._left_s = max(0.0, self._timer.when() - asyncio.get_running_loop().time())
+            self._timer.cancel()
+            self._timer = None
+
+
 @dataclass(frozen=True)
 class Ticket(Generic[E]):
     """A request for admission."""
@@ -62,8 +85,8 @@ class Ticket(Generic[E]):
     priority: Priority
     client: Hashable
     """The sender of the request. The clients of a class take turns."""
-    wait_s: float | None = None
-    """How long the request waits while there is no engine, in seconds; None: without limit."""
+    wait_limit: "WaitLimit | None" = None
+    """How long the request waits while there is no engine; None: without limit."""
     takes_slot: bool = True
     """Whether the engine generates text for the request. Other requests only wait until there is an engine."""
     early: bool = False
@@ -76,15 +99,16 @@ class _Waiter(Generic[E]):
     admitted: "asyncio.Future[E]"
     engine: E | None = None
     """The engine that could answer this request at the last check; None if there was none."""
-    giving_up: asyncio.TimerHandle | None = None
 
 
 @dataclass
-class _Lane:
+class _Counts:
     """What the queue counts for one engine."""
 
     running: int = 0
+    """Requests that hold one of its slots."""
     passed_over: Counter[Priority] = field(default_factory=Counter)
+    """How often in a row each waiting class was passed over."""
 
 
 class Queue(Generic[E]):
@@ -92,7 +116,7 @@ class Queue(Generic[E]):
 
     def __init__(self, capacity: Callable[[E], int]) -> None:
         self._capacity = capacity
-        self._lanes: dict[E, _Lane] = {}
+        self._counts: dict[E, _Counts] = {}
         self._waiting: dict[Priority, OrderedDict[Hashable, deque[_Waiter[E]]]] = {
             priority: OrderedDict() for priority in Priority
         }
@@ -117,7 +141,7 @@ class Queue(Generic[E]):
             if waiter.admitted.cancelled():  # its client has disconnected, and its task has not run since
                 self._remove(waiter)
             else:
-                self._look(waiter)
+                self._find_engine(waiter)
         for engine in {waiter.engine for waiter in self._all() if waiter.engine is not None}:
             while (following := self._next(engine)) is not None:
                 self._enter(following, engine)
@@ -153,21 +177,18 @@ class Queue(Generic[E]):
         elif waiter.admitted.exception() is None:
             self._release(waiter.ticket, waiter.admitted.result())
 
-    def _look(self, waiter: _Waiter[E]) -> None:
+    def _find_engine(self, waiter: _Waiter[E]) -> None:
         """Find the engine that could answer this waiter now; refuse the waiter if no engine ever will."""
         try:
             waiter.engine = waiter.ticket.destination.engine()
         except Exception as error:  # it must reach this request only, not the request that caused the refresh
             self._refuse(waiter, error)
             return
-        if waiter.engine is not None:
-            self._stop_clock(waiter)
-        elif waiter.giving_up is None and waiter.ticket.wait_s is not None:
-            loop = asyncio.get_running_loop()
-            waiter.giving_up = loop.call_later(waiter.ticket.wait_s, self._give_up, waiter)
-
-    def _give_up(self, waiter: _Waiter[E]) -> None:
-        self._refuse(waiter, waiter.ticket.destination.too_late())
+        limit = waiter.ticket.wait_limit
+        if limit is not None and waiter.engine is not None:
+            limit.stop()
+        elif limit is not None:
+            limit.start(lambda: self._refuse(waiter, waiter.ticket.destination.too_late()))
 
     def _refuse(self, waiter: _Waiter[E], error: Exception) -> None:
         self._remove(waiter)
@@ -182,10 +203,10 @@ class Queue(Generic[E]):
         first = {priority: each for priority in Priority if (each := self._first(priority, engine)) is not None}
         if not first:
             return None
-        passed_over = self._lane(engine).passed_over
+        passed_over = self._counts_of(engine).passed_over
         due = [priority for priority in first if passed_over[priority] >= MOST_PASSED_OVER]
         waiter = first[max(due, key=passed_over.__getitem__) if due else min(first)]
-        return waiter if self._lane(engine).running < self._room(waiter, engine) else None
+        return waiter if self._counts_of(engine).running < self._room(waiter, engine) else None
 
     def _first(self, priority: Priority, engine: E) -> _Waiter[E] | None:
         """Return the first waiter of a class among those for this engine."""
@@ -200,12 +221,12 @@ class Queue(Generic[E]):
     def _enter(self, waiter: _Waiter[E], engine: E) -> None:
         ticket = waiter.ticket
         if ticket.takes_slot:
-            lane = self._lane(engine)
-            lane.running += 1
-            lane.passed_over[ticket.priority] = 0
+            counts = self._counts_of(engine)
+            counts.running += 1
+            counts.passed_over[ticket.priority] = 0
             for priority in Priority:
                 if priority > ticket.priority and self._first(priority, engine) is not None:
-                    lane.passed_over[priority] += 1
+                    counts.passed_over[priority] += 1
         self._remove(waiter)
         clients = self._waiting[ticket.priority]
         if ticket.takes_slot and ticket.client in clients:
@@ -214,11 +235,12 @@ class Queue(Generic[E]):
 
     def _release(self, ticket: Ticket[E], engine: E) -> None:
         if ticket.takes_slot:
-            self._lane(engine).running -= 1
+            self._counts_of(engine).running -= 1
         self.refresh()
 
     def _remove(self, waiter: _Waiter[E]) -> None:
-        self._stop_clock(waiter)
+        if waiter.ticket.wait_limit is not None:
+            waiter.ticket.wait_limit.stop()
         clients = self._waiting[waiter.ticket.priority]
         queue = clients.get(waiter.ticket.client)
         if queue is not None and waiter in queue:
@@ -226,13 +248,8 @@ class Queue(Generic[E]):
             if not queue:
                 del clients[waiter.ticket.client]
 
-    def _stop_clock(self, waiter: _Waiter[E]) -> None:
-        if waiter.giving_up is not None:
-            waiter.giving_up.cancel()
-            waiter.giving_up = None
-
-    def _lane(self, engine: E) -> _Lane:
-        return self._lanes.setdefault(engine, _Lane())
+    def _counts_of(self, engine: E) -> _Counts:
+        return self._counts.setdefault(engine, _Counts())
 
     def _all(self) -> Iterator[_Waiter[E]]:
         """Yield all waiters, class by class."""

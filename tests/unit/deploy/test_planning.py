@@ -23,7 +23,7 @@ from vedette.device.device import Device, Family
 from vedette.events import Note, PlanMade
 from vedette.language.message import Message
 from vedette.models.model import Model
-from vedette.models.store.model_lookup import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_facts
 from vedette.plan.calibration import Calibration, Key, Lesson, conditions_of
 from vedette.plan.plan import Wish, Workload
 from vedette.settings.load import read_settings
@@ -36,14 +36,14 @@ PICTURES = Wish(image_max_pixels=640 * 480, images_per_request=2, answer_tokens=
 
 
 def model_named(name: str) -> Model:
-    model = read_source(find_model(name, Path("/nowhere")))
+    model = read_facts(find_model(name, Path("/nowhere")))
     assert model is not None
     return model
 
 
 def subject(name: str, wish: Wish, device: Device = BOARD) -> Subject:
-    source = find_model(name, Path("/nowhere"))
-    return Subject(device, source, model_named(name), wish, ENGINE, Path("/cache"))
+    ref = find_model(name, Path("/nowhere"))
+    return Subject(device, ref, model_named(name), wish, ENGINE, Path("/cache"))
 
 
 def nothing(key: Key) -> None:
@@ -143,14 +143,14 @@ def test_models_beside_each_other_are_planned_each_with_its_share() -> None:
     assert packed.in_turns == ()
     for proposal, share in zip(packed.together, packed.shares, strict=True):
         assert proposal.plan.memory.available_bytes == share.memory_bytes
-        assert proposal.plan == plan_for(subject(proposal.source.name, PICTURES), nothing, share.of(BOARD)).plan
+        assert proposal.plan == plan_for(subject(proposal.ref.name, PICTURES), nothing, share.of(BOARD)).plan
     document = packed.as_json()
     assert [plan["wish"]["met"] for plan in document["together"]] == [True, False]
     assert document["reserve_bytes"] == packed.room.reserve_bytes > 0
     assert packed.room.available_bytes == BOARD.memory_available_bytes
     small = replace(BOARD, memory_available_bytes=6 * GIB)
     tight = plan_beside([subject(TEXT, Wish(), small), subject(SEEING, Wish(), small)], recall)
-    assert [each.source.name for each in tight.in_turns] == [find_model(SEEING, Path("/nowhere")).name]
+    assert [each.ref.name for each in tight.in_turns] == [find_model(SEEING, Path("/nowhere")).name]
     assert len(tight.shares) == len(tight.together) == 1
 
 

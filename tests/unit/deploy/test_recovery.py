@@ -24,7 +24,7 @@ from vedette.device.device import Device, OtherProcess
 from vedette.engine.vllm.causes import KERNEL_KILL, SILENT, SILENT_KILL, STUCK
 from vedette.errors import Cause, DoesNotFitError, EngineDiedError
 from vedette.language.message import Message, say
-from vedette.models.store.model_lookup import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_facts
 from vedette.plan.calibration import Calibration, Lesson, calibration_key, conditions_of
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Graphs, Plan, Wish
@@ -53,7 +53,7 @@ def board(available_bytes: int) -> Device:
 
 
 def plan_on(device: Device, lesson: Lesson | None = None, name: str = "Cosmos-Reason2-2B") -> Plan:
-    model = read_source(find_model(name, Path("/nowhere")))
+    model = read_facts(find_model(name, Path("/nowhere")))
     assert model is not None
     plan = make_plan(device, model, Wish())
     if lesson is None:
@@ -143,7 +143,7 @@ def test_a_process_that_held_memory_before_is_not_the_taker() -> None:
 def test_a_kill_amid_plenty_is_taken_for_an_accident_once() -> None:
     plenty = board(30 * GIB)
     first = crash(KERNEL_KILL, plenty, before=plenty)
-    assert fault_of(first, 1) is Fault.NOBODY
+    assert fault_of(first, 1) is Fault.TRANSIENT
     recovery = Recovery()
     assert recovery.attempt_after(first).lesson is None
     assert recovery.within(plenty) == plenty
@@ -154,7 +154,7 @@ def test_a_kill_amid_plenty_is_taken_for_an_accident_once() -> None:
     assert fault_of(crash(ALLOCATOR, plenty, before=plenty), 1) is Fault.ENGINE
 
 
-def test_a_start_that_finds_the_memory_taken_blames_nobody() -> None:
+def test_a_start_that_finds_the_memory_taken_teaches_nothing() -> None:
     recovery = Recovery()
     taken = Cause("memory_taken", Message("errors.verbatim", sentence="Another program took memory.", hint=""))
     assert recovery.attempt_after(crash(taken)).lesson is None
@@ -432,7 +432,7 @@ def test_every_kind_of_change_is_said() -> None:
 
 def test_much_memory_is_free_where_it_exceeds_the_plan_by_more_than_half() -> None:
     planned = PLAN.memory.total_bytes - PLAN.memory.reserve_bytes
-    for spare, fault in ((planned // 2, Fault.ENGINE), (planned // 2 + 1, Fault.NOBODY)):
+    for spare, fault in ((planned // 2, Fault.ENGINE), (planned // 2 + 1, Fault.TRANSIENT)):
         device = board(planned + spare)
         assert fault_of(crash(KERNEL_KILL, device, before=device), 1) is fault
 

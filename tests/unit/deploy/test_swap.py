@@ -8,7 +8,7 @@ import pytest
 from vedette.deploy.stages import Assignment
 from vedette.deploy.swap import Orders
 from vedette.errors import DoesNotFitError, EngineFailedError
-from vedette.models.store.model_lookup import Source
+from vedette.models.store.model_lookup import ModelRef
 from vedette.settings.load import read_settings
 
 TOO_LARGE = DoesNotFitError("errors.verbatim", sentence="It needs 1 GiB more.", hint="Free memory.")
@@ -16,7 +16,7 @@ TOO_LARGE = DoesNotFitError("errors.verbatim", sentence="It needs 1 GiB more.", 
 
 def assignment(name: str) -> Assignment:
     settings = read_settings({"model": name}, {"HOME": "/nowhere"})
-    return Assignment(settings, Source(name, Path("/nowhere"), installed=True))
+    return Assignment(settings, ModelRef(name, Path("/nowhere"), installed=True))
 
 
 async def placed(orders: Orders, name: str) -> "asyncio.Task[None]":
@@ -30,7 +30,7 @@ async def test_an_order_ends_when_it_is_carried_out() -> None:
     waiting = await placed(orders, "new")
     assert orders.next_model == "new"
     order = await orders.next()
-    assert (order.assignment.source.name, waiting.done()) == ("new", False)
+    assert (order.assignment.ref.name, waiting.done()) == ("new", False)
     order.succeed()
     order.fail(TOO_LARGE)  # it has ended
     order.succeed()
@@ -65,7 +65,7 @@ async def test_orders_are_carried_out_in_turn() -> None:
     first, second = await placed(orders, "first"), await placed(orders, "second")
     for name, waiting in (("first", first), ("second", second)):
         order = await orders.next()
-        assert order.assignment.source.name == name
+        assert order.assignment.ref.name == name
         order.succeed()
         await waiting
 

@@ -7,7 +7,7 @@ from vedette.device.boards import device_named
 from vedette.device.device import Device
 from vedette.models.model import Model
 from vedette.models.store.model_catalogue import smaller_of_family
-from vedette.models.store.model_lookup import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_facts
 from vedette.plan.choose import choose_smaller
 from vedette.plan.plan import Wish
 
@@ -21,7 +21,7 @@ def board(available_bytes: int) -> Device:
 def family(name: str) -> list[tuple[str, Model]]:
     found = []
     for smaller in smaller_of_family(name):
-        model = read_source(find_model(smaller, Path("/nowhere")))
+        model = read_facts(find_model(smaller, Path("/nowhere")))
         assert model is not None
         found.append((smaller, model))
     return found

@@ -16,7 +16,7 @@ from vedette.device.device import Device, Family
 from vedette.language.message import say
 from vedette.models.checkpoint import read_model
 from vedette.models.config import parse_config
-from vedette.models.store.model_lookup import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_facts
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Basis, Wish, Workload
 from vedette.report.explain import explain_plan
@@ -134,7 +134,7 @@ def test_of_an_unknown_architecture_is_said_what_was_assumed(tmp_path: Path) -> 
     ],
 )
 def test_a_plan_from_the_catalogue_is_the_one_that_the_files_lead_to(name: str, shape: str) -> None:
-    assumed = read_source(find_model(name, Path("/nowhere")))
+    assumed = read_facts(find_model(name, Path("/nowhere")))
     assert assumed is not None
     # The tokenizer of a shape is no real one.
     read = dataclasses.replace(published(shape), tokenizer_bytes=assumed.tokenizer_bytes)
@@ -145,7 +145,7 @@ def test_a_plan_from_the_catalogue_is_the_one_that_the_files_lead_to(name: str, 
 
 
 def test_the_catalogues_gemma_slides_as_its_files_say() -> None:
-    assumed = read_source(find_model("gemma-3-270m", Path("/nowhere")))
+    assumed = read_facts(find_model("gemma-3-270m", Path("/nowhere")))
     assert assumed is not None
     config = {
         "architectures": ["Gemma3ForCausalLM"],

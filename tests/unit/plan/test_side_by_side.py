@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vedette.device.boards import device_named
 from vedette.models.model import Model
-from vedette.models.store.model_lookup import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_facts
 from vedette.plan.calibration import HOST_GROWTH_BYTES, Calibration, calibration_key, conditions_of
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Wish
@@ -18,7 +18,7 @@ GIB = 1024**3
 
 
 def catalogue_model(name: str) -> Model:
-    model = read_source(find_model(name, Path("/nowhere")))
+    model = read_facts(find_model(name, Path("/nowhere")))
     assert model is not None
     return model
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vedette.device.boards import device_named
-from vedette.models.store.model_lookup import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_facts
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Memory, Plan, Wish
 from vedette.plan.standby_room import has_room_for_standby
@@ -14,7 +14,7 @@ from vedette.units import GIB
 
 
 def cosmos_on(board: str) -> Plan:
-    model = read_source(find_model("cosmos-reason2-2b", Path("/nowhere")))
+    model = read_facts(find_model("cosmos-reason2-2b", Path("/nowhere")))
     assert model is not None
     return make_plan(device_named(board), model, Wish())
 

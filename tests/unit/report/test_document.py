@@ -9,7 +9,7 @@ import msgspec
 
 from vedette.device.boards import device_named
 from vedette.language.message import Message, parse_message, say
-from vedette.models.store.model_lookup import find_model, read_source
+from vedette.models.store.model_lookup import find_model, read_facts
 from vedette.plan.make import make_plan
 from vedette.plan.plan import Concession, Plan, Wish
 from vedette.report.document import EngineDocument, PlanDocument, document_json, plan_document
@@ -29,7 +29,7 @@ MEMORY = {
 
 
 def cosmos_on(board: str) -> Plan:
-    model = read_source(find_model("cosmos-reason2-2b", Path("/nowhere")))
+    model = read_facts(find_model("cosmos-reason2-2b", Path("/nowhere")))
     assert model is not None
     return make_plan(device_named(board), model, Wish())
 
@@ -64,7 +64,7 @@ def test_json_has_the_fields_that_others_rely_on() -> None:
 
 
 def test_a_plan_that_does_not_fit_says_what_is_missing() -> None:
-    model = read_source(find_model("Qwen2-7B-Instruct", Path("/nowhere")))
+    model = read_facts(find_model("Qwen2-7B-Instruct", Path("/nowhere")))
     assert model is not None
     plan = make_plan(device_named("orin-nano-8gb"), model, Wish())
     found = json_of(plan, "orin-nano-8gb")

@@ -29,7 +29,7 @@ from vedette.units import missing_size
 def test_the_page_keeps_to_its_width(model: str, device: str, columns: int) -> None:
     proposal = proposal_of(model, device)
     for line in page(proposal, columns).splitlines():
-        assert len(line) <= columns or str(proposal.source.path) in line or proposal.source.name in line, line
+        assert len(line) <= columns or str(proposal.ref.path) in line or proposal.ref.name in line, line
 
 
 def test_the_page_begins_with_whether_the_plan_fits() -> None:
@@ -132,7 +132,7 @@ def test_what_the_device_cannot_run_is_said_instead_of_a_number() -> None:
 def test_the_chinese_page_keeps_to_its_width_and_lines_up(model: str, device: str, columns: int) -> None:
     proposal = proposal_of(model, device)
     text = click.unstyle(explain_plan(proposal.plan, proposal.arguments, Paper(columns, language="zh")))
-    names = (str(proposal.source.path), proposal.source.name)
+    names = (str(proposal.ref.path), proposal.ref.name)
     for line in text.splitlines():
         assert columns_of(line) <= columns or any(name in line for name in names), line
     section = text.split("\n理由 ")[1].splitlines()[1:]
@@ -183,7 +183,7 @@ def test_every_wish_ends_in_a_page_or_a_sentence(model: str, device: str, wishes
     except BadInputError:  # which is a sentence and a hint
         return
     assert proposal.plan.fits == (proposal.plan.shortfall_bytes == 0 and proposal.plan.unsupported is None)
-    names = (str(proposal.source.path), proposal.source.name)
+    names = (str(proposal.ref.path), proposal.ref.name)
     assert all(len(line) <= 80 or any(name in line for name in names) for line in page(proposal).splitlines())
     assert json.dumps(proposal.as_json())
 

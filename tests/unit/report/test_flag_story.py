@@ -44,8 +44,8 @@ def test_every_flag_that_is_given_has_a_story_and_a_reason(model: str, device: s
 
 def test_every_flag_that_could_be_given_has_a_story() -> None:
     """Whatever literal option the engine's vocabulary holds."""
-    source = Path(inspect.getsourcefile(flags) or "").read_text(encoding="utf-8")
-    literal = set(re.findall(r'"(--[a-z-]+)"', source))
+    ref = Path(inspect.getsourcefile(flags) or "").read_text(encoding="utf-8")
+    literal = set(re.findall(r'"(--[a-z-]+)"', ref))
     assert len(literal) > 10
     assert literal - set(FLAGS) == set()
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vedette.errors import EngineUnavailableError, ModelNotFoundError, VedetteError
 from vedette.serve import queue as queue_module
-from vedette.serve.queue import MOST_PASSED_OVER, Priority, Queue, Ticket, early_slots
+from vedette.serve.queue import MOST_PASSED_OVER, Priority, Queue, Ticket, WaitLimit, early_slots
 
 PERSON, PAGE, WATCH = Priority
 
@@ -59,8 +59,9 @@ class World:
         wait_s: float | None = None,
     ) -> User:
         """Somebody asks; they hold their slot until `go`."""
+        limit = None if wait_s is None else WaitLimit(wait_s)
         ticket = Ticket[str](
-            Wants(self, wants), priority, client or name, wait_s=wait_s, takes_slot=takes_slot, early=early
+            Wants(self, wants), priority, client or name, wait_limit=limit, takes_slot=takes_slot, early=early
         )
         user = User(name, ticket, asyncio.ensure_future(_nothing()))
         user.task = asyncio.ensure_future(self._use(user))
@@ -364,6 +365,43 @@ async def test_only_the_time_without_an_engine_counts() -> None:
     with pytest.raises(EngineUnavailableError):
         await asyncio.wait_for(waiting.task, 5)
     await world.end()
+
+
+async def test_the_limit_is_for_all_the_time_without_an_engine_together() -> None:
+    world = World()
+    world.come("holder")
+    await settle()
+    waiting, began = world.come("waiting", wait_s=0.2), asyncio.get_running_loop().time()
+    while not waiting.task.done() and asyncio.get_running_loop().time() - began < 5:
+        for up in (False, True):  # the engine is lost again and again, each time for less than the limit
+            (world.up.add if up else world.up.discard)("a")
+            world.queue.refresh()
+            await asyncio.sleep(0 if up else 0.05)
+    with pytest.raises(EngineUnavailableError):
+        await asyncio.wait_for(waiting.task, 5)
+    await world.end()
+
+
+async def test_a_second_admission_has_only_the_rest_of_the_time() -> None:
+    queue, loop = Queue[str](lambda _: 1), asyncio.get_running_loop()
+    world = World()
+    ticket = Ticket[str](Wants(world, "a"), PERSON, "client", wait_limit=WaitLimit(0.3))
+    world.up.discard("a")
+    first = asyncio.ensure_future(_enter(queue, ticket))
+    await asyncio.sleep(0.2)
+    world.up.add("a")
+    queue.refresh()
+    await first
+    world.up.discard("a")
+    again = loop.time()
+    with pytest.raises(EngineUnavailableError):
+        await _enter(queue, ticket)
+    assert loop.time() - again < 0.25
+
+
+async def _enter(queue: Queue[str], ticket: Ticket[str]) -> None:
+    async with queue.admit(ticket):
+        pass
 
 
 async def test_an_error_of_the_way_to_one_engine_is_told_to_those_who_go_there() -> None:

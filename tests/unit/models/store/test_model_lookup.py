@@ -7,7 +7,7 @@ import pytest
 
 from vedette.errors import ModelNotFoundError
 from vedette.models.store.model_catalogue import catalogue, smaller_of_family
-from vedette.models.store.model_lookup import candidates, find_model, installed_models, read_source
+from vedette.models.store.model_lookup import candidates, find_model, installed_models, read_facts
 
 
 def install(models: Path, hub_id: str) -> Path:
@@ -22,20 +22,20 @@ def install(models: Path, hub_id: str) -> Path:
     "argument", ["Cosmos-Reason2-2B", "cosmos-reason2-2b", "nvidia/Cosmos-Reason2-2B", "NVIDIA/cosmos-reason2-2b"]
 )
 def test_catalogue_names_in_any_case(argument: str, tmp_path: Path) -> None:
-    source = find_model(argument, tmp_path)
-    assert source.name == source.hub_id == "nvidia/Cosmos-Reason2-2B"
-    assert source.path == tmp_path / "nvidia--Cosmos-Reason2-2B"
-    assert not source.installed
+    ref = find_model(argument, tmp_path)
+    assert ref.name == ref.hub_id == "nvidia/Cosmos-Reason2-2B"
+    assert ref.path == tmp_path / "nvidia--Cosmos-Reason2-2B"
+    assert not ref.installed
 
 
 def test_facts_of_a_catalogue_model_that_is_not_installed(tmp_path: Path) -> None:
-    model = read_source(find_model("cosmos-reason2-2b", tmp_path))
+    model = read_facts(find_model("cosmos-reason2-2b", tmp_path))
     assert model is not None
     assert model.assumed
     assert model.thinks
     assert (model.architecture, model.layers) == ("Qwen3VLForConditionalGeneration", 28)
     assert model.path == tmp_path / "nvidia--Cosmos-Reason2-2B"
-    other = read_source(find_model("SmolLM2-135M-Instruct", tmp_path))
+    other = read_facts(find_model("SmolLM2-135M-Instruct", tmp_path))
     assert other is not None
     assert not other.thinks
 
@@ -43,12 +43,12 @@ def test_facts_of_a_catalogue_model_that_is_not_installed(tmp_path: Path) -> Non
 def test_an_id_outside_the_catalogue_needs_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    source = find_model("someone/some-model.v2", tmp_path)
-    assert (source.hub_id, source.installed) == ("someone/some-model.v2", False)
+    ref = find_model("someone/some-model.v2", tmp_path)
+    assert (ref.hub_id, ref.installed) == ("someone/some-model.v2", False)
     with pytest.raises(ModelNotFoundError, match=r"No model hub answers at http://127\.0\.0\.1:9"):
-        read_source(source)
+        read_facts(ref)
     with pytest.raises(ModelNotFoundError) as caught:
-        read_source(find_model("nvidia/Cosmos-Raeson2-2B", tmp_path))
+        read_facts(find_model("nvidia/Cosmos-Raeson2-2B", tmp_path))
     assert caught.value.hint.startswith("Did you mean nvidia/Cosmos-Reason2-2B? Check the network")
 
 
@@ -93,20 +93,20 @@ def test_hostile_names(argument: str, tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     try:
-        source = find_model(argument, tmp_path / "models")
+        ref = find_model(argument, tmp_path / "models")
     except ModelNotFoundError:
         return
-    assert source.hub_id is None, "it is a directory at most"
+    assert ref.hub_id is None, "it is a directory at most"
 
 
 def test_every_entry_can_be_chosen_and_planned(tmp_path: Path) -> None:
-    names = {source.name for source, _ in candidates(tmp_path)}
+    names = {ref.name for ref, _ in candidates(tmp_path)}
     assert {"Qwen/Qwen3-VL-2B-Instruct", "Qwen/Qwen2-7B-Instruct", "baidu/ERNIE-4.5-0.3B-PT"} <= names
     for name, entry in catalogue().items():
         assert entry.packaged or entry.hub, name
         if entry.packaged:
             continue
-        model = read_source(find_model(name, tmp_path))
+        model = read_facts(find_model(name, tmp_path))
         assert model is not None, name
         assert (model.vision is not None) == entry.sees, name
         assert 0 < model.decode_weights_bytes <= model.weights_bytes <= (entry.download_bytes or 0), name
@@ -131,22 +131,22 @@ def test_all_models_of_a_family_take_pictures_or_none_does(tmp_path: Path) -> No
 
 
 def test_candidates_are_best_first(tmp_path: Path) -> None:
-    qualities = [source.entry.quality for source, _ in candidates(tmp_path) if source.entry]
+    qualities = [ref.entry.quality for ref, _ in candidates(tmp_path) if ref.entry]
     assert qualities == sorted(qualities, reverse=True)
 
 
 def test_a_damaged_installed_model_is_no_candidate(tmp_path: Path) -> None:
-    intact = {source.name for source, _ in candidates(tmp_path)}
+    intact = {ref.name for ref, _ in candidates(tmp_path)}
     (install(tmp_path, "baidu/ERNIE-4.5-0.3B-PT") / "config.json").write_text(json.dumps([]))
-    assert intact - {source.name for source, _ in candidates(tmp_path)} == {"baidu/ERNIE-4.5-0.3B-PT"}
+    assert intact - {ref.name for ref, _ in candidates(tmp_path)} == {"baidu/ERNIE-4.5-0.3B-PT"}
 
 
 def test_a_relative_directory_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-model").mkdir()
     for argument in ("./my-model", "my-model"):
-        source = find_model(argument, tmp_path / "models")
-        assert (source.name, source.path) == ("my-model", tmp_path / "my-model")
+        ref = find_model(argument, tmp_path / "models")
+        assert (ref.name, ref.path) == ("my-model", tmp_path / "my-model")
 
 
 def test_the_home_of_an_unknown_user(tmp_path: Path) -> None:
