@@ -7,11 +7,10 @@ deployment from stage to stage (stages.py). All other callers only read the stat
 import asyncio
 import contextlib
 import dataclasses
-import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from vedette.deploy.hosting import host_for
 from vedette.deploy.learning import learn_lesson, learn_long_runs, learn_start
@@ -22,20 +21,20 @@ from vedette.deploy.planning import (
     plan_for,
     wish_of,
     with_engine_returned,
-    with_process_returned,
 )
 from vedette.deploy.proposing import choose, engine_facts, find_smaller, read_installed, recall_from
 from vedette.deploy.recovery import Attempt, Crash
-from vedette.deploy.stages import Assignment, Chosen, Down, Idle, Launched, Prepared, Running, Stage, Starting
+from vedette.deploy.served_model import ServedModel
+from vedette.deploy.stages import Assignment, Chosen, Down, Launched, Prepared, Running, Starting
+from vedette.deploy.standby_keeper import StandbyKeeper
 from vedette.deploy.surroundings import Surroundings
-from vedette.deploy.swap import Order, Orders
+from vedette.deploy.swap import Order
 from vedette.device.device import Device
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, free_port
+from vedette.engine.engine import free_port
 from vedette.engine.hosts.host import Host
-from vedette.engine.process.standby import Standby
 from vedette.engine.process.workplace import end_processes
-from vedette.engine.state import Life, Phase, State
+from vedette.engine.state import Phase, State
 from vedette.engine.vllm.causes import Outlook, outlook_of
 from vedette.errors import (
     Cause,
@@ -46,34 +45,28 @@ from vedette.errors import (
     VedetteError,
     cause_of,
 )
-from vedette.events import DeviceRead, ModelChosen, ModelStatus, Note, Notify
+from vedette.events import DeviceRead, ModelChosen, Note, Notify
 from vedette.language.message import Message
 from vedette.measure.decode_speed import read_decode_tokens_per_s
 from vedette.models.model import Model
 from vedette.models.store.model_fetching import fetch_model
 from vedette.models.store.model_lookup import ModelRef
 from vedette.plan.calibration import Calibration
-from vedette.plan.plan import Context, Plan
+from vedette.plan.plan import Plan
 from vedette.plan.side_by_side import Share
-from vedette.plan.standby_room import has_room_for_standby
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
 from vedette.tasks import first_of, running
-
-log = logging.getLogger(__name__)
 
 DRAIN_S = 60.0
 """How long a swap waits for running answers. Answers that take longer are cut off, as in a crash."""
 
 
-class Deployment:
+class Deployment(ServedModel):
     """One served model and its engine. Implements the backend that the app serves (serve/backend.py)."""
 
     def __init__(self, settings: Settings, home: Home, url: str, notify: Notify, number: int = 1) -> None:
-        self.life = Life()
-        self.url = url
-        self.used_at = 0.0
-        """Time of the last request, in seconds of the monotonic clock."""
+        super().__init__(url)
         self.share: Share | None = None
         """The part of the device that the engine may use; None for the whole device. Set before `run`."""
         self._settings = settings
@@ -81,82 +74,8 @@ class Deployment:
         self._slot = home.slot(number)
         self._notify = notify
         self._surroundings = Surroundings(home, notify)
-        self._stage: Stage = Idle()
-        self._proposal: Proposal | None = None
-        """The last plan. Its limits stay valid while the engine restarts."""
-        self._plan_json: dict[str, Any] | None = None
-        """The plan of the last start, as JSON; None before the first start."""
-        self._standby: Standby | None = None
-        self._orders = Orders()
+        self._standby = StandbyKeeper()
         self._swapping = asyncio.Lock()
-        self._answering = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    # What `serve` reads (serve/backend.py)
-
-    @property
-    def name(self) -> str | None:
-        return self._stage.assignment.ref.name if isinstance(self._stage, Chosen) else None
-
-    @property
-    def names(self) -> Sequence[str]:
-        return self._stage.assignment.names if isinstance(self._stage, Chosen) else ()
-
-    @property
-    def next_model(self) -> str | None:
-        return self._orders.next_model
-
-    @property
-    def abandoned(self) -> bool:
-        return self._orders.closed
-
-    @property
-    def client(self) -> EngineClient | None:
-        return self._stage.engine.client if isinstance(self._stage, Running) else None
-
-    @property
-    def context(self) -> Context | None:
-        return self._proposal.plan.context if self._proposal else None
-
-    @property
-    def thinks(self) -> bool:
-        return self._proposal is not None and self._proposal.model.thinks
-
-    @property
-    def sees(self) -> bool:
-        return self._proposal is not None and self._proposal.model.vision is not None
-
-    @property
-    def status(self) -> ModelStatus:
-        stage = self._stage
-        return ModelStatus(
-            self.life.status,
-            self.name,
-            self.next_model,
-            page_url=f"{self.url}/",
-            api_url=f"{self.url}/v1",
-            engine_pid=stage.engine.pid if isinstance(stage, Launched) else None,
-            plan=self._plan_json,
-            recovered=tuple(stage.assignment.recovery.history) if isinstance(stage, Chosen) else (),
-        )
-
-    @contextlib.contextmanager
-    def busy(self) -> Iterator[None]:
-        self._answering += 1
-        self._idle.clear()
-        self.used_at = time.monotonic()
-        try:
-            yield
-        finally:
-            self._answering -= 1
-            if not self._answering:
-                self._idle.set()
-
-    async def watch(self) -> AsyncGenerator[None, None]:
-        async with contextlib.aclosing(self.life.watch()) as statuses:
-            async for _ in statuses:
-                yield
 
     # Running, and what callers request
 
@@ -213,7 +132,7 @@ class Deployment:
             yield await self._start_now(await self._prepare())
         finally:
             self.life.enter(State.DRAINING)
-            await self._end_standby()
+            await self._standby.end()
             await self._stop_engine()
             await self._end_unfinished()
             self.life.enter(State.STOPPED)
@@ -272,9 +191,7 @@ class Deployment:
         model = await asyncio.to_thread(read_installed, assignment.ref)
         needed = prepared.proposal.plan.memory.total_bytes if isinstance(prepared, Starting) else None
         device = await self._surroundings.prepare_start(model.weights_bytes, needed)
-        if self._standby is not None:  # the standby becomes the engine or ends
-            device = with_process_returned(device, self._standby.memory_bytes())
-        known = self._shared(device)
+        known = self._shared(self._standby.returned_to(device))
         proposal = self._plan(prepared, device, model, assignment.recovery.within(known))
         return prepared.starting(proposal.on_port(free_port(), assignment.stands_in_for), known)
 
@@ -296,7 +213,7 @@ class Deployment:
             starting = await self._plan_start(prepared)
             if starting.proposal.plan.fits:
                 return await self._launch(starting)
-            await self._end_standby()
+            await self._standby.end()
             smaller = await self._take_smaller(starting) if prepared.assignment.settings.allow_smaller else None
             if smaller is not None:
                 prepared = self._stage = smaller
@@ -321,8 +238,7 @@ class Deployment:
         self.life.enter(State.STARTING, Phase.LAUNCHING)
         client = EngineClient(f"http://127.0.0.1:{target.port}", target.served_name)
         try:
-            engine = await Engine.launch(command, self._slot.log, client, self.life, self._standby)
-            self._standby = None  # the standby is the engine now or has ended
+            engine = await self._standby.launch(command, self._slot.log, client, self.life)
             launched = self._stage = starting.launched(engine, command)
             await engine.wait_until_ready(plan.context)
         except EngineFailedError as error:
@@ -341,7 +257,7 @@ class Deployment:
         self.life.enter(State.FAILED, cause=cause)
         await self._stop_engine()
         if outlook_of(cause) is Outlook.SMALLER:  # the next attempt needs the standby's memory
-            await self._end_standby()
+            await self._standby.end()
         self._stage = down
         return down
 
@@ -403,7 +319,7 @@ class Deployment:
             self.life.enter(State.PREPARING, Phase.PLANNING)
             stage = await self._recover(await self._start_with_room(stage))
         while True:
-            await self._prepare_standby(stage)
+            await self._standby.prepare(stage)
             async with running(learn_long_runs(stage, self._home)):
                 cause = await stage.engine.wait_until_dead()
             stage = await self._recover(await self._crashed(stage, cause))
@@ -413,7 +329,7 @@ class Deployment:
         before = self._prepared()
         try:
             self.life.enter(State.DRAINING)
-            await self._drain()
+            await self.drain(DRAIN_S)
             await self._stop_engine()
             await self._end_unfinished()
             self._stage = prepared = before.assigned(order.assignment)
@@ -436,26 +352,7 @@ class Deployment:
             raise EngineUnavailableError("deploy.not_prepared")
         return self._stage
 
-    async def _drain(self) -> None:
-        """Wait until all running answers have ended, at most `DRAIN_S`."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), DRAIN_S)
-
-    # The standby, and stopping
-
-    async def _prepare_standby(self, stage: Running) -> None:
-        """Start a standby if none exists and the setting is `on`, or is `auto` and there is room."""
-        wish = stage.assignment.settings.standby
-        if self._standby is None and (wish == "on" or (wish == "auto" and has_room_for_standby(stage.proposal.plan))):
-            try:
-                self._standby = await Standby.prepare(stage.command)
-            except OSError as error:  # the engine also runs without a standby
-                log.warning("No standby could be started: %s", error)
-
-    async def _end_standby(self) -> None:
-        standby, self._standby = self._standby, None
-        if standby is not None:
-            await standby.stop()
+    # Stopping
 
     async def _stop_engine(self) -> None:
         """Stop the engine, if one runs."""
