@@ -1082,6 +1082,22 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.frame_not_asked_for": ("页面发送了 vedette 没有请求的帧。", "请重新加载页面。"),
     "serve.no_question": ("没有问题。", "请输入问题，或选择画面来源。"),
     "serve.model_does_not_see": ("此模型不能看图片。", "请不带图片提问，或更换为能看图片的模型。"),
+    "serve.picture_too_thin": (
+        "图片有 {width:d} × {height:d} 像素：长边超过短边的 {max_ratio:d} 倍。",
+        "请将图片切成几部分。",
+    ),
+    "serve.data_url_not_base64": (
+        "图片或视频片段不是 base64 编码。",
+        "请以 `data:image/jpeg;base64,…` 的形式发送。",
+    ),
+    "serve.data_url_damaged": (
+        "图片或视频片段的 base64 文本已损坏：{error}。",
+        "请编码时不要换行，并以 `data:image/jpeg;base64,…` 的形式发送。",
+    ),
+    "serve.no_clips": (
+        "按当前计划，此模型不接受视频片段。",
+        "请发送单张图片，或用 `vedette up MODEL --for clip` 启动。",
+    ),
     # ---- instance, systemd ----
     "instance.changing": ("另一个 vedette 正在启动或停止。", "请过几秒再试。"),
     "instance.already_running": (

@@ -1226,6 +1226,22 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "This model cannot see pictures.",
         "Ask it without a picture, or swap to a model that sees.",
     ),
+    "serve.picture_too_thin": (
+        "The picture has {width:d} × {height:d} pixels: one side is more than {max_ratio:d} times the other.",
+        "Cut the picture into parts.",
+    ),
+    "serve.data_url_not_base64": (
+        "The picture or clip is not in base64.",
+        "Send it as `data:image/jpeg;base64,…`.",
+    ),
+    "serve.data_url_damaged": (
+        "The base64 text of the picture or clip is damaged: {error}.",
+        "Encode it without line breaks, and send it as `data:image/jpeg;base64,…`.",
+    ),
+    "serve.no_clips": (
+        "This model takes no clips as it is planned here.",
+        "Send single pictures, or start it with `vedette up MODEL --for clip`.",
+    ),
     # ---- instance, systemd ----
     "instance.changing": ("Another vedette is starting or stopping.", "Try again in a few seconds."),
     "instance.already_running": (

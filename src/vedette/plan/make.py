@@ -97,6 +97,7 @@ def _context(rung: Rung) -> Context:
         answer_tokens=rung.answer_tokens,
         image_max_pixels=rung.image_max_pixels,
         concurrency=rung.concurrency,
+        clip_frames=CLIP_FRAMES if rung.videos else 0,
     )
 
 

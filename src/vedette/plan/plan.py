@@ -128,7 +128,10 @@ class Context:
     answer_tokens: int
     """Reasoning and answer together."""
     image_max_pixels: int | None
+    """Of a picture, and of each frame of a clip."""
     concurrency: int
+    clip_frames: int = 0
+    """The most frames of a clip; 0 where clips are off."""
 
 
 @dataclass(frozen=True)

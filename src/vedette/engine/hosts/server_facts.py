@@ -19,6 +19,8 @@ PICTURE_PIXELS = 512 * 512
 _PIXELS_A_TOKEN = 28 * 28
 """For a server that does not count tokens: as in the models with the smallest patches."""
 _ANSWER_TOKENS = 1024
+_CLIP_FRAMES = 32
+"""vLLM's default (vllm/multimodal/media/video.py)."""
 _BATCHING = 4
 """Requests at once for a server that batches and gives no limit: the default of a plan."""
 
@@ -139,6 +141,7 @@ def context_of(facts: Facts, probe: ProbeResult, wish: Wish) -> Context:
         answer_tokens=answer,
         image_max_pixels=pixels if images else None,
         concurrency=wish.concurrency or facts.concurrency or 1,
+        clip_frames=_CLIP_FRAMES if images else 0,
     )
 
 

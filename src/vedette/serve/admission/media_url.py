@@ -1,0 +1,44 @@
+"""`data:` addresses of pictures and clips, read as vLLM reads them (vllm/multimodal/media/connector.py). Pure."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vedette.errors import BadInputError
+
+FRAMES = "video/jpeg"
+"""The kind of a clip whose frames are JPEGs in base64, with commas between them."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """What a `data:` address holds."""
+
+    mime: str
+    parts: tuple[bytes, ...]
+    """One, or the frames of a `video/jpeg`."""
+
+
+def is_data_url(url: str) -> bool:
+    """Whether an address holds its data itself."""
+    return url[:5].lower() == "data:"
+
+
+def parse_data_url(url: str) -> Media:
+    """The data of a `data:` address. Raises BadInputError if it is not in base64."""
+    spec, _, text = url[5:].partition(",")
+    mime, _, encoding = spec.rpartition(";")
+    if encoding != "base64":
+        raise BadInputError("serve.data_url_not_base64")
+    mime = mime.partition(";")[0].lower()
+    try:
+        texts = text.split(",") if mime == FRAMES else [text]
+        return Media(mime, tuple(base64.b64decode(each, validate=True) for each in texts))
+    except (binascii.Error, ValueError) as error:
+        raise BadInputError("serve.data_url_damaged", error=str(error)) from error
+
+
+def data_url(mime: str, parts: Sequence[bytes]) -> str:
+    """The address that holds a picture, or the frames of a clip."""
+    return f"data:{mime};base64," + ",".join(base64.b64encode(each).decode() for each in parts)
