@@ -63,10 +63,10 @@ class Recovered(msgspec.Struct, frozen=True):
     code: str
     """Code of the last crash's cause."""
     fault: str | None
-    """The cause of a memory shortage (value of `recovery.Fault`); None if memory did not run out."""
+    """The cause of a memory shortage (value of `crash.Fault`); None if memory did not run out."""
     message: Message
     deaths: int
-    """Crashes in a row, with no steady run (`recovery.STEADY_RUN_S`) between them."""
+    """Crashes in a row, with no steady run (`crash.STEADY_RUN_S`) between them."""
     before: ServedWith
     now: ServedWith
 

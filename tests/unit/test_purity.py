@@ -15,6 +15,7 @@ PURE = [
     "vedette.language.chinese",
     "vedette.errors",
     "vedette.events",
+    "vedette.deploy.crash",
     "vedette.deploy.recovery",
     "vedette.deploy.planning",
     "vedette.engine.state",

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NoReturn
 
+from vedette.deploy.crash import Crash
 from vedette.deploy.hosting import host_for
 from vedette.deploy.learning import learn_lesson, learn_long_runs, learn_start
 from vedette.deploy.planning import (
@@ -23,7 +24,7 @@ from vedette.deploy.planning import (
     with_engine_returned,
 )
 from vedette.deploy.proposing import choose, engine_facts, find_smaller, read_installed, recall_from
-from vedette.deploy.recovery import Attempt, Crash
+from vedette.deploy.recovery import Attempt
 from vedette.deploy.served_model import ServedModel
 from vedette.deploy.stages import Assignment, Chosen, Down, Launched, Prepared, Running, Starting
 from vedette.deploy.standby_keeper import StandbyKeeper

@@ -5,20 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from vedette.deploy.recovery import (
-    LONG_RUN_S,
+from vedette.deploy.crash import (
     LONGEST_BACKOFF_S,
     MAX_FAILED_STARTS,
-    MAX_HISTORY,
     ROOMY_RUN_S,
     STEADY_RUN_S,
-    Attempt,
     Crash,
     Fault,
-    Recovery,
-    change_message,
     fault_of,
 )
+from vedette.deploy.recovery import LONG_RUN_S, MAX_HISTORY, Attempt, Recovery, change_message
 from vedette.device.boards import device_named
 from vedette.device.device import Device, OtherProcess
 from vedette.engine.vllm.causes import KERNEL_KILL, SILENT, SILENT_KILL, STUCK
@@ -188,7 +184,7 @@ def test_it_waits_for_memory_that_others_hold_and_for_no_other() -> None:
         recovery.attempt_without_room(
             TOO_LARGE, refused, after
         )  # it never served: the error goes to the one who started it
-    recovery.served = True
+    recovery.mark_served()
     waiting = recovery.attempt_without_room(TOO_LARGE, refused, after)
     assert say(waiting.reason).startswith(TOO_LARGE.sentence)
     with pytest.raises(DoesNotFitError):
@@ -206,7 +202,7 @@ def test_room_for_others_is_given_up_before_the_service_is() -> None:
 
 
 def test_what_kills_from_outside_is_answered_for_ever_and_ever_more_slowly() -> None:
-    recovery = Recovery(served=True)
+    recovery = ready_once()
     delays = [recovery.attempt_after(crash(cause)).delay_s for cause in [KILLED, STUCK] * 50]
     assert delays == sorted(delays)
     assert delays[:3] == [0.0, 2.0, 4.0]
@@ -226,6 +222,12 @@ def test_who_serves_again_and_again_is_never_given_up() -> None:
         recovery.recovered(PLAN, at=1.0)
     assert recovery.attempt_after(crash(SURPRISE, served_s=5.0)).delay_s == LONGEST_BACKOFF_S
     assert len(recovery.history) == MAX_HISTORY
+
+
+def ready_once() -> Recovery:
+    recovery = Recovery()
+    recovery.mark_served()
+    return recovery
 
 
 def starts(recovery: Recovery, *causes: Cause) -> list[Attempt]:
@@ -302,6 +304,13 @@ def test_what_changed_is_said() -> None:
     assert "no clips any more" in sentence
 
 
+@pytest.mark.parametrize("code", ["memory_taken", "out_of_memory", "killed", "engine_error", "unknown_flag", "silent"])
+def test_a_crash_while_serving_is_never_refused(code: str) -> None:
+    recovery, cause = Recovery(), Cause(code, Message("errors.verbatim", sentence="It ended.", hint=""))
+    for _ in range(3 * MAX_FAILED_STARTS):
+        recovery.attempt_after(crash(cause, served_s=1.0))
+
+
 def test_what_has_never_served_is_not_started_for_ever_although_others_take_its_memory() -> None:
     recovery, taken = (
         Recovery(),
@@ -348,7 +357,7 @@ def test_a_lesson_is_about_the_most_memory_that_was_available() -> None:
 
 
 def test_each_silence_in_a_row_leaves_less_memory() -> None:
-    recovery, total = Recovery(served=True), PLAN.memory.total_bytes
+    recovery, total = ready_once(), PLAN.memory.total_bytes
     budgets = []
     for _ in range(5):
         recovery.attempt_after(crash(SILENT, served_s=1.0))
@@ -390,7 +399,7 @@ def test_failed_starts_are_counted_anew_after_a_recovery() -> None:
 
 
 def test_memory_is_waited_for_by_the_most_that_was_available() -> None:
-    recovery = Recovery(served=True)
+    recovery = ready_once()
     roomy, after = board(10 * GIB), board(GIB)
     for seen in (board(5 * GIB), roomy, board(6 * GIB)):
         recovery.within(seen)
