@@ -18,6 +18,8 @@
     ├── RequestRefusedError        the engine refused a request
     ├── BadInputError              input that cannot be used
     │   └── TooLargeError          input above a size limit
+    ├── TooSlowError               a client that keeps vedette waiting
+    ├── OverloadedError            more connections or bytes than vedette holds at a time
     ├── ForbiddenError             a request from another site, or without the right to do this
     ├── NoSuchPageError            an address that the app does not have
     ├── AlreadyRunningError        another vedette serves from this home
@@ -195,6 +197,19 @@ class TooLargeError(BadInputError):
     """Input above a size limit."""
 
     code = "too_large"
+
+
+class TooSlowError(VedetteError):
+    """A client that sends its request too slowly."""
+
+    code = "too_slow"
+
+
+class OverloadedError(VedetteError):
+    """More connections, pages or bytes than vedette holds at a time."""
+
+    code = "overloaded"
+    retryable = True
 
 
 class ForbiddenError(VedetteError):

@@ -3,12 +3,9 @@
 import asyncio
 import contextlib
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
-
-from aiohttp import web
 
 from vedette.deploy.attachment import Attachment
 from vedette.deploy.deployment import Deployment
@@ -21,6 +18,8 @@ from vedette.instance.lock import hold, refuse_second
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Plan
 from vedette.serve.app import create_app
+from vedette.serve.connections.acceptor import serving
+from vedette.serve.connections.limits import limits_for, raise_descriptor_limit
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
 from vedette.tasks import first_of, running
@@ -54,7 +53,8 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
             models = Attachment(settings, url, screen.show)
         else:
             models = Fleet(settings, home, url, screen.show)
-        async with _serving(create_app(models, settings.host, settings.wait_s), listener):
+        app = create_app(models, settings.host, settings.wait_s)
+        async with serving(app, listener, limits_for(raise_descriptor_limit())):
             screen.show(Listening(f"{url}/"))
             async with _shown(models.served, screen, began, serving=True):
                 await first_of(models.run(), stop_requested.wait())
@@ -116,14 +116,3 @@ async def _tick(screen: Screen) -> None:
     while True:
         await asyncio.sleep(_TICK_S)
         screen.tick()
-
-
-@contextlib.asynccontextmanager
-async def _serving(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener).start()
-        yield
-    finally:
-        await runner.cleanup()

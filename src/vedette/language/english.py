@@ -1196,6 +1196,20 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Use one that is: {served}. `vedette swap MODEL` changes what is served.",
     ),
     "serve.bodies_too_large": ("Too many large requests are waiting already.", "Try again later."),
+    "serve.too_many_connections": ("Too many connections are open.", "Try again later."),
+    "serve.headers_too_slow": (
+        "The request's headers did not arrive within {limit_s}.",
+        "Send the request again.",
+    ),
+    "serve.headers_too_large": ("The request's headers are larger than {limit_bytes}.", "Send fewer cookies."),
+    "serve.body_too_slow": (
+        "The request's body comes too slowly: hardly anything within {limit_s}.",
+        "Send a smaller picture, or use a faster connection.",
+    ),
+    "serve.body_dropped": (
+        "The request was dropped before its body had arrived: others needed the room.",
+        "Send it again, or send a smaller one.",
+    ),
     "serve.request_too_large": (
         "The request is larger than {limit_bytes}.",
         "Scale pictures down before sending them.",

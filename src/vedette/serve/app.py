@@ -17,6 +17,7 @@ from vedette.serve.api.passthrough import PassThrough
 from vedette.serve.api.served_models import Models
 from vedette.serve.assets import Assets
 from vedette.serve.backend import Backend, Served, not_ready
+from vedette.serve.connections.connection import follow_requests
 from vedette.serve.documents import Health
 from vedette.serve.guard import Guard, add_headers
 from vedette.serve.http_errors import mark_begun, render_errors, retry_headers
@@ -48,7 +49,7 @@ def create_app(
     queue: Queue[Served] = Queue(_capacity)
     all_sources = Sources({"scene": lambda: SceneSource(scene), **(sources or {})})
     live = Live(backend, queue, all_sources, metrics)
-    app = web.Application(middlewares=[render_errors, Guard(host).check])
+    app = web.Application(middlewares=[render_errors, follow_requests, Guard(host).check])
     handlers = _handlers(backend, queue, live, scene, metrics, wait_s)
     app.add_routes([web.route(each.method, each.path, handlers[each.name]) for each in ENDPOINTS])
 

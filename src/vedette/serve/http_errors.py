@@ -25,12 +25,14 @@ from vedette.errors import (
     ModelNotFoundError,
     NoSuchPageError,
     NotRunningError,
+    OverloadedError,
     PortInUseError,
     RemoteError,
     RequestRefusedError,
     ServiceError,
     SwapFailedError,
     TooLargeError,
+    TooSlowError,
     VedetteError,
 )
 from vedette.language.message import message_json
@@ -45,6 +47,7 @@ STATUS: dict[type[VedetteError], HTTPStatus] = {
     BadInputError: HTTPStatus.BAD_REQUEST,
     RequestRefusedError: HTTPStatus.BAD_REQUEST,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     ForbiddenError: HTTPStatus.FORBIDDEN,
     NoSuchPageError: HTTPStatus.NOT_FOUND,
     ModelNotFoundError: HTTPStatus.NOT_FOUND,
@@ -61,6 +64,7 @@ STATUS: dict[type[VedetteError], HTTPStatus] = {
     PortInUseError: HTTPStatus.CONFLICT,
     ServiceError: HTTPStatus.CONFLICT,
     DiskFullError: HTTPStatus.INSUFFICIENT_STORAGE,
+    OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     # Something that vedette needs fails.
     EngineFailedError: HTTPStatus.BAD_GATEWAY,
     RemoteError: HTTPStatus.BAD_GATEWAY,
@@ -123,6 +127,19 @@ def openai_json(error: VedetteError) -> dict[str, object]:
     message = f"{error.sentence} {error.hint}".strip()
     detail = message_json(error.message)
     return {"error": {"message": message, "type": kind, "param": None, "code": error.code, "detail": detail}}
+
+
+def raw_answer(error: VedetteError) -> bytes:
+    """The error as a whole HTTP response, after which the connection ends: for one on which no request is answered."""
+    status, body = status_of(error), _dumps({"error": error.as_json()}).encode()
+    headers = {
+        "Content-Type": "application/json; charset=utf-8",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        **retry_headers(error),
+    }
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def _answer(request: web.Request, error: VedetteError, status: HTTPStatus, allow: str | None = None) -> web.Response:

@@ -1,0 +1,195 @@
+"""Accepts connections within limits, and ends those that wait for nothing but their client.
+
+asyncio's own server accepts without limit, and writes a traceback for each attempt when no descriptor is left. Where
+this one is full, the connection that has waited longest for its client's next request makes room; so an honest client,
+whose request is there at once, is served however many others hold connections open.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+import ssl
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+
+from vedette.errors import OverloadedError
+from vedette.serve.connections.connection import Connection, Waiting
+from vedette.serve.connections.limits import ConnectionLimits
+from vedette.serve.http_errors import raw_answer
+from vedette.tasks import cancel, running
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 8
+"""Connections that are accepted before the others' turn; each needs a descriptor before it can be refused."""
+_RETRY_S = 0.2
+_LOG_EVERY_S = 60.0
+_HANDSHAKE_S = 10.0
+
+
+class Acceptor:
+    """The connections of one listening socket. server: makes the protocol of each (an aiohttp server)."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        server: Callable[[], asyncio.Protocol],
+        limits: ConnectionLimits,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._listener = listener
+        self._server = server
+        self._limits = limits
+        self._tls = tls
+        self._open: dict[Connection, None] = {}
+        self._by_address: Counter[str] = Counter()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._retry: asyncio.TimerHandle | None = None
+        self._logged_at = -_LOG_EVERY_S
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    async def stop(self) -> None:
+        """Accept no more; connections that are open stay."""
+        asyncio.get_running_loop().remove_reader(self._listener)
+        if self._retry is not None:
+            self._retry.cancel()
+        await cancel(*self._connecting)
+
+    async def watch(self) -> None:
+        """End, until cancelled, each connection whose client keeps it waiting for too long."""
+        while True:
+            await asyncio.sleep(self._limits.check_s)
+            now = time.monotonic()
+            for connection in list(self._open):
+                connection.check(now)
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                client, peer = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptor or no memory is left: the listener would stay readable
+                self._pause(error)
+                return
+            self._take(client, address_of(peer))
+
+    def _pause(self, error: OSError) -> None:
+        self._make_room(None)
+        if time.monotonic() - self._logged_at >= _LOG_EVERY_S:
+            self._logged_at = time.monotonic()
+            log.warning("No connection can be accepted (%s). Trying again every %s s.", error.strerror, _RETRY_S)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        self._retry = loop.call_later(_RETRY_S, self.start)
+
+    def _take(self, client: socket.socket, address: str) -> None:
+        """Serve a connection, refuse it, or keep it for health and status only."""
+        limits = self._limits
+        most = limits.most if is_loopback(address) else limits.most_per_address
+        has_room = (self._by_address[address] < most or self._make_room(address)) and (
+            len(self._open) < limits.most + limits.reserved or self._make_room(None)
+        )
+        if not has_room:
+            _turn_away(client)
+            return
+        connection = Connection(self._server(), limits, address, self._forget)
+        connection.is_reserve = len(self._open) >= limits.most and not self._make_room(None)
+        self._open[connection] = None
+        self._by_address[address] += 1
+        task = asyncio.get_running_loop().create_task(self._connect(client, connection))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, client: socket.socket, connection: Connection) -> None:
+        handshake_s = _HANDSHAKE_S if self._tls else None
+        client.setblocking(False)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection, client, ssl=self._tls, ssl_handshake_timeout=handshake_s
+            )
+        except OSError:  # a failed handshake, or a client that has gone already
+            self._forget(connection)
+            client.close()
+        except asyncio.CancelledError:
+            self._forget(connection)
+            client.close()
+            raise
+
+    def _make_room(self, address: str | None) -> bool:
+        """End the connection that has waited longest for a request, of one address or of any; False if none waits."""
+        waiting = (
+            each
+            for each in self._open
+            if each.waiting is not Waiting.ANSWER and (address is None or each.address == address)
+        )
+        longest = min(waiting, key=lambda each: each.since, default=None)
+        if longest is None:
+            return False
+        longest.abort()
+        self._forget(longest)
+        return True
+
+    def _forget(self, connection: Connection) -> None:
+        if connection in self._open:
+            del self._open[connection]
+            self._by_address[connection.address] -= 1
+            if not self._by_address[connection.address]:
+                del self._by_address[connection.address]
+        if len(self._open) <= self._limits.most:
+            for each in self._open:
+                each.is_reserve = False
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: web.Application, listener: socket.socket, limits: ConnectionLimits, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
+    """Serve an app on a listening socket."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
+    await runner.setup()
+    try:
+        assert runner.server is not None  # noqa: S101 - set up
+        acceptor = Acceptor(listener, runner.server, limits, tls)
+        acceptor.start()
+        try:
+            async with running(acceptor.watch()):
+                yield
+        finally:
+            await acceptor.stop()
+    finally:
+        await runner.cleanup()
+
+
+def address_of(peer: object) -> str:
+    """Whom to count a connection to: an IPv4 address, or an IPv6 network, which is one customer's."""
+    host = peer[0] if isinstance(peer, tuple) and peer else ""
+    try:
+        address = ipaddress.ip_address(str(host).partition("%")[0])
+    except ValueError:
+        return "::1"  # a Unix socket: this machine
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address) if address.is_loopback else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether connections counted to `address_of`'s answer come from this machine."""
+    return "/" not in address and ipaddress.ip_address(address).is_loopback
+
+
+def _turn_away(client: socket.socket) -> None:
+    with contextlib.suppress(OSError), client:
+        client.setblocking(False)
+        client.send(raw_answer(OverloadedError("serve.too_many_connections")))
