@@ -53,8 +53,8 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
             models = Attachment(settings, url, screen.show)
         else:
             models = Fleet(settings, home, url, screen.show)
-        app = create_app(models, settings.host, settings.wait_s)
-        async with serving(app, listener, limits_for(raise_descriptor_limit())):
+        limits = limits_for(raise_descriptor_limit())
+        async with serving(create_app(models, settings.host, settings.wait_s, limits=limits), listener, limits):
             screen.show(Listening(f"{url}/"))
             async with _shown(models.served, screen, began, serving=True):
                 await first_of(models.run(), stop_requested.wait())

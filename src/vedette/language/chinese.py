@@ -1083,6 +1083,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.swap_missing": ("更换模型的请求为空或过长。", '请发送 {{"model": "NAME"}}。'),
     "serve.swap_unreadable": ("无法读取更换模型的请求：{error}。", '请发送 {{"model": "NAME"}}。'),
     "serve.too_many_pages": ("已打开 {pages} 个页面。", "请关闭其中一个。"),
+    "serve.page_made_room": ("本页面处于空闲状态，已为其他页面让出连接。", "它会自动重新连接。"),
     "serve.too_many_messages": ("页面发送的消息过多。", "请重新加载页面。"),
     "serve.message_invalid": ("页面的消息含有无效字段：{error}。", "请重新加载页面。"),
     "serve.message_not_json": ("页面的消息不是有效的 JSON:{error}。", "请重新加载页面。"),

@@ -1230,6 +1230,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "serve.swap_missing": ("The request to swap is empty or too long.", 'Send {{"model": "NAME"}}.'),
     "serve.swap_unreadable": ("The request to swap cannot be read: {error}.", 'Send {{"model": "NAME"}}.'),
     "serve.too_many_pages": ("{pages} pages are open already.", "Close one of them."),
+    "serve.page_made_room": ("This page was idle, and made room for another page.", "It connects again by itself."),
     "serve.too_many_messages": ("The page sends too many messages.", "Reload the page."),
     "serve.message_invalid": ("The page's message has an invalid field: {error}.", "Reload the page."),
     "serve.message_not_json": ("The page's message is not valid JSON: {error}.", "Reload the page."),

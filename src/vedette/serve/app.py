@@ -18,6 +18,7 @@ from vedette.serve.api.served_models import Models
 from vedette.serve.assets import Assets
 from vedette.serve.backend import Backend, Served, not_ready
 from vedette.serve.connections.connection import follow_requests
+from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.documents import Health
 from vedette.serve.guard import Guard, add_headers
 from vedette.serve.http_errors import mark_begun, render_errors, retry_headers
@@ -34,23 +35,30 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(
-    backend: Backend, host: str = "127.0.0.1", wait_s: float = 60.0, sources: Mapping[str, Factory] | None = None
+    backend: Backend,
+    host: str = "127.0.0.1",
+    wait_s: float = 60.0,
+    sources: Mapping[str, Factory] | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> web.Application:
     """The app for `backend`; `host` is the address or name that it listens on.
 
     wait_s: seconds that a request waits for an engine that starts, comes back or is swapped in.
     sources: by name, beside the page's camera and the scene.
+    limits: what clients may hold; those of time, and of connections, are kept by `serving` (connections/acceptor.py).
 
     Run it with `handler_cancellation`: a client that hangs up then cancels its handler, and so the engine's work on an
     answer that nobody will read.
     """
+    limits = limits or ConnectionLimits()
     metrics = Metrics()
     scene = SceneCamera()
     queue: Queue[Served] = Queue(_capacity)
     all_sources = Sources({"scene": lambda: SceneSource(scene), **(sources or {})})
-    live = Live(backend, queue, all_sources, metrics)
+    live = Live(backend, queue, all_sources, metrics, limits)
     app = web.Application(middlewares=[render_errors, follow_requests, Guard(host).check])
-    handlers = _handlers(backend, queue, live, scene, metrics, wait_s)
+    through = PassThrough(backend, queue, Route(backend, queue.refresh), metrics, wait_s, limits)
+    handlers = _handlers(backend, through, live, scene, metrics)
     app.add_routes([web.route(each.method, each.path, handlers[each.name]) for each in ENDPOINTS])
 
     async def begin(request: web.Request, response: web.StreamResponse) -> None:
@@ -73,11 +81,10 @@ def create_app(
 
 
 def _handlers(
-    backend: Backend, queue: Queue[Served], live: Live, scene: SceneCamera, metrics: Metrics, wait_s: float
+    backend: Backend, through: PassThrough, live: Live, scene: SceneCamera, metrics: Metrics
 ) -> dict[str, Handler]:
     """The handler of every endpoint (api/endpoints.py), by its name."""
     models = Models(backend)
-    through = PassThrough(backend, queue, Route(backend, queue.refresh), metrics, wait_s)
     assets = Assets()
     site = _Site(backend, scene, metrics)
     return {

@@ -129,9 +129,9 @@ def openai_json(error: VedetteError) -> dict[str, object]:
     return {"error": {"message": message, "type": kind, "param": None, "code": error.code, "detail": detail}}
 
 
-def raw_answer(error: VedetteError) -> bytes:
-    """The error as a whole HTTP response, after which the connection ends: for one on which no request is answered."""
-    status, body = status_of(error), _dumps({"error": error.as_json()}).encode()
+def raw_answer(error: VedetteError, path: str = "") -> bytes:
+    """The error as a whole HTTP response, after which the connection ends. path: of the request, if it is known."""
+    status, body = status_of(error), _dumps(_document(error, path)).encode()
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "Content-Length": str(len(body)),
@@ -143,9 +143,13 @@ def raw_answer(error: VedetteError) -> bytes:
 
 
 def _answer(request: web.Request, error: VedetteError, status: HTTPStatus, allow: str | None = None) -> web.Response:
-    body = openai_json(error) if request.path.startswith("/v1") else {"error": error.as_json()}
+    body = _document(error, request.path)
     headers = retry_headers(error) | ({"Allow": allow} if allow else {})
     return web.json_response(body, status=status, headers=headers, dumps=_dumps)
+
+
+def _document(error: VedetteError, path: str) -> dict[str, object]:
+    return openai_json(error) if path.startswith("/v1") else {"error": error.as_json()}
 
 
 def _dumps(value: object) -> str:

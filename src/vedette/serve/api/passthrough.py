@@ -14,14 +14,14 @@ from multidict import CIMultiDict
 from vedette.errors import EngineUnavailableError, EngineUnreachableError, TooLargeError, VedetteError
 from vedette.measure.metrics import Metrics
 from vedette.serve.backend import Backend, Served, not_ready, ready
+from vedette.serve.connections.bodies import Bodies, Body
+from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.http_errors import begun, openai_json
 from vedette.serve.queue import Priority, Queue, Ticket, WaitLimit
 from vedette.serve.route import ByName, Route
 
 MAX_BODY_BYTES = 32 * 2**20
 """The limit of a request: about twenty pictures of a megapixel in base64."""
-MOST_HELD_BYTES = 96 * 2**20
-"""The limit of all requests together that are being read, wait or are answered."""
 
 _HOP_BY_HOP = frozenset(
     {
@@ -62,25 +62,30 @@ class _Named(msgspec.Struct):
 class PassThrough:
     """The handlers of `/v1/*`."""
 
-    def __init__(self, backend: Backend, queue: Queue[Served], route: Route, metrics: Metrics, wait_s: float) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        queue: Queue[Served],
+        route: Route,
+        metrics: Metrics,
+        wait_s: float,
+        limits: ConnectionLimits,
+    ) -> None:
         self._backend = backend
         self._queue = queue
         self._route = route
         self._wait_s = wait_s
         self._metrics = metrics
-        self._held_bytes = 0
+        self._bodies = Bodies(limits)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer with the engine's answer, its errors included unless it is crashing. Raises VedetteError."""
         # The HTTP client resolves dots in a path, and would leave /v1 for the engine's other addresses.
         if {".", ".."} & set(request.path.split("/")):
             raise web.HTTPNotFound
-        body = _Body(request, self)
-        try:
-            await body.read()
+        with self._bodies.hold(request) as body:
+            await self._read(request, body)
             return await self._answered(request, body.data if request.body_exists else None)
-        finally:
-            self._held_bytes -= len(body.data)
 
     async def models(self, _: web.Request) -> web.Response:
         """`/v1/models`: the models that answer now, and those that a request may swap in by naming them."""
@@ -96,11 +101,18 @@ class PassThrough:
         data += [{"id": name, "object": "model", "created": 0, "owned_by": "vedette"} for name in others]
         return web.json_response({"object": "list", "data": data})
 
-    def hold(self, size: int) -> None:
-        """Note that a body has grown. Raises EngineUnavailableError if all bodies together are too large."""
-        self._held_bytes += size
-        if self._held_bytes > MOST_HELD_BYTES:
-            raise EngineUnavailableError("serve.bodies_too_large")
+    async def _read(self, request: web.Request, body: Body) -> None:
+        """Read a body whole: it names the model, and may be sent again to the engine's successor.
+
+        Raises TooLargeError, OverloadedError.
+        """
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            raise _too_large()
+        async for chunk in request.content.iter_any():
+            self._bodies.add(body, chunk)
+            if len(body.data) > MAX_BODY_BYTES:
+                raise _too_large()
+        body.is_whole = True
 
     async def _answered(self, request: web.Request, body: bytearray | None) -> web.StreamResponse:
         ticket = self._ticket(request, self._route.to(named_model(body or b"")))
@@ -141,25 +153,6 @@ class PassThrough:
                 raise
             await _cut_off(request, response, error)
         return response
-
-
-class _Body:
-    """A request's body, read whole: it names the model, and may be sent again to the engine's successor."""
-
-    def __init__(self, request: web.Request, holder: PassThrough) -> None:
-        self.data = bytearray()
-        self._request = request
-        self._holder = holder
-
-    async def read(self) -> None:
-        """Read to the end. Raises TooLargeError, EngineUnavailableError."""
-        if (self._request.content_length or 0) > MAX_BODY_BYTES:
-            raise _too_large()
-        async for chunk in self._request.content.iter_any():
-            self.data += chunk
-            self._holder.hold(len(chunk))
-            if len(self.data) > MAX_BODY_BYTES:
-                raise _too_large()
 
 
 def named_model(body: bytes | bytearray) -> str | None:

@@ -7,7 +7,6 @@ whose request is there at once, is served however many others hold connections o
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
 import ssl
@@ -18,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from vedette.errors import OverloadedError
+from vedette.serve.connections.addresses import address_of, is_loopback
 from vedette.serve.connections.connection import Connection, Waiting
 from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.http_errors import raw_answer
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 8
 """Connections that are accepted before the others' turn; each needs a descriptor before it can be refused."""
 _RETRY_S = 0.2
+_FREED_AT_ONCE = 8
 _LOG_EVERY_S = 60.0
 _HANDSHAKE_S = 10.0
 
@@ -45,6 +46,8 @@ class Acceptor:
         self._listener = listener
         self._server = server
         self._limits = limits
+        self._most = limits.most
+        """Connections for now: fewer where descriptors ran out before the limit was reached."""
         self._tls = tls
         self._open: dict[Connection, None] = {}
         self._by_address: Counter[str] = Counter()
@@ -68,6 +71,7 @@ class Acceptor:
         """End, until cancelled, each connection whose client keeps it waiting for too long."""
         while True:
             await asyncio.sleep(self._limits.check_s)
+            self._most = min(self._most + 1, self._limits.most)
             now = time.monotonic()
             for connection in list(self._open):
                 connection.check(now)
@@ -84,26 +88,27 @@ class Acceptor:
             self._take(client, address_of(peer))
 
     def _pause(self, error: OSError) -> None:
-        self._make_room(None)
+        freed = [self._make_room(None) for _ in range(_FREED_AT_ONCE)]
+        self._most = max(1, len(self._open))
         if time.monotonic() - self._logged_at >= _LOG_EVERY_S:
             self._logged_at = time.monotonic()
-            log.warning("No connection can be accepted (%s). Trying again every %s s.", error.strerror, _RETRY_S)
+            log.warning("No connection can be accepted (%s). Others that wait are closed.", error.strerror)
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._listener)
-        self._retry = loop.call_later(_RETRY_S, self.start)
+        self._retry = loop.call_later(0 if any(freed) else _RETRY_S, self.start)
 
     def _take(self, client: socket.socket, address: str) -> None:
         """Serve a connection, refuse it, or keep it for health and status only."""
         limits = self._limits
-        most = limits.most if is_loopback(address) else limits.most_per_address
+        most = self._most + limits.reserved if is_loopback(address) else limits.most_per_address
         has_room = (self._by_address[address] < most or self._make_room(address)) and (
-            len(self._open) < limits.most + limits.reserved or self._make_room(None)
+            len(self._open) < self._most + limits.reserved or self._make_room(None)
         )
         if not has_room:
             _turn_away(client)
             return
         connection = Connection(self._server(), limits, address, self._forget)
-        connection.is_reserve = len(self._open) >= limits.most and not self._make_room(None)
+        connection.is_reserve = len(self._open) >= self._most and not self._make_room(None)
         self._open[connection] = None
         self._by_address[address] += 1
         task = asyncio.get_running_loop().create_task(self._connect(client, connection))
@@ -145,7 +150,7 @@ class Acceptor:
             self._by_address[connection.address] -= 1
             if not self._by_address[connection.address]:
                 del self._by_address[connection.address]
-        if len(self._open) <= self._limits.most:
+        if len(self._open) <= self._most:
             for each in self._open:
                 each.is_reserve = False
 
@@ -168,25 +173,6 @@ async def serving(
             await acceptor.stop()
     finally:
         await runner.cleanup()
-
-
-def address_of(peer: object) -> str:
-    """Whom to count a connection to: an IPv4 address, or an IPv6 network, which is one customer's."""
-    host = peer[0] if isinstance(peer, tuple) and peer else ""
-    try:
-        address = ipaddress.ip_address(str(host).partition("%")[0])
-    except ValueError:
-        return "::1"  # a Unix socket: this machine
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(address) if address.is_loopback else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-
-
-def is_loopback(address: str) -> bool:
-    """Whether connections counted to `address_of`'s answer come from this machine."""
-    return "/" not in address and ipaddress.ip_address(address).is_loopback
 
 
 def _turn_away(client: socket.socket) -> None:

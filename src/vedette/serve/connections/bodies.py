@@ -12,13 +12,10 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from vedette.errors import OverloadedError
-from vedette.serve.connections.acceptor import address_of
+from vedette.serve.connections.addresses import address_of
 from vedette.serve.connections.connection import Connection, connection_of
-from vedette.units import MIB
+from vedette.serve.connections.limits import ConnectionLimits
 
-MOST_HELD_BYTES = 96 * MIB
-"""The limit of all requests together that are being read, wait or are answered."""
-MOST_HELD_BYTES_PER_CLIENT = 64 * MIB
 _WINDOW_S = 1.0
 """A body's speed is that of the last whole window; before the first it counts as fast."""
 
@@ -51,9 +48,8 @@ class Body:
 class Bodies:
     """All bodies that are held."""
 
-    def __init__(self, most: int = MOST_HELD_BYTES, most_per_client: int = MOST_HELD_BYTES_PER_CLIENT) -> None:
-        self._most = most
-        self._most_per_client = most_per_client
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._limits = limits
         self._bodies: dict[Body, None] = {}
         self._by_client: Counter[str] = Counter()
 
@@ -69,18 +65,20 @@ class Bodies:
 
     def add(self, body: Body, chunk: bytes) -> None:
         """Take further bytes of a body. Raises OverloadedError if there is no room for them and none can be made."""
+        if body not in self._bodies:
+            raise OverloadedError("serve.body_dropped")
         body.add(chunk)
         self._by_client[body.client] += len(chunk)
-        while self._by_client[body.client] > self._most_per_client:
+        while self._by_client[body.client] > self._limits.held_bytes_per_client:
             self._drop_slowest(body.client, body)
-        while self._by_client.total() > self._most:
+        while self._by_client.total() > self._limits.held_bytes:
             most = max((each.client for each in self._incomplete()), key=self._by_client.__getitem__)
             self._drop_slowest(most, body)
 
     def _drop_slowest(self, client: str, newest: Body) -> None:
         """Drop one body of a client. Raises OverloadedError where that is the one that grows."""
         own = [each for each in self._incomplete() if each.client == client]
-        slowest = min(own, key=lambda each: (each.bytes_per_s(), each is newest))
+        slowest = min(own, key=lambda each: (each.bytes_per_s(), each is not newest))
         if slowest is newest or slowest.connection is None:
             raise OverloadedError("serve.bodies_too_large")
         slowest.connection.refuse(OverloadedError("serve.body_dropped"))

@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
         if self._request is not None and begun(self._request):
             transport.abort()
         else:
-            transport.write(raw_answer(error))
+            transport.write(raw_answer(error, self._request.path if self._request else ""))
             transport.close()
 
     def abort(self) -> None:

@@ -3,6 +3,8 @@
 import resource
 from dataclasses import dataclass
 
+from vedette.units import MIB
+
 _KEPT_DESCRIPTORS = 32
 """For vedette itself: its listener, logs, pipes of engine and standby, reading /proc, connections just accepted."""
 _MOST_CONNECTIONS = 1024
@@ -30,6 +32,16 @@ class ConnectionLimits:
     body_bytes_per_s: float = 16_384.0
     write_s: float = 30.0
     """How long a client may read nothing of an answer that is ready for it."""
+    held_bytes: int = 96 * MIB
+    """All requests' bodies that are being read, wait or are answered."""
+    held_bytes_per_client: int = 64 * MIB
+    pages: int = 32
+    pages_per_address: int = 16
+    """The part of them that one other machine may have."""
+    quiet_page_s: float = 30.0
+    """Where all pages are taken, one from which nothing was heard for so long makes room for a new one."""
+    heartbeat_s: float = 10.0
+    """Between two pings of a page's socket; one that does not answer within half of it is closed."""
     check_s: float = 0.5
     """Time between two looks at the clocks above."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
@@ -53,6 +54,8 @@ class Session:
         self._asking = Asking(served, queue, sources, metrics, self._send, self._show)
         self._engine_ready = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
+        self.heard_at = time.monotonic()
+        """When the page last sent something or got an answer, in seconds of the monotonic clock."""
         self._rate = RateLimit(_MESSAGES_PER_S, _MESSAGES_AT_ONCE)
 
     async def serve(self) -> None:
@@ -60,6 +63,7 @@ class Session:
         try:
             async with running(self._report()):
                 async for message in self._socket:
+                    self.heard_at = time.monotonic()
                     if not self._rate.use():
                         await self._send_error(BadInputError("serve.too_many_messages"))
                         await self._socket.close(code=WSCloseCode.POLICY_VIOLATION)
@@ -68,6 +72,16 @@ class Session:
         finally:
             await self._stop()
             self._asking.close()
+
+    async def refuse(self, error: VedetteError) -> None:
+        """Tell the page why it cannot stay, and close its socket."""
+        with suppress(ConnectionError):
+            await self._send_error(error)
+            await self.close(WSCloseCode.TRY_AGAIN_LATER)
+
+    async def close(self, code: WSCloseCode, message: bytes = b"") -> None:
+        """Close the page's socket."""
+        await self._socket.close(code=code, message=message)
 
     async def _report(self) -> None:
         async for _ in self._served.watch():
@@ -131,6 +145,8 @@ class Session:
             await self._engine_ready.wait()
             try:
                 answered = await self._asking.take_turn()
+                if answered:
+                    self.heard_at = time.monotonic()
                 pause_s = _PAUSE_S
             except EngineUnavailableError as error:
                 await self._send_error(error, self._asking.number)

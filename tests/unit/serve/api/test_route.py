@@ -12,6 +12,7 @@ from vedette.errors import DoesNotFitError
 from vedette.serve.api.passthrough import takes_slot
 from vedette.serve.api.served_models import is_here
 from vedette.serve.app import create_app
+from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.queue import MOST_PASSED_OVER
 
 
@@ -242,9 +243,9 @@ async def test_a_swap_that_makes_no_sense_is_refused(
 
 
 async def test_large_requests_that_wait_are_bounded(
-    http: aiohttp.ClientSession, url: str, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    http: aiohttp.ClientSession, fleet: Fleet, serve: Serve, deployment: Deployment
 ) -> None:
-    monkeypatch.setattr("vedette.serve.api.passthrough.MOST_HELD_BYTES", 3000)
+    url, _ = await serve(create_app(fleet, wait_s=0.2, limits=ConnectionLimits(held_bytes=3000)))
     deployment.enter(State.STARTING)
     body = chat("vedette-tiny") | {"padding": "x" * 2000}
 

@@ -15,6 +15,7 @@ from vedette.engine.state import Phase, State
 from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.events import model_status_json
 from vedette.serve.app import create_app
+from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.live.asking import PATIENCE_S
 from vedette.sources.source import Frame
 
@@ -316,9 +317,22 @@ async def test_flood_closes_the_socket(page: Page) -> None:
 async def test_number_of_pages_is_bounded(open_page: OpenPage) -> None:
     for _ in range(32):
         await open_page()
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await open_page()
-    assert refused.value.status == 503
+    refused = await open_page()
+    assert (await refused.next("error"))["sentence"] == "32 pages are open already."
+    assert (await refused.socket.receive()).data == aiohttp.WSCloseCode.TRY_AGAIN_LATER
+
+
+async def test_silent_page_makes_room_for_another(http: aiohttp.ClientSession, fleet: Fleet, serve: Serve) -> None:
+    url, _ = await serve(create_app(fleet, limits=ConnectionLimits(pages=2, quiet_page_s=0)))
+    silent = Page(await http.ws_connect(f"{url}/api/live"))
+    used = Page(await http.ws_connect(f"{url}/api/live"))
+    await used.start()
+    await used.next("ask")
+    another = Page(await http.ws_connect(f"{url}/api/live"))
+    assert (await silent.next("error"))["code"] == "overloaded"
+    assert (await silent.socket.receive()).data == aiohttp.WSCloseCode.TRY_AGAIN_LATER
+    await another.next("status")
+    assert not used.socket.closed
 
 
 async def test_stopping_vedette_tells_the_pages(http: aiohttp.ClientSession, fleet: Fleet, serve: Serve) -> None:

@@ -93,13 +93,15 @@ export class Asker {
       case "error":
         this.feed.interrupt();
         // While the engine is down its panel tells the cause. A person who has stopped needs no more telling.
-        if (this.state.isReady && this.state.isRunning) this.fault.show(tell(message).join(" "));
+        if (message.code === "overloaded" || (this.state.isReady && this.state.isRunning))
+          this.fault.show(tell(message).join(" "));
     }
   }
 
   /** @param {import("./protocol.js").Status} status */
   receiveStatus(status) {
     const before = this.state.isFirstStatus ? null : this.state.model;
+    if (this.state.isFirstStatus) this.fault.hide(); // there is room for this page again
     const { model } = status.engine;
     // An address that names a model follows to the one that replaces it.
     if (before && model && model !== before && wantedModel() === before) setWantedModel(model);

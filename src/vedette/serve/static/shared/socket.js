@@ -2,6 +2,9 @@
 
 const FIRST_BACKOFF_MS = 250;
 const LONGEST_BACKOFF_MS = 5000;
+/** vedette closes a socket with this code when too many pages are open (RFC 6455's registry: try again later). */
+const TRY_AGAIN_LATER = 1013;
+const FULL_BACKOFF_MS = 15000;
 
 /**
  * @typedef {object} Handlers
@@ -66,8 +69,9 @@ export class Socket {
       if (typeof data === "string") this.handlers.onText(data);
       else this.handlers.onBinary(data);
     };
-    socket.onclose = () => {
+    socket.onclose = ({ code }) => {
       this.handlers.onLost();
+      if (code === TRY_AGAIN_LATER) this.backoffMs = FULL_BACKOFF_MS;
       this.retry = setTimeout(() => {
         this.socket = this.connect();
       }, this.backoffMs);
