@@ -80,7 +80,8 @@ def run_plan(
     """Starts the engine as planned in a cgroup of `limit_mib`, sends one full request alone, then as many full requests
     at once as the plan allows."""
     version = CPU_RECIPE.version
-    target = Target(model_directory, "bench", free_port(), cpu=True)
+    port = free_port()
+    target = Target(model_directory, "bench", port, cpu=True)
     arguments = serve_arguments(plan.settings, target, version)
     forget_files(engine_python.resolve().parent.parent, engine_python.parent.parent, model_directory)
     seen, cgroup = Seen(), Cgroup(limit_mib * MIB if limit_mib else None)
@@ -101,7 +102,7 @@ def run_plan(
         program = [str(engine_python.parent / "vllm"), *arguments, *more_arguments]
         ours.sendall(json.dumps({"arguments": program, "workplace": scratch}).encode() + b"\n")
         try:
-            asyncio.run(_exercise(cgroup, process, plan, target.port, seen))
+            asyncio.run(_exercise(cgroup, process, plan, port, seen))
             seen.outcome = "answered"
         except _TooSmallError as error:
             seen.outcome = str(error)

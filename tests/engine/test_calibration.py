@@ -12,9 +12,9 @@ from tests.rig.stand_ins.engine_environment import ENGINE_STAND_IN
 from vedette.deploy.calibration_store import measured_start, parse_calibration
 from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, free_port
-from vedette.engine.process.process_command import Command
-from vedette.engine.process.workplace import find_processes
+from vedette.engine.engine import Engine
+from vedette.engine.process.process_command import SOCKET, Command
+from vedette.engine.process.workplace import find_processes, make_workplace
 from vedette.engine.state import Life, Phase, State
 from vedette.models.store.model_lookup import find_model, read_facts
 from vedette.plan.calibration import SPARE_LIBRARIES_BYTES, Calibration, calibration_key
@@ -71,11 +71,12 @@ async def test_without_a_driver_the_gpu_bytes_come_from_the_drop_in_free_memory(
     model = read_facts(find_model("cosmos-reason2-2b", tmp_path))
     assert model is not None
     plan = make_plan(device, model, Wish())
-    port, life = free_port(), Life()
+    life = Life()
     life.enter(State.PREPARING)
     life.enter(State.STARTING, Phase.LAUNCHING)
-    command = Command((sys.executable, str(ENGINE_STAND_IN), str(port)), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine")
-    client = EngineClient(f"http://127.0.0.1:{port}", "model")
+    command = Command((sys.executable, str(ENGINE_STAND_IN), SOCKET), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine")
+    make_workplace(command.workplace)
+    client = EngineClient(command.workplace, "model")
     engine = await Engine.launch(command, tmp_path / "engine.log", client, life)
     try:
         await engine.wait_until_ready(plan.context)

@@ -14,7 +14,7 @@ from vedette.deploy import deployment as deploy
 from vedette.deploy import proposing
 from vedette.device.boards import device_named
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, free_port
+from vedette.engine.engine import Engine
 from vedette.engine.hosts.container import ContainerHost
 from vedette.engine.hosts.container_record import end_container
 from vedette.engine.hosts.docker import find_container_engine
@@ -48,11 +48,11 @@ async def ready_host(tmp_path: Path) -> tuple[ContainerHost, list[str]]:
 
 
 async def launch(host: ContainerHost, tmp_path: Path) -> Engine:
-    port, life = free_port(), Life()
+    life = Life()
     life.enter(State.PREPARING)
     life.enter(State.STARTING, Phase.LAUNCHING)
-    command = host.command(plan_with(TEXT), Target(tmp_path, "fake", port, cpu=False))
-    client = EngineClient(f"http://127.0.0.1:{port}", "fake")
+    command = host.command(plan_with(TEXT), Target(tmp_path, "fake", None, cpu=False))
+    client = EngineClient(command.workplace, "fake")
     return await Engine.launch(command, tmp_path / "engine.log", client, life)
 
 

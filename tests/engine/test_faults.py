@@ -11,21 +11,22 @@ import pytest
 from tests.rig.engine_settings import CONTEXT
 from tests.rig.stand_ins.engine_environment import ENGINE_STAND_IN
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, free_port
-from vedette.engine.process.process_command import Command
-from vedette.engine.process.workplace import find_processes
+from vedette.engine.engine import Engine
+from vedette.engine.process.process_command import SOCKET, Command
+from vedette.engine.process.workplace import find_processes, make_workplace
 from vedette.engine.state import Life, Phase, State
 from vedette.errors import EngineDiedError
 
 
 async def launch(tmp_path: Path, *modes: str) -> tuple[Engine, Life]:
-    port, life = free_port(), Life()
+    life = Life()
     life.enter(State.PREPARING)
     life.enter(State.STARTING, Phase.LAUNCHING)
     command = Command(
-        (sys.executable, str(ENGINE_STAND_IN), str(port), *modes), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine"
+        (sys.executable, str(ENGINE_STAND_IN), SOCKET, *modes), {"PATH": "/usr/bin:/bin"}, tmp_path / "engine"
     )
-    client = EngineClient(f"http://127.0.0.1:{port}", "fake")
+    make_workplace(command.workplace)
+    client = EngineClient(command.workplace, "fake")
     return await Engine.launch(command, tmp_path / "engine.log", client, life), life
 
 

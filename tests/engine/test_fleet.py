@@ -35,7 +35,7 @@ if "--help=all" in words:
     sys.exit()
 name = words[words.index("--served-model-name") + 1]
 modes = Path({modes!r}, name.replace("/", "--"))
-sys.argv = [{fake!r}, words[words.index("--port") + 1], "name=" + name]
+sys.argv = [{fake!r}, words[words.index("--uds") + 1], "name=" + name]
 sys.argv += modes.read_text().split() if modes.exists() else []
 runpy.run_path({fake!r}, run_name="__main__")
 """

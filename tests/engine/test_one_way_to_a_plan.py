@@ -36,7 +36,7 @@ words = sys.argv[1:]
 if "--help=all" in words:
     print({help!r})
     sys.exit()
-sys.argv = [{fake!r}, words[words.index("--port") + 1]]
+sys.argv = [{fake!r}, words[words.index("--uds") + 1]]
 runpy.run_path({fake!r}, run_name="__main__")
 """
 GRANTED: list[dict[str, Any]] = [
@@ -124,9 +124,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def portless(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The plan without the port, the only thing in which a start may differ from what is shown."""
+    """The plan without where the engine listens, the only thing in which a start may differ from what is shown."""
     argv = list(document["engine"]["argv"])
-    argv[argv.index("--port") + 1] = "PORT"
+    at, words = (argv.index("--uds"), 2) if "--uds" in argv else (argv.index("--host"), 4)
+    argv[at : at + words] = ["ADDRESS"]
     return {**document, "engine": {**document["engine"], "argv": argv}}
 
 

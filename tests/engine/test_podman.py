@@ -215,7 +215,7 @@ async def test_a_container_that_exceeds_its_memory_limit_has_out_of_memory_as_it
     await host.make_ready(lambda _: None)
     plan = plan_with(dataclasses.replace(TEXT, backend=Backend.CPU, threads=1))
     plan = dataclasses.replace(plan, memory=dataclasses.replace(plan.memory, available_bytes=64 * MIB))
-    command = host.command(plan, Target(tmp_path, "any", free_port(), cpu=True))
+    command = host.command(plan, Target(tmp_path, "any", None, cpu=True))
     process = await EngineProcess.launch(command, tmp_path / "engine.log")
     death = await process.listen(lambda _: None)
     assert death.exit_status == 1

@@ -44,7 +44,7 @@ def watch():
 if int(words[words.index("--kv-cache-memory-bytes") + 1]) > int(kv_limit.read_text()):
     crash()
 threading.Thread(target=watch, daemon=True).start()
-sys.argv = [{fake!r}, words[words.index("--port") + 1]]
+sys.argv = [{fake!r}, words[words.index("--uds") + 1]]
 runpy.run_path({fake!r}, run_name="__main__")
 """
 """Crashes when its KV cache is larger than its limit, and when the test asks it to crash."""

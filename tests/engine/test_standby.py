@@ -7,12 +7,12 @@ from pathlib import Path
 from vedette.device.device import Family
 from vedette.device.probe import read_device
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, free_port
+from vedette.engine.engine import Engine
 from vedette.engine.hosts.managed import ManagedHost
 from vedette.engine.hosts.recipes import CPU_RECIPE
 from vedette.engine.process.process_command import Command
 from vedette.engine.process.standby import Standby
-from vedette.engine.process.workplace import find_processes
+from vedette.engine.process.workplace import find_processes, make_workplace
 from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.flags import Target
 from vedette.models.checkpoint import read_model
@@ -49,11 +49,10 @@ async def test_the_standby_takes_over_from_a_killed_engine(check_home: Path, tmp
         tmp_path / "run" / "1",
     )
     await host.make_ready(lambda step: None)
-    port = free_port()
-    command = host.command(plan, Target(model, "tiny", port, cpu=True))
-    url = f"http://127.0.0.1:{port}"
+    command = host.command(plan, Target(model, "tiny", None, cpu=True))
+    make_workplace(command.workplace)
 
-    engine = await ready_engine(plan, command, tmp_path / "log", EngineClient(url, "tiny"))
+    engine = await ready_engine(plan, command, tmp_path / "log", EngineClient(command.workplace, "tiny"))
     try:
         core = next(one for one in find_processes(command.workplace) if one.name().startswith("VLLM::EngineCor"))
         assert core.ppid() == engine.pid, "the core is not a fork of the server"
@@ -66,7 +65,7 @@ async def test_the_standby_takes_over_from_a_killed_engine(check_home: Path, tmp
         await engine.stop()
     assert [one.pid for one in find_processes(tmp_path / "run")] == [standby.pid]
 
-    again = await ready_engine(plan, command, tmp_path / "log", EngineClient(url, "tiny"), standby)
+    again = await ready_engine(plan, command, tmp_path / "log", EngineClient(command.workplace, "tiny"), standby)
     try:
         assert again.pid == standby.pid
         assert again.reported.kv_cache_bytes is not None

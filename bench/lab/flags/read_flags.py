@@ -33,7 +33,7 @@ SOURCES = re.compile(
 # or an environment variable.
 WANTED = frozenset(
     """
---served-model-name --host --port --dtype --max-model-len --max-num-seqs --max-num-batched-tokens
+--served-model-name --host --port --uds --dtype --max-model-len --max-num-seqs --max-num-batched-tokens
 --gpu-memory-utilization --kv-cache-memory-bytes --num-gpu-blocks-override --block-size
 --enforce-eager --compilation-config --compilation-config.mode --compilation-config.level
 --compilation-config.cudagraph_mode --compilation-config.cudagraph_capture_sizes

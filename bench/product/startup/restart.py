@@ -28,11 +28,11 @@ import psutil
 from vedette.device.device import Family
 from vedette.device.probe import read_device
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import Engine, free_port
+from vedette.engine.engine import Engine
 from vedette.engine.hosts.adopted import adopt
 from vedette.engine.process.process_command import Command
 from vedette.engine.process.standby import Standby
-from vedette.engine.process.workplace import end_processes, find_processes
+from vedette.engine.process.workplace import end_processes, find_processes, make_workplace
 from vedette.engine.state import Life, Phase, State
 from vedette.engine.vllm.flags import Target, engine_traits
 from vedette.models.checkpoint import read_model
@@ -64,9 +64,8 @@ class Seen:
 class Rig:
     """One plan, and engines that run it."""
 
-    def __init__(self, plan: Plan, command: Command, port: int, log: Path) -> None:
+    def __init__(self, plan: Plan, command: Command, log: Path) -> None:
         self.plan, self.command, self.log = plan, command, log
-        self.url = f"http://127.0.0.1:{port}"
         self.victims = 0
 
     async def start(self, way: str, standby: Standby | None) -> tuple[Engine, Life]:
@@ -74,7 +73,8 @@ class Rig:
         life.enter(State.PREPARING)
         life.enter(State.STARTING, Phase.LAUNCHING)
         command = dataclasses.replace(self.command, preload=None) if way == "vllm" else self.command
-        client = EngineClient(self.url, self.plan.model_name)
+        make_workplace(command.workplace)
+        client = EngineClient(command.workplace, self.plan.model_name)
         engine = await Engine.launch(command, self.log, client, life, standby)
         try:
             await engine.wait_until_ready(self.plan.context)
@@ -164,9 +164,8 @@ async def within(engine: Path, model_path: Path, scratch: Path, work: Work) -> s
     await host.make_ready(print)
     plan = make_plan(device, model, Wish(), engine=engine_traits(host.version))
     assert plan.fits, plan.shortfall_bytes
-    port = free_port()
-    target = Target(model_path, plan.model_name, port, device.family is Family.CPU)
-    rig = Rig(plan, host.command(plan, target), port, scratch / "engine.log")
+    target = Target(model_path, plan.model_name, None, device.family is Family.CPU)
+    rig = Rig(plan, host.command(plan, target), scratch / "engine.log")
     head = f"{device.name}, {os.cpu_count()} cores, {platform.machine()}; vLLM {host.version}; {plan.model_name}"
     try:
         return table(head, await work(rig))

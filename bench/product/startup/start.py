@@ -35,7 +35,7 @@ import psutil
 from PIL import Image
 
 from bench.lab.in_cgroup import forget_files
-from vedette.engine.engine import free_port
+from tests.rig.processes import free_port
 from vedette.engine.hosts.adopted import find_python
 
 _GIVE_UP_S = 400.0
@@ -124,7 +124,8 @@ def start_bare(site: Site, engine: dict[str, Any]) -> Start:
     log.unlink(missing_ok=True)
     port = free_port()
     arguments = list(engine["argv"][1:])
-    arguments[arguments.index("--port") + 1] = str(port)
+    at = arguments.index("--uds")  # vedette's own way, which nothing else can ask
+    arguments[at : at + 2] = "--host", "127.0.0.1", "--port", str(port)
     kept = re.compile("PATH|HOME|USER|LANG|LC_.*|TMPDIR|PYTHONPATH|(LD|CUDA|NVIDIA|VLLM|TORCH|GLOO)_.*")
     variables = {name: value for name, value in os.environ.items() if kept.fullmatch(name)} | engine["env"]
     began = time.monotonic()

@@ -32,9 +32,8 @@ from vedette.deploy.surroundings import Surroundings
 from vedette.deploy.swap import Order
 from vedette.device.device import Device
 from vedette.engine.client import EngineClient
-from vedette.engine.engine import free_port
 from vedette.engine.hosts.host import Host
-from vedette.engine.process.workplace import end_processes
+from vedette.engine.process.workplace import end_processes, make_workplace
 from vedette.engine.state import Phase, State
 from vedette.engine.vllm.causes import Outlook, outlook_of
 from vedette.errors import (
@@ -194,7 +193,7 @@ class Deployment(ServedModel):
         device = await self._surroundings.prepare_start(model.weights_bytes, needed)
         known = self._shared(self._standby.returned_to(device))
         proposal = self._plan(prepared, device, model, assignment.recovery.within(known))
-        return prepared.starting(proposal.on_port(free_port(), assignment.stands_in_for), known)
+        return prepared.starting(proposal.on_socket(assignment.stands_in_for), known)
 
     # Starting
 
@@ -237,7 +236,8 @@ class Deployment(ServedModel):
         for event in starting.proposal.events:
             self._notify(event)
         self.life.enter(State.STARTING, Phase.LAUNCHING)
-        client = EngineClient(f"http://127.0.0.1:{target.port}", target.served_name)
+        make_workplace(command.workplace)
+        client = EngineClient(command.workplace, target.served_name)
         try:
             engine = await self._standby.launch(command, self._slot.log, client, self.life)
             launched = self._stage = starting.launched(engine, command)

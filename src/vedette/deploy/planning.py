@@ -34,7 +34,7 @@ from vedette.report.document import (
 from vedette.settings.table import Settings
 
 PRINTED_PORT = 8000
-"""In commands that are shown and not run: vLLM's own default. A start takes a free port."""
+"""In commands that are shown, for a person to run: vLLM's own default. An engine that vedette starts has no port."""
 
 Recall = Callable[[Key], Calibration | None]
 """Finds what an earlier start under a key took."""
@@ -100,9 +100,9 @@ class Proposal:
         """The plan of the same model on the same device for another wish."""
         return make_plan(self.device, self.model, wish, calibration=self.calibration, engine=self.engine.traits)
 
-    def on_port(self, port: int, also_named: tuple[str, ...] = ()) -> "Proposal":
-        """The same plan for an engine that listens there. also_named: further names that requests may use."""
-        return replace(self, target=replace(self.target, port=port, also_named=also_named))
+    def on_socket(self, also_named: tuple[str, ...] = ()) -> "Proposal":
+        """The same plan for an engine that only vedette can ask. also_named: further names that requests may use."""
+        return replace(self, target=replace(self.target, port=None, also_named=also_named))
 
     @property
     def document(self) -> PlanDocument:

@@ -2,20 +2,25 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from vedette.engine.process.process_command import SOCKET
 from vedette.errors import EngineUnavailableError, EngineUnreachableError, RequestRefusedError
 
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_TIMEOUT_S = 300.0
 """Limit for silence within an answer: a long prompt on a slow board takes minutes."""
 _MOST_ERROR_CHARACTERS = 300
+_SOCKET_URL = "http://engine"
+"""Requests through a socket need a host name, which nobody resolves."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,22 @@ class Delta:
 
 
 class EngineClient:
-    """A client of one engine at `base_url` (`http://127.0.0.1:PORT`, without `/v1`)."""
+    """A client of one engine."""
 
-    def __init__(self, base_url: str, model_name: str) -> None:
-        self.base_url = base_url
+    def __init__(self, address: str | Path, model_name: str) -> None:
+        """address: the URL of a server, without `/v1`, or the directory in which the engine has its socket."""
+        self.base_url = address if isinstance(address, str) else _SOCKET_URL
         self.model_name = model_name
+        self._directory = None if isinstance(address, str) else os.open(address, os.O_PATH | os.O_DIRECTORY)
         self._open: set[aiohttp.ClientResponse] = set()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S)
         # vedette passes bytes on and does not decompress them: the browser or the caller does.
         # A new connection for each request: the engine closes idle ones, and a request sent then would be lost.
         # No limit on connections: the engine limits requests itself.
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        connector: aiohttp.BaseConnector = aiohttp.TCPConnector(limit=0, force_close=True)
+        if self._directory is not None:  # by its descriptor: the path of a socket has at most 107 bytes
+            path = f"/proc/self/fd/{self._directory}/{SOCKET}"
+            connector = aiohttp.UnixConnector(path, limit=0, force_close=True)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=timeout, auto_decompress=False, trust_env=False
         )
@@ -57,6 +67,9 @@ class EngineClient:
         for response in self._open:
             response.content.set_exception(aiohttp.ClientConnectionError("the engine has stopped"))
         await self._session.close()
+        if self._directory is not None:
+            os.close(self._directory)
+            self._directory = None
 
     async def is_healthy(self) -> bool:
         """Whether `/health` answers 200; False while nothing listens."""

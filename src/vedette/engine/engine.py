@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import io
-import socket
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +11,7 @@ from PIL import Image
 
 from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
 from vedette.engine.process.process import EngineProcess
-from vedette.engine.process.process_command import Command
+from vedette.engine.process.process_command import SOCKET, Command
 from vedette.engine.process.standby import Standby, start
 from vedette.engine.process.watchdog import wait_until_stuck
 from vedette.engine.state import Life, Phase
@@ -58,6 +57,7 @@ class Engine:
 
         The standby is used up: it takes over if it is ready and fits the command, and is ended if not.
         """
+        (command.workplace / SOCKET).unlink(missing_ok=True)  # of the engine before: a socket is bound only once
         process = await start(command, standby)
         return cls(await EngineProcess.launch(command, log_path, process), client, life)
 
@@ -105,14 +105,6 @@ class Engine:
 
     async def _raise_at_end(self) -> NoReturn:
         raise EngineDiedError(find_cause(await asyncio.shield(self._ended)))
-
-
-def free_port() -> int:
-    """A loopback port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _ask_once(client: EngineClient, context: Context) -> float | None:

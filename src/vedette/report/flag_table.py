@@ -28,6 +28,7 @@ FLAGS: Mapping[str, FlagFacts] = {
     ),
     "--host": FlagFacts(Message("report.flag.host"), always=Message("report.always.host")),
     "--port": FlagFacts(Message("report.flag.port"), always=Message("report.always.port")),
+    "--uds": FlagFacts(Message("report.flag.uds"), always=Message("report.always.uds")),
     "--dtype": FlagFacts(Message("report.flag.dtype"), ("dtype",)),
     "--max-model-len": FlagFacts(Message("report.flag.max_model_len"), ("max_model_len",), wish="max_model_len"),
     "--max-num-seqs": FlagFacts(Message("report.flag.max_num_seqs"), ("concurrency",), wish="concurrency"),

@@ -120,9 +120,11 @@ def run(words: list[str]) -> int:
         print(f'docker: Conflict. The container name "/{name}" is already in use', file=sys.stderr)
         return 125
     modes = (ROOT / "modes").read_text().split()
-    port = words[words.index("--port") + 1]
+    place = words[words.index("--workdir") + 1]
+    (mount,) = (word for word in words if word.endswith(f",target={place}"))
+    path = mount.removeprefix("type=bind,source=").removesuffix(f",target={place}") + "/engine.sock"
     # As a container's, its process is no child of this one's session and does not run where this one does.
-    container = subprocess.Popen([sys.executable, str(ENGINE), port, *modes], cwd="/", start_new_session=True)
+    container = subprocess.Popen([sys.executable, str(ENGINE), path, *modes], cwd="/", start_new_session=True)
     (ROOT / name).write_text(str(container.pid))
     signal.signal(signal.SIGTERM, lambda *_: container.send_signal(signal.SIGTERM))
     status = container.wait()

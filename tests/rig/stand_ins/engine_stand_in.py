@@ -1,6 +1,6 @@
 """A program in the place of vLLM that fails on command, as the real one cannot be made to.
 
-engine_stand_in.py PORT MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line,
+engine_stand_in.py SOCKET MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line,
                               stuck (answers one request and no more), mute (never ready),
                               name=NAME (as vLLM, serves that model only and says so), lazy (thinks for a second)
 """
@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import signal
+import socketserver
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    port, modes = int(sys.argv[1]), set(sys.argv[2:])
+    path, modes = sys.argv[1], set(sys.argv[2:])
     if "deaf" in modes:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "orphan" in modes:  # a child in a session of its own, as a worker that outlives its parent
@@ -78,7 +79,7 @@ def main() -> None:
     if "killed" in modes:
         os.kill(os.getpid(), signal.SIGKILL)
     print("INFO:     Application startup complete.", flush=True)
-    http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+    socketserver.ThreadingUnixStreamServer(path, Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -90,13 +90,13 @@ def test_what_is_ignored_is_in_the_document_and_told() -> None:
     assert granted.notes == []
 
 
-def test_a_command_is_shown_with_vllms_port_and_run_on_a_free_one() -> None:
+def test_a_command_is_shown_with_vllms_port_and_run_on_a_socket() -> None:
     proposal = plan_for(subject(SEEING, Wish()), nothing)
     assert proposal.target.port == PRINTED_PORT == 8000
     assert proposal.arguments[0] == "vllm"
     assert ("--port", "8000") in zip(proposal.arguments, proposal.arguments[1:], strict=False)
-    started = proposal.on_port(41_000, ("larger",))
-    assert (started.target.port, started.target.also_named, started.plan) == (41_000, ("larger",), proposal.plan)
+    started = proposal.on_socket(("larger",))
+    assert (started.target.port, started.target.also_named, started.plan) == (None, ("larger",), proposal.plan)
     assert {**started.as_json(), "engine": None} == {**proposal.as_json(), "engine": None}
     assert proposal.variables["TRITON_CACHE_DIR"] == "/cache/triton"
     assert proposal.document.engine.image == "vllm@sha256:1"

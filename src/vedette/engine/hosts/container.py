@@ -37,6 +37,11 @@ _OOM_SCORE_ADJ = 500
 """As in launcher.py: when memory runs out, the kernel kills the engine before vedette, which can start it again."""
 _SHM_SIZE = "1g"
 """Limit of the shared memory of vLLM's processes; only used memory is taken. The default of 64 MiB is too little."""
+_PLACE = "/run/vedette"
+"""The engine's working directory, as the container sees it: for its socket."""
+_FOR_ITS_OWNER = ("sh", "-c", 'umask 0; exec "$@"', "sh")
+"""Makes root in the container create a socket that this user may use. Other users cannot enter the directories of this
+machine in which the engine creates files."""
 _OUTPUT_LINES = 20
 """Last lines of a pull's output that are kept, to explain a failure."""
 
@@ -90,6 +95,7 @@ class ContainerHost:
     def command(self, plan: Plan, target: Target) -> Command:
         for directory in ("vllm", "inductor", "triton"):
             (self._cache / directory).mkdir(parents=True, exist_ok=True)
+        self._cache.chmod(0o700)
         # The container is in none of vedette's cgroups: only the whole machine's counter counts its kills.
         return Command(self.arguments(plan, target), dict(os.environ), self._workplace, read_machine_kills)
 
@@ -104,8 +110,9 @@ class ContainerHost:
             self._engine.program,
             "run",
             *(word for pair in self._options(target.model_path, limit) for word in pair),
+            *self._socket_options(target),
             *(word for name, value in variables.items() for word in ("--env", f"{name}={value}")),
-            *self._image_words(serve),
+            *self._image_words(serve, () if target.port is not None or os.geteuid() == 0 else _FOR_ITS_OWNER),
         )
 
     def mark_broken(self) -> None:
@@ -124,7 +131,7 @@ class ContainerHost:
         yield "--restart", "no"  # vedette restarts it, with another plan if necessary
         yield "--pull", "never"  # `make_ready` has pulled it and shown the progress
         yield self._engine.gpu
-        yield "--network", "host"  # the engine listens on 127.0.0.1 alone
+        yield "--network", "host"  # for the processes of the engine, which speak on 127.0.0.1
         yield "--ipc", "private"
         yield "--shm-size", _SHM_SIZE
         yield "--security-opt", "no-new-privileges"
@@ -137,10 +144,17 @@ class ContainerHost:
             yield "--mount", _mount(target, "readonly")
         yield "--mount", _mount(self._cache)
 
-    def _image_words(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        if self._image.entrypoint is not None:
-            return ("--entrypoint", self._image.entrypoint, self.image, *arguments)
-        return (self.image, "vllm", *arguments)
+    def _socket_options(self, target: Target) -> tuple[str, ...]:
+        if target.port is not None:
+            return ()
+        return ("--mount", _mount(self._workplace, target=_PLACE), "--workdir", _PLACE)
+
+    def _image_words(self, arguments: tuple[str, ...], before: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The image and the command in it. before: words of a program that then becomes vLLM."""
+        if self._image.entrypoint is None:
+            return (self.image, *before, "vllm", *arguments)
+        entrypoint, *words = (*before, self._image.entrypoint)
+        return ("--entrypoint", entrypoint, self.image, *words, *arguments)
 
     async def _find(self, name: str) -> Fetched | None:
         """The image of this name on this machine; None if there is none."""
@@ -201,8 +215,8 @@ class ContainerHost:
         return EngineInstallError("engine.image_failed", image=self._image.reference, error=last)
 
 
-def _mount(path: Path, *options: str) -> str:
-    fields = ["type=bind", f"source={path}", f"target={path}", *options]
+def _mount(path: Path, *options: str, target: str | None = None) -> str:
+    fields = ["type=bind", f"source={path}", f"target={target or path}", *options]
     return ",".join(f'"{field}"' if "," in field else field for field in fields)  # the option's value is a line of CSV
 
 

@@ -23,6 +23,7 @@ def main() -> None:
     if os.getppid() != parent:  # vedette ended before the kernel was asked
         sys.exit(1)
     _raise_oom_score()
+    os.umask(0o077)  # its socket and its files are this user's alone
     os.execv(program[0], program)  # noqa: S606 - no shell is the point
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from vedette.engine.process.oom_kills import read_out_of_memory_kills
 
+SOCKET = "engine.sock"
+"""The Unix socket in a working directory on which the engine listens: only this user's programs can enter there."""
 TEMPORARY = "tmp"
 """Directory in a working directory for files that a killed engine leaves behind (flags.temporary_environment)."""
 

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import psutil
 
-from vedette.engine.process.process_command import TEMPORARY
+from vedette.engine.process.process_command import SOCKET, TEMPORARY
 
 _KILL_WAIT_S = 2.0
 _POLL_S = 0.05
 
 
 def make_workplace(workplace: Path) -> None:
-    """Make a working directory, for this user only."""
-    (workplace / TEMPORARY).mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a working directory, for this user only: who can enter it can use the engine (process_command.SOCKET)."""
+    workplace.mkdir(mode=0o700, parents=True, exist_ok=True)
+    workplace.chmod(0o700)
+    (workplace / TEMPORARY).mkdir(mode=0o700, exist_ok=True)
 
 
 def find_processes(workplace: Path) -> list[psutil.Process]:
@@ -34,7 +36,7 @@ def find_processes(workplace: Path) -> list[psutil.Process]:
 
 
 def end_processes(workplace: Path, grace_s: float = 0.0) -> None:
-    """Kill all processes in a working directory, and remove the shared memory that they used.
+    """Kill all processes in a working directory, and remove the shared memory and the sockets that they used.
 
     grace_s: time to end by themselves, as multiprocessing's trackers do once their parent has ended.
     """
@@ -52,6 +54,7 @@ def end_processes(workplace: Path, grace_s: float = 0.0) -> None:
         for path in shared:
             path.unlink(missing_ok=True)
     shutil.rmtree(workplace / TEMPORARY, ignore_errors=True)
+    (workplace / SOCKET).unlink(missing_ok=True)
 
 
 def _shared_memory(process: psutil.Process) -> list[Path]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vedette.engine.process.process_command import TEMPORARY, Preload
+from vedette.engine.process.process_command import SOCKET, TEMPORARY, Preload
 from vedette.engine.vllm.versions import Dialect, dialect_of
 from vedette.errors import EngineVersionError
 from vedette.language.message import Message
@@ -43,11 +43,12 @@ _WORKERS = {
 
 @dataclass(frozen=True)
 class Target:
-    """The model that an engine serves, its names and its port."""
+    """The model that an engine serves, its names and where it listens."""
 
     model_path: Path
     served_name: str
-    port: int
+    port: int | None
+    """Of 127.0.0.1; None for the socket in its working directory."""
     cpu: bool
     also_named: tuple[str, ...] = ()
     """Other names for the model in requests; answers use `served_name`."""
@@ -162,8 +163,11 @@ def _is_optional(name: str, dialect: Dialect) -> bool:
 def _pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> Iterator[tuple[str, ...]]:
     """Each option with its values."""
     yield "--served-model-name", target.served_name, *target.also_named
-    yield "--host", "127.0.0.1"
-    yield "--port", str(target.port)
+    if target.port is None:  # relative to the working directory: the path of a socket must be short
+        yield "--uds", SOCKET
+    else:
+        yield "--host", "127.0.0.1"
+        yield "--port", str(target.port)
     yield ("--disable-uvicorn-access-log",)
     # A request must not make the engine fetch an address: pictures come with the request.
     yield "--allowed-media-domains", "none.invalid"

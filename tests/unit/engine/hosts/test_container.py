@@ -6,6 +6,7 @@ python -m tests.unit.engine.hosts.test_container
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from vedette.engine.hosts.container import ContainerHost
 from vedette.engine.hosts.docker import ContainerEngine
 from vedette.engine.hosts.images import (
     Fetched,
+    Image,
     fetched_path,
     image_for_jetson,
     images,
@@ -51,6 +53,26 @@ def test_a_limit_of_memory_is_set_only_beside_a_gpu_with_memory_of_its_own() -> 
     beside = dataclasses.replace(plan, memory=dataclasses.replace(plan.memory, host_available_bytes=9_000))
     words = host.arguments(beside, GPU)
     assert words[words.index("--memory") + 1] == "9000"
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+@pytest.mark.parametrize("image", [images()[0], images()[-1]], ids=["jetson", "gpu"])
+def test_vedette_reaches_the_engine_through_a_socket_in_the_working_directory(
+    user: int, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    host = ContainerHost(ContainerEngine("docker"), image, Path("/cache"), Path("/home/engine"))
+    words = host.arguments(plan_with(TEXT), dataclasses.replace(GPU, port=None))
+    assert "--port" not in words
+    assert words[words.index("--workdir") + 1] == "/run/vedette"
+    assert "type=bind,source=/home/engine,target=/run/vedette" in words
+    assert words[words.index("--uds") + 1] == "engine.sock"
+    # Made by root in the container, the socket of another user must be open for writing.
+    assert ('umask 0; exec "$@"' in words) == (user != 0)
+    inside = words[words.index(host.image) + 1 :]
+    program = ("vllm",) if image.entrypoint is None else ()
+    assert "serve" in inside
+    assert user != 0 or inside[: len(program) + 1] == (*program, "serve")
 
 
 def test_links_out_of_a_model_are_followed(tmp_path: Path) -> None:
