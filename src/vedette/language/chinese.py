@@ -222,6 +222,14 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "请重新下载模型，或选择 vLLM 支持的模型。",
     ),
     "models.assumed_cache": "每一层都保存每个词元的键和值",
+    "models.assumed_size": "{name} 为 {value}（{why}）",
+    "models.size_of_tensors": "由张量看出",
+    "models.size_of_heads": "按每个注意力头 {head_size} 维",
+    "models.size_of_vllm": "与 vLLM 的假设相同",
+    "models.not_sizes": (
+        "{where} 中的 {name} 是一个列表，但其中不全是大小。",
+        "请重新下载该模型，或选择 vLLM 支持的模型。",
+    ),
     "models.assumed_layers": "各层与 Llama 同宽",
     "models.no_weights": (
         "{path} 中没有权重（*.safetensors）。",

@@ -267,6 +267,14 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Download the model again, or choose a model that vLLM serves.",
     ),
     "models.assumed_cache": "keys and values of every token in every layer",
+    "models.assumed_size": "{name} {value}, {why}",
+    "models.size_of_tensors": "as the tensors show",
+    "models.size_of_heads": "for heads of {head_size} elements",
+    "models.size_of_vllm": "as vLLM assumes",
+    "models.not_sizes": (
+        "{name} in {where} is a list of something other than sizes.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
     "models.assumed_layers": "layers as wide as Llama's",
     "models.no_weights": (
         "There are no weights (*.safetensors) in {path}.",

@@ -11,8 +11,9 @@ from vedette.models.allocator import allocator_slack_bytes
 from vedette.models.config import Shape, parse_config
 from vedette.models.families.registry import parse_vision
 from vedette.models.model import Experts, Model
+from vedette.models.roles import Role, is_embedding, is_looked_up, role_of, what_is_seen
 from vedette.models.tensors import Tensor, read_tensors
-from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, weights_by_tensor
+from vedette.models.weights import weight_only_extra_bytes, weights_by_tensor
 
 MAX_JSON_BYTES = 32_000_000
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
@@ -34,16 +35,16 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     config = _read_object(config_path)
     if config is None:
         raise ModelNotFoundError("models.no_config", path=str(directory))
-    shape = parse_config(config, str(config_path))
+    if tensors is None:
+        tensors = read_tensors(directory)
+    shape = parse_config(config, str(config_path), what_is_seen(tensors))
     image, video = _read_processors(directory)
     tokenizer = _read_tokenizer(directory) if shape.has_vision else b""
     vision = parse_vision(config, image, video, str(config_path), tokenizer)
-    if tensors is None:
-        tensors = read_tensors(directory)
     tokenizer_bytes = _tokenizer_bytes(directory)
     weights = weights_by_tensor(tensors, shape)
-    tower = frozenset(filter(belongs_to_vision, weights))
-    text = {tensor: size for tensor, size in weights.items() if tensor not in tower}
+    tower = frozenset(name for name in weights if role_of(name) is Role.VISION)
+    text = {name: size for name, size in weights.items() if role_of(name) is Role.TEXT}
     return Model(
         name=name or directory.resolve().name,
         path=directory,
@@ -89,10 +90,11 @@ def _tokenizer_bytes(directory: Path) -> int | None:
 
 
 def _looked_up_bytes(weights: Mapping[str, int], shape: Shape) -> int:
-    """Size of the input embeddings, of which a token reads one row; 0 if they are also the output head, read whole."""
-    if shape.tied_embeddings:
-        return 0
-    return sum(size for tensor, size in weights.items() if tensor.endswith("embed_tokens.weight"))
+    """Size of the tables of which a token reads one row. Input embeddings that are the output head are read whole."""
+    read_whole = shape.tied_embeddings
+    return sum(
+        size for tensor, size in weights.items() if is_looked_up(tensor) or (not read_whole and is_embedding(tensor))
+    )
 
 
 def _widest_feed_forward(text: Mapping[str, int], shape: Shape) -> int:

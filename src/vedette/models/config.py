@@ -7,16 +7,20 @@ from typing import Any
 from vedette.errors import ModelCorruptError
 from vedette.language.message import Message
 from vedette.models.config_reader import ConfigReader
-from vedette.models.defaults import OTHER_DEFAULTS, SIZE_DEFAULTS
-from vedette.models.families.registry import text_model_type
+from vedette.models.forms.language_part import LanguagePart, find_language_part
+from vedette.models.forms.type_defaults import defaults_of, is_known
+from vedette.models.forms.vision_part import find_vision_part
 from vedette.models.layers import parse_cache_layers
 from vedette.models.model import DTYPE_BYTES, CacheLayers, Rotary
 from vedette.models.quantization import parse_dropped_tensors, parse_quantization
+from vedette.models.roles import Seen, what_is_seen
 from vedette.models.rotary import parse_rotary
 
-TEXT_SECTIONS = ("text_config", "llm_config", "language_config")
 EXPERT_COUNTS = ("num_experts", "n_routed_experts", "moe_num_experts", "num_local_experts")
-EXPERTS_PER_TOKEN = ("num_experts_per_tok", "moe_k", "moe_topk")
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_k", "moe_topk", "moe_top_k")
+NO_FLOAT16 = {"gemma2", "gemma3", "gemma3_text", "glm4"}
+"""Types that overflow in float16: vLLM takes bfloat16 (`_FLOAT16_NOT_SUPPORTED_MODELS`, vllm/config/model.py)."""
+_NOTHING_SEEN = what_is_seen({})
 
 
 @dataclass(frozen=True)
@@ -51,24 +55,26 @@ class Shape:
     assumed_parts: tuple[Message, ...]
 
 
-def parse_config(config: Mapping[str, Any], where: str) -> Shape:
+def parse_config(config: Mapping[str, Any], where: str, seen: Seen = _NOTHING_SEEN) -> Shape:
     """The language part of a config.json; a vision-language model has it in `text_config`.
 
-    where: the file's name for error messages. Raises ModelCorruptError for missing or impossible values.
+    where: the file's name for error messages. seen: what the tensors show, for what the file does not say.
+    Raises ModelCorruptError for impossible values.
     """
     whole = ConfigReader(config, where)
     architectures = config.get("architectures")
     if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
         raise ModelCorruptError("models.no_architecture", where=where)
-    text, model_type = _text_part(whole)
+    part = find_language_part(whole, seen.sizes)
+    text, model_type = part.values, part.model_type
     heads = text.size("num_attention_heads")
     hidden_size = text.size("hidden_size")
     kv_heads = text.size("num_key_value_heads", default=heads)
     head_size = text.size("head_dim", default=max(1, hidden_size // heads))
     intermediate_size = text.size("intermediate_size", default=4 * hidden_size)
-    dtype = _dtype(whole, text)
-    cache_layers, assumed = parse_cache_layers(text, model_type, kv_heads, head_size, dtype)
-    vision = whole.section("vision_config")
+    dtype = _dtype(whole, part, seen)
+    cache_layers, assumed = parse_cache_layers(part, kv_heads, head_size, dtype)
+    vision = find_vision_part(whole)
     experts = _first(text, EXPERT_COUNTS)
     return Shape(
         architecture=architectures[0],
@@ -82,8 +88,8 @@ def parse_config(config: Mapping[str, Any], where: str) -> Shape:
         max_position_embeddings=text.size("max_position_embeddings"),
         dtype=dtype,
         quantization=parse_quantization(whole),
-        tied_embeddings=_tied(whole, text),
-        has_vision=vision is not None,
+        tied_embeddings=_tied(whole, part, seen),
+        has_vision=vision is not None or seen.has_vision,
         cache_layers=cache_layers,
         rotary=parse_rotary(text, model_type, head_size, DTYPE_BYTES[dtype]),
         experts=experts,
@@ -92,29 +98,23 @@ def parse_config(config: Mapping[str, Any], where: str) -> Shape:
         dropped_tensors=parse_dropped_tensors(whole),
         vision_layers=_vision_layers(whole, vision),
         deepstack_levels=_deepstack_levels(vision),
-        text_section="text_config" if vision is not None else None,
-        assumed_parts=assumed,
+        text_section=_text_section(whole, part),
+        assumed_parts=(*part.assumed, *assumed),
     )
 
 
-def _text_part(whole: ConfigReader) -> tuple[ConfigReader, str]:
-    """The language part's values with defaults for missing ones, and its model type."""
-    section = next((found for name in TEXT_SECTIONS if (found := whole.section(name)) is not None), None)
-    outer = whole.text("model_type") or "unknown"
-    text = whole if section is None else section
-    named = text.text("model_type") or outer
-    model_type = text_model_type(named)
-    filled = {
-        **(SIZE_DEFAULTS.get(model_type, {}) if section is not None else {}),
-        **OTHER_DEFAULTS.get(model_type, {}),
-        **text.values,
-    }
-    return ConfigReader(filled, text.where), model_type
+def _text_section(whole: ConfigReader, part: LanguagePart) -> str | None:
+    """The section in which vLLM has the language part's values: older files have them at the top."""
+    if part.path:
+        return part.path[-1]
+    own = defaults_of(whole.text("model_type") or "")
+    return "text_config" if "text_config" in own.sections else None
 
 
 def _vision_layers(whole: ConfigReader, vision: ConfigReader | None) -> int | None:
     """Layers of the vision tower that a model of the LLaVA kind uses; None for all layers and for other kinds."""
-    feature_layer = whole.values.get("vision_feature_layer")
+    own = defaults_of(whole.text("model_type") or "").values
+    feature_layer = whole.values.get("vision_feature_layer", own.get("vision_feature_layer"))
     if vision is None or feature_layer is None or vision.values.get("num_hidden_layers") is None:
         return None
     layers = vision.size("num_hidden_layers")
@@ -139,16 +139,24 @@ def _first(text: ConfigReader, names: tuple[str, ...]) -> int:
     return 0
 
 
-def _tied(whole: ConfigReader, text: ConfigReader) -> bool:
+def _tied(whole: ConfigReader, part: LanguagePart, seen: Seen) -> bool:
     """Whether the output head is the input embeddings; the whole model's value comes before its language part's."""
-    return whole.values.get("tie_word_embeddings", text.values.get("tie_word_embeddings", False)) is True
+    name, outer_type = "tie_word_embeddings", whole.text("model_type") or ""
+    said = (whole.values, part.values.values if part.own(name) else {}, defaults_of(outer_type).values)
+    for values in (*said, part.defaults.values):
+        if values.get(name) is not None:
+            return values[name] is True
+    return not seen.has_head and bool(seen.sizes) and not is_known(part.model_type)
 
 
-def _dtype(whole: ConfigReader, text: ConfigReader) -> str:
-    """The activation type; bfloat16, which every supported device can compute in, for unknown types."""
-    for reader in (whole, text):
-        for name in ("dtype", "torch_dtype"):
-            value = reader.text(name)
-            if value is not None:
-                return value if value in DTYPE_BYTES else "bfloat16"
-    return "bfloat16"
+def _dtype(whole: ConfigReader, part: LanguagePart, seen: Seen) -> str:
+    """The activation type, as vLLM chooses it: never float32, and bfloat16 for unknown types.
+
+    Source: `_resolve_auto_dtype` of vllm/config/model.py and `get_torch_dtype` of model_arch_config_convertor.py.
+    """
+    said = (reader.text(name) for reader in (whole, part.values) for name in ("dtype", "torch_dtype"))
+    named = next((value for value in said if value is not None), None)
+    if named is None:
+        named = "float16" if seen.float_types == {"F16"} else "bfloat16"
+    overflows = {whole.text("model_type"), part.model_type} & NO_FLOAT16
+    return "float16" if named.removeprefix("torch.") in {"float16", "half"} and not overflows else "bfloat16"

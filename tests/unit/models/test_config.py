@@ -107,7 +107,7 @@ def test_listed_kinds_of_layers() -> None:
     assert kinds(shape) == [(CacheKind.FULL, 1), (CacheKind.SLIDING, 2)]
 
 
-@pytest.mark.parametrize("listed", [[], ["full_attention"] * 2, ["mamba"] * 3, [None] * 3, "full_attention", {"a": 1}])
+@pytest.mark.parametrize("listed", [[], ["full_attention"] * 2, ["novel"] * 3, [None] * 3, "full_attention", {"a": 1}])
 def test_an_impossible_list_of_layers(listed: object) -> None:
     with pytest.raises(ModelCorruptError, match="layer_types"):
         parse(model_type="gemma3_text", num_hidden_layers=3, layer_types=listed)

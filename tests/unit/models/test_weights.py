@@ -12,8 +12,9 @@ from bench.lab.shapes import make_shape
 from vedette.errors import ModelCorruptError
 from vedette.models.checkpoint import read_model
 from vedette.models.config import parse_config
+from vedette.models.roles import Role, role_of
 from vedette.models.tensors import Tensor, parse_header
-from vedette.models.weights import belongs_to_vision, weight_only_extra_bytes, weights_by_tensor
+from vedette.models.weights import weight_only_extra_bytes, weights_by_tensor
 
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -139,7 +140,7 @@ def test_repacked_fp8_blocks_take_more_memory() -> None:
     ],
 )
 def test_vision_tensors_by_name(name: str, vision: bool) -> None:
-    assert belongs_to_vision(name) is vision
+    assert (role_of(name) is Role.VISION) is vision
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from vedette.language.message import Message
 from vedette.models.config_reader import ConfigReader
 from vedette.models.families import gemma3, idefics3, llava, qwen_vl
 from vedette.models.families.family import Family, Vision, VisionFiles
+from vedette.models.forms.vision_part import find_outer, find_vision_part
 
 FAMILIES: list[Family] = [
     qwen_vl.FAMILY,
@@ -30,17 +31,18 @@ def parse_vision(
     Raises ModelCorruptError for missing or impossible values.
     """
     whole = ConfigReader(config, where)
-    encoder = whole.section("vision_config")
+    encoder = find_vision_part(whole)
     if encoder is None:
         return None
-    model_type = whole.text("model_type") or ""
+    outer = find_outer(whole)
+    model_type = outer.text("model_type") or ""
     family = _family_of(model_type)
     if family is None:
         return None
     return family.parse(
         VisionFiles(
             model_type=model_type,
-            config=whole,
+            config=outer,
             encoder=encoder,
             pictures=ConfigReader(image, Message("models.image_processor_settings")),
             clips=None if video is None else ConfigReader(video, Message("models.video_processor_settings")),
