@@ -23,6 +23,7 @@ from vedette.errors import DoesNotFitError, EngineFailedError, ModelNotFoundErro
 from vedette.events import Event, PlanMade
 from vedette.models.store.model_lookup import packaged_path
 from vedette.serve.app import create_app
+from vedette.serve.runner import make_runner
 from vedette.settings.home import Home
 from vedette.settings.load import read_settings
 
@@ -100,7 +101,7 @@ def start(tmp_path: Path) -> Start:
         settings = read_settings({"wait_s": 20, **named, **flags}, {"HOME": str(tmp_path)})
         events: list[Event] = []
         fleet = Fleet(settings, home, "http://127.0.0.1:1", events.append)
-        runner = web.AppRunner(create_app(fleet, wait_s=settings.wait_s), handler_cancellation=True)
+        runner = make_runner(create_app(fleet, wait_s=settings.wait_s))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with aiohttp.ClientSession() as http:

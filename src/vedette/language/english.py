@@ -1229,6 +1229,90 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Send the request again: vedette is restarting the engine.",
     ),
     "serve.answer_cut_off": ("The engine ended in the middle of an answer.", "See `vedette logs` for the cause."),
+    "serve.encoding_unknown": (
+        "The request's body is packed as {encoding}.",
+        "Send it as `gzip` or `deflate`, or as it is.",
+    ),
+    "serve.body_unreadable": (
+        "The request's body cannot be read: {error}.",
+        "Send it as `Content-Encoding` and `Content-Length` say.",
+    ),
+    "serve.address_with_host": (
+        "The request's first line names a whole address.",
+        "Send only the path, as in `POST /v1/chat/completions HTTP/1.1`.",
+    ),
+    "serve.not_json": ("The request is not valid JSON: {error}.", "Correct the request."),
+    "serve.json_too_deep": (
+        "The request's JSON has more than {most} objects and lists inside each other.",
+        "Send a flatter request.",
+    ),
+    "serve.json_too_many_values": (
+        "The request's JSON has {values} values; at most {most} fit into the plan.",
+        "Send fewer values in one request.",
+    ),
+    "serve.text_too_long": (
+        "The request has {size} bytes of text; a context of {context_tokens} tokens cannot hold more than {most}.",
+        "Send less text, or see `vedette plan --context TOKENS` for a larger context.",
+    ),
+    "serve.address_refused": (
+        "The picture or clip is at {address}, and vedette fetches nothing.",
+        "Send it in the request, as `data:image/jpeg;base64,…`.",
+    ),
+    "serve.address_not_text": ("`{field}` is not a text.", "Send the picture as `data:image/jpeg;base64,…`."),
+    "serve.no_pictures": (
+        "This model takes no pictures as it is planned here.",
+        "Ask without pictures, or see `vedette plan --images 1`.",
+    ),
+    "serve.too_many_pictures": (
+        "The request has {pictures} pictures; the plan has room for {most} in one prompt, earlier messages included.",
+        "Leave pictures out, or see `vedette plan --images {pictures}`.",
+    ),
+    "serve.no_sound": ("The plan has no room for sound.", "Send text and pictures only."),
+    "serve.no_tensors": (
+        "`{field}` is a dump of tensors, which vedette passes on to no engine.",
+        "Send the text or the picture itself.",
+    ),
+    "serve.field_refused": (
+        "`{field}` would change how much memory or time the engine takes for a request.",
+        "Leave it out.",
+    ),
+    "serve.list_too_long": ("`{field}` is {entries}; the most is {most}.", "Send fewer entries, or a smaller number."),
+    "serve.no_number": ("`{field}` is not a whole number.", "Correct the request."),
+    "serve.too_many_tokens": (
+        "`{field}` is {tokens}; the context of the plan has {context_tokens} tokens for prompt and answer together.",
+        "Ask for fewer tokens, or see `vedette plan --context {tokens}`.",
+    ),
+    "serve.too_many_logprobs": ("`{field}` is {given}; the most is {most}.", "Ask for fewer log-probabilities."),
+    "serve.no_prompt_logprobs": (
+        "`{field}` asks for log-probabilities of the prompt, for which the plan has no memory.",
+        "Ask for those of the answer with `logprobs`.",
+    ),
+    "serve.no_messages": ("The request has no messages.", "Send at least one in `messages`."),
+    "serve.message_not_object": ("`messages[{place}]` is not an object.", 'Send {{"role": "user", "content": "…"}}.'),
+    "serve.too_many_answers": (
+        "The request asks for {answers} answers at once (`n` {choices}, prompts {prompts}); the plan has room for {most}.",
+        "Send several requests, or see `vedette plan --concurrency {answers}`.",
+    ),
+    "serve.schema_too_large": (
+        "The schemas and grammars of the request have {size} bytes; the most is {most}.",
+        "Send a smaller schema, or fewer tools.",
+    ),
+    "serve.schema_too_deep": (
+        "The schema has more than {most} objects and lists inside each other.",
+        "Send a flatter schema.",
+    ),
+    "serve.schema_members": (
+        "The schema has {members} properties, values and alternatives; the most is {most}.",
+        "Send a smaller schema.",
+    ),
+    "serve.schema_repeats": (
+        "The schema or pattern repeats a part {repeats} times; the most is {most}.",
+        "Ask for fewer repetitions.",
+    ),
+    "serve.schema_loop": (
+        "The schema's reference {reference} leads back to itself.",
+        "Let it end at a schema that is no reference.",
+    ),
     "serve.swap_forbidden": (
         "Another machine may not change what is served.",
         "Allow it with `vedette up --allow-swap`.",

@@ -11,6 +11,8 @@ from vedette.errors import EngineUnavailableError
 from vedette.events import status_json
 from vedette.language.message import say
 from vedette.measure.metrics import Metrics, engine_families
+from vedette.serve.admission.admission import Admission
+from vedette.serve.admission.picture_gate import PictureGate
 from vedette.serve.api.endpoints import ENDPOINTS
 from vedette.serve.api.openapi import openapi_document
 from vedette.serve.api.passthrough import PassThrough
@@ -26,7 +28,6 @@ from vedette.serve.json_answer import json_answer
 from vedette.serve.languages import language
 from vedette.serve.live.pages import Live
 from vedette.serve.queue import Queue
-from vedette.serve.route import Route
 from vedette.sources.scene import SceneCamera, SceneSource
 from vedette.sources.source import Factory, Sources
 from vedette.tasks import running
@@ -47,17 +48,18 @@ def create_app(
     sources: by name, beside the page's camera and the scene.
     limits: what clients may hold; those of time, and of connections, are kept by `serving` (connections/acceptor.py).
 
-    Run it with `handler_cancellation`: a client that hangs up then cancels its handler, and so the engine's work on an
-    answer that nobody will read.
+    Run it with `make_runner` (runner.py): a client that hangs up then cancels its handler, and so the engine's
+    work on an answer that nobody will read.
     """
     limits = limits or ConnectionLimits()
     metrics = Metrics()
     scene = SceneCamera()
     queue: Queue[Served] = Queue(_capacity)
+    gate = PictureGate()
     all_sources = Sources({"scene": lambda: SceneSource(scene), **(sources or {})})
     live = Live(backend, queue, all_sources, metrics, limits)
     app = web.Application(middlewares=[render_errors, follow_requests, Guard(host).check])
-    through = PassThrough(backend, queue, Route(backend, queue.refresh), metrics, wait_s, limits)
+    through = PassThrough(backend, queue, Admission(gate), metrics, wait_s, limits)
     handlers = _handlers(backend, through, live, scene, metrics)
     app.add_routes([web.route(each.method, each.path, handlers[each.name]) for each in ENDPOINTS])
 
@@ -72,6 +74,7 @@ def create_app(
     async def shut_down(_: web.Application) -> None:
         queue.close()
         await live.close()
+        await gate.close()
         scene.close()
 
     app.on_response_prepare.append(begin)

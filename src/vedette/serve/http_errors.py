@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from vedette.errors import (
     AlreadyRunningError,
@@ -76,6 +77,16 @@ STATUS: dict[type[VedetteError], HTTPStatus] = {
 }
 """The status of every error class; a class without a line has that of the class it is derived from."""
 
+_ANTHROPIC_KINDS = {
+    HTTPStatus.BAD_REQUEST: "invalid_request_error",
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.FORBIDDEN: "permission_error",
+    HTTPStatus.NOT_FOUND: "not_found_error",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+    HTTPStatus.SERVICE_UNAVAILABLE: "overloaded_error",
+}
+
 _BEGUN = web.RequestKey("begun", bool)
 
 
@@ -92,6 +103,9 @@ async def render_errors(
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
         return _answer(request, _of_http(error), HTTPStatus(error.status), error.headers.get("Allow"))
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        unreadable = BadInputError("serve.body_unreadable", error=type(error.__cause__ or error).__name__)
+        return _answer(request, unreadable, HTTPStatus.BAD_REQUEST)
     except ConnectionError:
         raise  # the client has closed the connection: nobody reads an answer
     except Exception:
@@ -131,7 +145,7 @@ def openai_json(error: VedetteError) -> dict[str, object]:
 
 def raw_answer(error: VedetteError, path: str = "") -> bytes:
     """The error as a whole HTTP response, after which the connection ends. path: of the request, if it is known."""
-    status, body = status_of(error), _dumps(_document(error, path)).encode()
+    status, body = status_of(error), _dumps(client_json(path, error)).encode()
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "Content-Length": str(len(body)),
@@ -142,14 +156,25 @@ def raw_answer(error: VedetteError, path: str = "") -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def anthropic_json(error: VedetteError) -> dict[str, object]:
+    """The error in the shape of Anthropic's Messages API."""
+    kind = _ANTHROPIC_KINDS.get(status_of(error), "api_error")
+    detail = message_json(error.message)
+    message = f"{error.sentence} {error.hint}".strip()
+    return {"type": "error", "error": {"type": kind, "message": message, "code": error.code, "detail": detail}}
+
+
+def client_json(path: str, error: VedetteError) -> dict[str, object]:
+    """The error in the shape that the clients of an address read."""
+    if path == "/v1/messages" or path.startswith("/v1/messages/"):
+        return anthropic_json(error)
+    return openai_json(error) if path.startswith("/v1") else {"error": error.as_json()}
+
+
 def _answer(request: web.Request, error: VedetteError, status: HTTPStatus, allow: str | None = None) -> web.Response:
-    body = _document(error, request.path)
+    body = client_json(request.path, error)
     headers = retry_headers(error) | ({"Allow": allow} if allow else {})
     return web.json_response(body, status=status, headers=headers, dumps=_dumps)
-
-
-def _document(error: VedetteError, path: str) -> dict[str, object]:
-    return openai_json(error) if path.startswith("/v1") else {"error": error.as_json()}
 
 
 def _dumps(value: object) -> str:

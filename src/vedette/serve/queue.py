@@ -11,7 +11,8 @@ The order of the requests that wait for the same engine:
   watches each have at least every sixth turn, however many requests arrive, and no class starves.
 - Inside a class the clients take turns, however many requests each of them has. A new client, and a client that has
   just had a turn, goes to the end. So no client starves, and the requests of one client keep their order.
-- The next request waits until there is room for it. No later request overtakes it.
+- The next request waits until there is room for it. No later request overtakes it. A request for several answers
+  takes a slot for each.
 """
 
 import asyncio
@@ -89,6 +90,8 @@ class Ticket(Generic[E]):
     """How long the request waits while there is no engine; None: without limit."""
     takes_slot: bool = True
     """Whether the engine generates text for the request. Other requests only wait until there is an engine."""
+    slots: int = 1
+    """How many it takes: the answers that the engine generates for it at once."""
     early: bool = False
     """Whether the engine may receive the request before a slot is free, and prepare it meanwhile (`early_slots`)."""
 
@@ -106,7 +109,7 @@ class _Counts:
     """What the queue counts for one engine."""
 
     running: int = 0
-    """Requests that hold one of its slots."""
+    """Slots that its requests hold."""
     passed_over: Counter[Priority] = field(default_factory=Counter)
     """How often in a row each waiting class was passed over."""
 
@@ -124,7 +127,7 @@ class Queue(Generic[E]):
 
     @asynccontextmanager
     async def admit(self, ticket: Ticket[E]) -> AsyncIterator[E]:
-        """Wait for an engine and hold one of its slots inside the block. Several blocks may be open at once.
+        """Wait for an engine and hold the ticket's slots inside the block. Several blocks may be open at once.
 
         Raises EngineUnavailableError when too many requests wait or the queue is closed, the error that the
         destination's `too_late` returns, and any error that its `engine` raises.
@@ -206,7 +209,9 @@ class Queue(Generic[E]):
         passed_over = self._counts_of(engine).passed_over
         due = [priority for priority in first if passed_over[priority] >= MOST_PASSED_OVER]
         waiter = first[max(due, key=passed_over.__getitem__) if due else min(first)]
-        return waiter if self._counts_of(engine).running < self._room(waiter, engine) else None
+        running = self._counts_of(engine).running
+        fits = running == 0 or running + waiter.ticket.slots <= self._room(waiter, engine)
+        return waiter if fits else None
 
     def _first(self, priority: Priority, engine: E) -> _Waiter[E] | None:
         """Return the first waiter of a class among those for this engine."""
@@ -214,7 +219,7 @@ class Queue(Generic[E]):
         return next((waiter for waiter in waiters if waiter.engine == engine), None)
 
     def _room(self, waiter: _Waiter[E], engine: E) -> int:
-        """Return how many requests the engine may hold when this waiter is admitted, this one included."""
+        """Return how many slots may be held when this waiter is admitted, its own included."""
         capacity = max(1, self._capacity(engine))
         return capacity + early_slots(capacity) if waiter.ticket.early else capacity
 
@@ -222,7 +227,7 @@ class Queue(Generic[E]):
         ticket = waiter.ticket
         if ticket.takes_slot:
             counts = self._counts_of(engine)
-            counts.running += 1
+            counts.running += ticket.slots
             counts.passed_over[ticket.priority] = 0
             for priority in Priority:
                 if priority > ticket.priority and self._first(priority, engine) is not None:
@@ -235,7 +240,7 @@ class Queue(Generic[E]):
 
     def _release(self, ticket: Ticket[E], engine: E) -> None:
         if ticket.takes_slot:
-            self._counts_of(engine).running -= 1
+            self._counts_of(engine).running -= ticket.slots
         self.refresh()
 
     def _remove(self, waiter: _Waiter[E]) -> None:

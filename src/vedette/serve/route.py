@@ -36,6 +36,16 @@ class Route:
         names = tuple(str(served.name) for served in alive)
         raise ModelNotFoundError("serve.model_not_served", name=repr(name[:200]), served=names)
 
+    def settled(self, name: str | None) -> Served | None:
+        """The model of that name where no swap is about to change what the name means; None otherwise.
+
+        Raises what `named` raises.
+        """
+        served = self.named(name)
+        if served is None or served.next_model is not None or (name is not None and name not in served.names):
+            return None
+        return served
+
     def swap(self, name: str) -> "asyncio.Task[Served]":
         """The swap to a model, one for everyone who waits for it; it goes on when nobody waits any more."""
         task = self._swaps.get(name)

@@ -11,6 +11,7 @@ from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, Upstream
 from vedette.engine.client import EngineClient
 from vedette.engine.state import Phase, State
 from vedette.serve.app import create_app
+from vedette.serve.runner import make_runner
 
 ANSWER_S = 0.1
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class AppOnAThread:
         return await self.upstream.chat(request)
 
     async def _listen(self, app: web.Application) -> int:
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
+        runner = make_runner(app)
         self._runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -9,6 +9,7 @@ from aiohttp import web
 from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, OpenPage, Page, Serve, Upstream, jpeg_of_size
 from vedette.engine.client import EngineClient
 from vedette.serve.app import create_app
+from vedette.serve.runner import make_runner
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ async def serve() -> AsyncIterator[Serve]:
     runners: list[web.AppRunner] = []
 
     async def listen(app: web.Application) -> tuple[str, web.AppRunner]:
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
+        runner = make_runner(app)
         runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

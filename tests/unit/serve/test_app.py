@@ -152,7 +152,7 @@ async def test_engine_that_cannot_be_reached_is_503(
 
 async def test_headers_that_belong_to_one_hop_stay(http: aiohttp.ClientSession, url: str, upstream: Upstream) -> None:
     sent = {"Authorization": "Bearer k", "Cookie": "a=b", "Connection": "keep-alive, X-Hop", "X-Hop": "1", "X-End": "2"}
-    async with http.post(f"{url}/v1/anything?q=%20a+b", data=b"x" * 10, headers=sent) as answer:
+    async with http.post(f"{url}/v1/anything?q=%20a+b", data=b"[1, 2, 34]", headers=sent) as answer:
         assert answer.headers["X-Engine"] == "yes"
         assert await answer.json() == {"length": 10, "path": "/v1/anything?q=%20a+b"}
     (got,) = upstream.headers
@@ -163,7 +163,7 @@ async def test_headers_that_belong_to_one_hop_stay(http: aiohttp.ClientSession, 
 
 
 async def test_compressed_bodies_arrive_plain(http: aiohttp.ClientSession, url: str) -> None:
-    body = gzip.compress(b"x" * 1000)
+    body = gzip.compress(b'"' + b"x" * 998 + b'"')
     async with http.post(f"{url}/v1/anything", data=body, headers={"Content-Encoding": "gzip"}) as answer:
         assert (await answer.json())["length"] == 1000
 

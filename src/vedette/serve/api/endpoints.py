@@ -158,13 +158,16 @@ ENDPOINTS = (
         "*",
         "/v1/{path:.*}",
         "The OpenAI API of the engine",
-        "Passed through unchanged in both directions, streams included. Its own OpenAPI document describes it: "
+        "Passed through in both directions, streams included. A request that asks for more than the plan has room for "
+        "(`n`, tokens, pictures, schemas, text) is refused with the numbers, and a picture that is too large for the "
+        "plan is made smaller; any other request reaches the engine byte for byte. The engine's OpenAPI document: "
         "https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html. Requests for which the engine generates "
         "wait in vedette for their turn, and outlive an engine that is started again meanwhile. `model` chooses "
         "among the served models; without it the first one answers.",
         answer="*/*",
         parameters=(Parameter("path", "path", "For instance `chat/completions`."),),
         statuses={
+            HTTPStatus.BAD_REQUEST: "The request is no JSON, or asks for more than the plan has room for.",
             HTTPStatus.NOT_FOUND: "The model is not served here.",
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is larger than 32 MiB.",
         }

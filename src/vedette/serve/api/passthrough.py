@@ -7,21 +7,25 @@ from contextlib import suppress
 from http import HTTPStatus
 
 import aiohttp
-import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from vedette.errors import EngineUnavailableError, EngineUnreachableError, TooLargeError, VedetteError
+from vedette.errors import (
+    BadInputError,
+    EngineUnavailableError,
+    EngineUnreachableError,
+    VedetteError,
+)
 from vedette.measure.metrics import Metrics
+from vedette.serve.admission.admission import Admission, Admitted, Asked, read_request
+from vedette.serve.admission.request_limits import most_values
 from vedette.serve.backend import Backend, Served, not_ready, ready
 from vedette.serve.connections.bodies import Bodies, Body
 from vedette.serve.connections.limits import ConnectionLimits
-from vedette.serve.http_errors import begun, openai_json
+from vedette.serve.http_errors import begun, client_json
 from vedette.serve.queue import Priority, Queue, Ticket, WaitLimit
+from vedette.serve.request_body import read_body
 from vedette.serve.route import ByName, Route
-
-MAX_BODY_BYTES = 32 * 2**20
-"""The limit of a request: about twenty pictures of a megapixel in base64."""
 
 _HOP_BY_HOP = frozenset(
     {
@@ -53,12 +57,6 @@ _NOTICE_DEATH_S = 1.5
 _ATTEMPTS = 3
 
 
-class _Named(msgspec.Struct):
-    """The one field of a request that decides which model answers it."""
-
-    model: str | None = None
-
-
 class PassThrough:
     """The handlers of `/v1/*`."""
 
@@ -66,26 +64,30 @@ class PassThrough:
         self,
         backend: Backend,
         queue: Queue[Served],
-        route: Route,
+        admission: Admission,
         metrics: Metrics,
         wait_s: float,
         limits: ConnectionLimits,
     ) -> None:
         self._backend = backend
+        self._admission = admission
         self._queue = queue
-        self._route = route
+        self._route = Route(backend, queue.refresh)
         self._wait_s = wait_s
         self._metrics = metrics
         self._bodies = Bodies(limits)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer with the engine's answer, its errors included unless it is crashing. Raises VedetteError."""
+        if not request.raw_path.startswith("/"):
+            raise BadInputError("serve.address_with_host")
         # The HTTP client resolves dots in a path, and would leave /v1 for the engine's other addresses.
         if {".", ".."} & set(request.path.split("/")):
             raise web.HTTPNotFound
         with self._bodies.hold(request) as body:
             await self._read(request, body)
-            return await self._answered(request, body.data if request.body_exists else None)
+            most = most_values(served.context for served in self._backend.served)
+            return await self._answered(request, read_request(body.data if request.body_exists else None, most))
 
     async def models(self, _: web.Request) -> web.Response:
         """`/v1/models`: the models that answer now, and those that a request may swap in by naming them."""
@@ -104,37 +106,55 @@ class PassThrough:
     async def _read(self, request: web.Request, body: Body) -> None:
         """Read a body whole: it names the model, and may be sent again to the engine's successor.
 
-        Raises TooLargeError, OverloadedError.
+        Raises BadInputError, TooLargeError, OverloadedError.
         """
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise _too_large()
-        async for chunk in request.content.iter_any():
-            self._bodies.add(body, chunk)
-            if len(body.data) > MAX_BODY_BYTES:
-                raise _too_large()
+        async for piece in read_body(request):
+            self._bodies.add(body, piece)
         body.is_whole = True
 
-    async def _answered(self, request: web.Request, body: bytearray | None) -> web.StreamResponse:
-        ticket = self._ticket(request, self._route.to(named_model(body or b"")))
+    async def _answered(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        destination = self._route.to(asked.model)
+        admitted = await self._admitted(asked, self._route.settled(asked.model))
+        ticket = self._ticket(request, destination, admitted)
+        del asked  # its values, many times as large as its bytes, do not wait
         for _ in range(_ATTEMPTS):
             async with self._queue.admit(ticket) as served:
+                admitted = await self._again(admitted, served)
                 # An engine that crashed unnoticed has seen nothing of the request.
                 with suppress(EngineUnreachableError), served.busy():
-                    return await self._pass_on(request, served, body)
+                    return await self._pass_on(request, served, admitted.body)
             await asyncio.sleep(_NOTICE_S)
         raise not_ready(served)
 
-    def _ticket(self, request: web.Request, destination: ByName) -> Ticket[Served]:
+    async def _admitted(self, asked: Asked, served: Served | None) -> Admitted:
+        """The request held against the model's plan, if that is known.
+
+        What somebody's own server has room for is not known, and its own affair.
+        """
+        context = served.context if served is not None and not self._backend.engine_is_shared else None
+        return Admitted(asked.body) if context is None else await self._admission.admit(asked, context)
+
+    async def _again(self, admitted: Admitted, served: Served) -> Admitted:
+        """The request held against the plan that answers it, where that is another one than before it waited."""
+        if self._backend.engine_is_shared or served.context in (None, admitted.context):
+            return admitted
+        return await self._admitted(read_request(admitted.body, most_values([served.context])), served)
+
+    def _ticket(self, request: web.Request, destination: ByName, admitted: Admitted) -> Ticket[Served]:
+        generates = takes_slot(request.method, request.path) or admitted.has_media
         return Ticket(
             destination,
             Priority.PERSON,
             client=(request.remote, request.headers.get("Authorization")),
             wait_limit=WaitLimit(self._wait_s),
-            takes_slot=takes_slot(request.method, request.path) and not self._backend.engine_is_shared,
+            takes_slot=generates and not self._backend.engine_is_shared,
+            slots=admitted.sequences,
             early=True,
         )
 
-    async def _pass_on(self, request: web.Request, served: Served, body: bytearray | None) -> web.StreamResponse:
+    async def _pass_on(
+        self, request: web.Request, served: Served, body: bytes | bytearray | None
+    ) -> web.StreamResponse:
         client, _ = ready(served)
         headers = _kept(request.headers, _NOT_SENT_ON)
         response: web.StreamResponse | None = None
@@ -155,25 +175,22 @@ class PassThrough:
         return response
 
 
-def named_model(body: bytes | bytearray) -> str | None:
-    """The model that a request's JSON names; None if it names none, or is no JSON and refused by the engine."""
-    try:
-        return msgspec.json.decode(body, type=_Named).model
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
 def takes_slot(method: str, path: str) -> bool:
     """Whether the engine generates for a request, as far as its address tells: an unknown one may."""
     return method not in _NO_SLOT_METHODS and not path.rstrip("/").endswith(_NO_SLOT_ENDS)
 
 
 async def _refusal(upstream: aiohttp.ClientResponse, served: Served) -> web.Response:
-    """An engine's 500 as it came. Raises EngineUnavailableError if the engine sent it because it is crashing."""
+    """An engine's 500 as it came. Raises EngineUnavailableError if the engine sent it because it is crashing.
+
+    The answer may not show a crash. So an engine that does not say that it is healthy is given the time in which the
+    deployment notices its end; a healthy one has only failed at this request.
+    """
     client, body = served.client, await upstream.read()
-    if not any(sign in body for sign in _DEAD_ENGINE):  # its answer may not show the crash, which is noticed soon
-        await asyncio.sleep(_NOTICE_DEATH_S)
-        if client is not None and served.client is client:
+    if client is not None and not any(sign in body for sign in _DEAD_ENGINE):
+        if not await client.is_healthy():
+            await asyncio.sleep(_NOTICE_DEATH_S)
+        if served.client is client:
             return web.Response(status=upstream.status, body=body, headers=_kept(upstream.headers, _NOT_SENT_BACK))
     raise EngineUnavailableError("serve.engine_ended")
 
@@ -194,7 +211,7 @@ async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, response
 async def _cut_off(request: web.Request, response: web.StreamResponse, error: VedetteError) -> None:
     """End an answer whose engine crashed: an event stream gets the cause, anything else a broken connection."""
     if response.content_type == "text/event-stream":
-        await response.write(b"data: " + json.dumps(openai_json(error)).encode() + b"\n\n")
+        await response.write(b"data: " + json.dumps(client_json(request.path, error)).encode() + b"\n\n")
         await response.write_eof()
     elif request.transport is not None:
         request.transport.abort()
@@ -208,7 +225,3 @@ def _kept(headers: Mapping[str, str], dropped: frozenset[str]) -> CIMultiDict[st
         for name, value in headers.items()
         if name.lower() not in dropped | named and not name.lower().startswith("access-control-")
     )
-
-
-def _too_large() -> TooLargeError:
-    return TooLargeError("serve.request_too_large", limit_bytes=MAX_BODY_BYTES)

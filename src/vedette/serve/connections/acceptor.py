@@ -21,6 +21,7 @@ from vedette.serve.connections.addresses import address_of, is_loopback
 from vedette.serve.connections.connection import Connection, Waiting
 from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.http_errors import raw_answer
+from vedette.serve.runner import make_runner
 from vedette.tasks import cancel, running
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ async def serving(
     app: web.Application, listener: socket.socket, limits: ConnectionLimits, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[None]:
     """Serve an app on a listening socket."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
+    runner = make_runner(app)
     await runner.setup()
     try:
         assert runner.server is not None  # noqa: S101 - set up

@@ -1,0 +1,335 @@
+"""Requests that ask for too much are refused with the numbers, on every way in; honest ones pass byte for byte."""
+
+import asyncio
+import base64
+import dataclasses
+import gzip
+import io
+import json
+import logging
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.rig.stand_ins.app_stand_in import CONTEXT, Deployment, Fleet, Upstream, jpeg_of_size
+from vedette.plan.plan import Context
+from vedette.serve.admission.request_limits import MOST_VALUES
+
+JPEG = base64.b64encode(jpeg_of_size()).decode()
+PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{JPEG}"}}
+CHAT = "/v1/chat/completions"
+TEXTS = "/v1/completions"
+
+
+def message(*parts: object) -> dict[str, object]:
+    return {"role": "user", "content": list(parts)}
+
+
+def chat(**fields: object) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": "hi"}], **fields}
+
+
+def deep(levels: int, inside: object = 1) -> object:
+    for _ in range(levels):
+        inside = {"a": inside}
+    return inside
+
+
+def schema(value: object) -> dict[str, object]:
+    return chat(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": value}})
+
+
+async def refusal(http: aiohttp.ClientSession, url: str, body: object, path: str = CHAT) -> tuple[int, str]:
+    """The status of an answer and its error's message."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    async with http.post(f"{url}{path}", data=io.BytesIO(data)) as answer:
+        if answer.content_type != "application/json":
+            return answer.status, await answer.text()
+        return answer.status, str((await answer.json()).get("error", {}).get("message"))
+
+
+REFUSED: Mapping[str, tuple[str, object, str]] = {
+    "many answers": (CHAT, chat(n=2000), "2,000 answers at once"),
+    "n as a text": (CHAT, chat(n="2000"), "`n` is not a whole number"),
+    "best_of": (TEXTS, {"prompt": "a", "best_of": 7}, "7 answers at once"),
+    "a wide beam": (CHAT, chat(n=500, use_beam_search=True), "500 answers at once"),
+    "a batch of texts": (TEXTS, {"prompt": ["a"] * 300}, "300 answers at once"),
+    "a batch of token ids": (TEXTS, {"prompt": [[1, 2]] * 40}, "40 answers at once"),
+    "a batch of conversations": (f"{CHAT}/batch", {"messages": [[message()]] * 9}, "9 answers at once"),
+    "more tokens than the context": (CHAT, chat(max_tokens=10**9), "the context of the plan has 2,048 tokens"),
+    "more completion tokens": (CHAT, chat(max_completion_tokens=2049), "2,049"),
+    "more output tokens": ("/v1/responses", {"input": "hi", "max_output_tokens": 5000}, "5,000"),
+    "tokens as a text": (CHAT, chat(min_tokens="99999"), "not a whole number"),
+    "the whole vocabulary": (TEXTS, {"prompt": "a", "logprobs": -1}, "the most is 20"),
+    "many log-probabilities": (CHAT, chat(logprobs=True, top_logprobs=21), "`top_logprobs` is 21"),
+    "those of the prompt": (CHAT, chat(prompt_logprobs=0), "log-probabilities of the prompt"),
+    "those of an echo": (TEXTS, {"prompt": "a", "echo": True, "logprobs": 1}, "log-probabilities of the prompt"),
+    "stops": (CHAT, chat(stop=["x"] * 65), "`stop` is 65; the most is 64"),
+    "bad words": (CHAT, chat(bad_words=["x"] * 1000), "`bad_words`"),
+    "biases": (CHAT, chat(logit_bias={str(n): 1 for n in range(2000)}), "`logit_bias`"),
+    "tools": (CHAT, chat(tools=[{}] * 129), "`tools`"),
+    "repetition": (CHAT, chat(repetition_detection={"max_pattern_size": 10**9}), "repetition_detection"),
+    "a template": (CHAT, chat(chat_template="{% for a in range(10**9) %}{% endfor %}"), "`chat_template`"),
+    "a hidden template": (CHAT, chat(chat_template_kwargs={"chat_template": "x"}), "chat_template_kwargs"),
+    "a processor": (CHAT, chat(mm_processor_kwargs={"max_pixels": 10**9}), "`mm_processor_kwargs`"),
+    "a reader": (CHAT, chat(media_io_kwargs={"video": {"num_frames": -1}}), "`media_io_kwargs`"),
+    "no message": (CHAT, {"messages": []}, "no messages"),
+    "no conversation": (CHAT, {"messages": [[]]}, "no messages"),
+    "a number as message": (CHAT, {"messages": [1]}, "messages[0]"),
+    "two pictures": (CHAT, {"messages": [message(PICTURE), message(PICTURE)]}, "has 2 pictures"),
+    "pictures in system": (CHAT, {"messages": [{"role": "system", "content": [PICTURE] * 3}]}, "has 3 pictures"),
+    "pictures of no type": (
+        CHAT,
+        {"messages": [message({**PICTURE, "type": None, "uuid": "u"}, PICTURE)]},
+        "2 pictures",
+    ),
+    "a picture elsewhere": (
+        CHAT,
+        {"messages": [message({"type": "image_url", "image_url": {"url": "http://10.0.0.1/a.png"}})]},
+        "http://10.0.0.1/a.png, and vedette fetches nothing",
+    ),
+    "a file": (
+        CHAT,
+        {"messages": [message({"type": "image_url", "image_url": "file:///etc/passwd"})]},
+        "vedette fetches nothing",
+    ),
+    "a file to Responses": (
+        "/v1/responses",
+        {"input": [message({"type": "input_image", "image_url": "file:///etc/passwd"})]},
+        "vedette fetches nothing",
+    ),
+    "a file to Messages": (
+        "/v1/messages",
+        {"messages": [message({"type": "image", "source": {"type": "url", "url": "file:///etc/passwd"}})]},
+        "vedette fetches nothing",
+    ),
+    "pictures in a tool's result": (
+        "/v1/messages",
+        {
+            "messages": [
+                message(
+                    {
+                        "type": "tool_result",
+                        "content": [{"type": "image", "source": {"type": "base64", "data": JPEG}}] * 2,
+                    }
+                )
+            ]
+        },
+        "has 2 pictures",
+    ),
+    "sound": (CHAT, {"messages": [message({"type": "input_audio", "input_audio": {"data": "AAAA"}})]}, "sound"),
+    "sound elsewhere": (CHAT, {"messages": [message({"audio_url": {"url": "data:,"}})]}, "sound"),
+    "tensors of a picture": (CHAT, {"messages": [message({"type": "image_embeds", "image_embeds": "AA"})]}, "tensors"),
+    "tensors of a prompt": (TEXTS, {"prompt": "a", "prompt_embeds": "AAAA"}, "tensors"),
+    "long text": (CHAT, {"messages": [{"role": "user", "content": "a" * 10**6}]}, "bytes of text"),
+    "long text in a field that nobody knows": (CHAT, chat(note="a" * 10**6), "a context of 2,048 tokens"),
+    "many values": (CHAT, chat(note=[[]] * 100_000), "values; at most"),
+    "too many for any plan": (CHAT, chat(note=[[]] * (MOST_VALUES + 1)), "values; at most"),
+    "depth": (CHAT, chat(note=deep(200)), "inside each other"),
+    "more depth than Python has": (CHAT, b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "inside each other"),
+    "no JSON": (CHAT, b'{"messages": ', "not valid JSON"),
+    "another encoding": (CHAT, '{"messages": []}'.encode("utf-16"), "not valid JSON"),
+    "a number that is none": (CHAT, b'{"temperature": NaN}', "not valid JSON"),
+    "half a character": (CHAT, b'{"model": "\xff"}', "not valid JSON"),
+    "a deep schema": (CHAT, schema(deep(70)), "more than 64 objects"),
+    "a schema as a text": (CHAT, chat(structured_outputs={"json": json.dumps(deep(70))}), "more than 64 objects"),
+    "a large schema": (CHAT, schema({"description": "x" * 70_000}), "schemas and grammars"),
+    "a long enum": (CHAT, schema({"enum": list(range(2001))}), "2,001 properties, values"),
+    "a loop": (
+        CHAT,
+        schema({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
+        "leads back to itself",
+    ),
+    "a loop to the root": (CHAT, schema({"$ref": "#"}), "leads back to itself"),
+    "a loop in a tool": (
+        CHAT,
+        chat(tools=[{"type": "function", "function": {"name": "f", "parameters": {"$ref": "#"}}}]),
+        "leads back to itself",
+    ),
+    "many items": (CHAT, schema({"type": "array", "minItems": 10**12}), "repeats a part"),
+    "a pattern": (CHAT, schema({"type": "string", "pattern": "((a{100}){100}){100}"}), "1,000,000 times"),
+    "a regex": (CHAT, chat(structured_outputs={"regex": "([ab]{999}c){1,999}"}), "998,001 times"),
+    "a guided regex": (CHAT, chat(guided_regex="a{1000000}"), "1,000,000 times"),
+    "a grammar": (CHAT, chat(structured_outputs={"grammar": 'root ::= ("a"{1000}){1000}'}), "1,000,000 times"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_request_that_asks_for_too_much_is_refused_with_the_numbers(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, body, words = REFUSED[name]
+    status, text = await refusal(http, url, body, path)
+    assert (status, words in text) == (400, True), text
+    assert not upstream.bodies
+    assert not upstream.paths
+    assert "Traceback" not in caplog.text
+
+
+PASSED: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "a question": (CHAT, chat(max_tokens=64, temperature=0.2, stream=True)),
+    "a picture": (CHAT, {"messages": [message({"type": "text", "text": "What?"}, PICTURE)]}),
+    "a field of tomorrow": (CHAT, chat(sparkle={"level": 3})),
+    "no thinking": (CHAT, chat(chat_template_kwargs={"enable_thinking": False})),
+    "token ids": (TEXTS, {"prompt": list(range(2000)), "max_tokens": 8}),
+    "one text in a list": (TEXTS, {"prompt": ["Once upon a time"]}),
+    "one conversation": (f"{CHAT}/batch", {"messages": [[message()]]}),
+    "tools": (
+        CHAT,
+        chat(
+            tools=[
+                {
+                    "type": "function",
+                    "function": {
+                        "name": "show",
+                        "parameters": {"type": "object", "properties": {"image_url": {"type": "string"}}},
+                    },
+                }
+            ]
+        ),
+    ),
+    "a tool that was used": (
+        "/v1/messages",
+        {
+            "max_tokens": 9,
+            "messages": [message({"type": "tool_use", "name": "f", "input": {"image_url": "http://a"}})],
+        },
+    ),
+    "a tree": (
+        CHAT,
+        schema(
+            {
+                "$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}},
+                "$ref": "#/$defs/node",
+            }
+        ),
+    ),
+    "a regex": (CHAT, chat(structured_outputs={"regex": r"\d{4}-\d{2}-\d{2}[{}]"})),
+    "Anthropic's picture": (
+        "/v1/messages",
+        {
+            "max_tokens": 9,
+            "messages": [message({"type": "image", "source": {"type": "base64", "data": JPEG}})],
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PASSED)
+async def test_an_honest_request_passes_as_it_is(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, name: str
+) -> None:
+    path, body = PASSED[name]
+    data = json.dumps(body, indent=1).encode()
+    async with http.post(f"{url}{path}", data=data) as answer:
+        assert answer.status == 200
+        if path != CHAT:  # the stand-in counts the bytes of every other address
+            assert (await answer.json())["length"] == len(data)
+        else:
+            assert upstream.bodies == [body]
+
+
+async def test_a_text_model_is_sent_no_pictures(http: aiohttp.ClientSession, url: str, deployment: Deployment) -> None:
+    deployment.context = dataclasses.replace(CONTEXT, image_max_pixels=None, images_per_request=0)
+    status, text = await refusal(http, url, {"messages": [message(PICTURE)]})
+    assert (status, "takes no pictures" in text) == (400, True)
+
+
+async def test_somebody_s_own_server_has_its_own_limits(
+    http: aiohttp.ClientSession, url: str, fleet: Fleet, upstream: Upstream
+) -> None:
+    fleet.engine_is_shared = True
+    assert (await refusal(http, url, chat(n=5)))[0] == 200
+    assert upstream.bodies[0]["n"] == 5
+    assert (await refusal(http, url, b"[" * 5000 + b"]" * 5000))[0] == 400
+
+
+async def test_a_request_for_several_answers_takes_several_turns(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment, upstream: Upstream
+) -> None:
+    deployment.context = dataclasses.replace(CONTEXT, concurrency=4)
+    upstream.held = asyncio.Event()
+    first = asyncio.ensure_future(refusal(http, url, chat(n=4, stream=True)))
+    await asyncio.wait_for(upstream.streaming.wait(), 5)
+    others = [asyncio.ensure_future(refusal(http, url, chat(stream=True))) for _ in range(4)]
+    await asyncio.sleep(0.2)
+    assert len(upstream.bodies) == 1 + 2  # the engine prepares two beyond the four that it answers
+    upstream.held.set()
+    await asyncio.gather(first, *others)
+    assert len(upstream.bodies) == 5
+
+
+async def test_a_request_that_waits_is_held_against_the_plan_that_comes(
+    http: aiohttp.ClientSession, url: str, deployment: Deployment
+) -> None:
+    async def ask_while_starting(later: Context) -> tuple[int, str]:
+        deployment.context = dataclasses.replace(CONTEXT, concurrency=4)
+        deployment.enter(deployment.status.status.state.STARTING)
+        asking = asyncio.ensure_future(refusal(http, url, chat(n=3)))
+        await asyncio.sleep(0.05)
+        deployment.context = later
+        deployment.enter(deployment.status.status.state.READY)
+        return await asking
+
+    status, text = await ask_while_starting(dataclasses.replace(CONTEXT, concurrency=2))
+    assert (status, "room for 2" in text) == (400, True)
+    assert (await ask_while_starting(dataclasses.replace(CONTEXT, concurrency=3)))[0] == 200
+
+
+async def test_errors_have_the_shape_of_the_api_that_was_asked(http: aiohttp.ClientSession, url: str) -> None:
+    async with http.post(f"{url}/v1/messages", data=b"{") as answer:
+        error = await answer.json()
+    assert (error["type"], error["error"]["type"]) == ("error", "invalid_request_error")
+    async with http.post(f"{url}/v1/responses", data=b"{") as answer:
+        error = await answer.json()
+    assert (error["error"]["type"], error["error"]["code"]) == ("invalid_request_error", "bad_input")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", b"no gzip at all"),
+        ("gzip", gzip.compress(b"{}" * 1000)[:-20]),
+        ("deflate", b"\xff" * 100),
+        ("zstd", b"junk" * 10),
+        ("br", b"\xff" * 10),
+    ],
+)
+async def test_a_body_that_cannot_be_unpacked_is_400_in_one_line(
+    http: aiohttp.ClientSession,
+    url: str,
+    upstream: Upstream,
+    encoding: str,
+    body: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    headers = {"Content-Encoding": encoding, "Content-Type": "application/json"}
+    for path in (CHAT, "/api/swap"):
+        async with http.post(f"{url}{path}", data=body, headers=headers) as answer:
+            assert answer.status == 400, await answer.text()
+    assert not upstream.bodies
+    assert "Traceback" not in caplog.text
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_what_unpacks_to_more_than_the_limit_is_413(
+    http: aiohttp.ClientSession, url: str, encoding: str, pack: Any
+) -> None:
+    async with http.post(
+        f"{url}{CHAT}", data=pack(bytes(40 * 2**20)), headers={"Content-Encoding": encoding}
+    ) as answer:
+        assert answer.status == 413
+
+
+async def test_a_whole_address_in_the_first_line_is_400(url: str, upstream: Upstream) -> None:
+    reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+    writer.write(b"GET http://localhost/v1/responses/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    assert text.startswith("HTTP/1.1 400")
+    assert "Send only the path" in text
+    assert not upstream.paths
