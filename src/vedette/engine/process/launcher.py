@@ -1,7 +1,10 @@
-"""Runs in the engine's own Python, and then becomes the engine: `launcher.py PARENT_PID PROGRAM ARGUMENT…`.
+"""Runs in the engine's own Python, and becomes the engine: `launcher.py PARENT LIFELINE GRACE_S PROGRAM ARGUMENT…`.
 
 It asks the kernel to end the engine when vedette ends for any reason, and to kill the engine before vedette when memory
 runs out. It imports nothing of vedette, which is not installed there.
+
+PARENT: vedette's process id. LIFELINE: a descriptor, the reading end of a pipe whose other end only vedette holds.
+GRACE_S: how long the engine may take to end after vedette, in seconds.
 """
 
 import contextlib
@@ -14,17 +17,43 @@ _PR_SET_PDEATHSIG = 1
 _OOM_SCORE_ADJ = 500
 """The kernel counts this as half of the machine's memory. Desktops and services have 0 to 300, so that the kernel kills
 the engine before vedette, which can start it again."""
+_KILL_LATER = 'read -r _; sleep "$1"; kill -KILL 0'
+"""Waits for the end of the lifeline, then for the grace period, then kills its process group, which is the engine's."""
 
 
 def main() -> None:
-    parent, program = int(sys.argv[1]), sys.argv[2:]
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # vedette ended before the kernel was asked
-        sys.exit(1)
+    parent, lifeline, grace_s, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+    _end_with(parent, signal.SIGTERM)
+    _kill_group_after(lifeline, grace_s)
     _raise_oom_score()
     os.umask(0o077)  # its socket and its files are this user's alone
     os.execv(program[0], program)  # noqa: S606 - no shell is the point
+
+
+def _end_with(parent: int, by: signal.Signals) -> None:
+    """Ask the kernel for a signal to this process at its parent's end."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
+    if os.getppid() != parent:  # the parent ended before the kernel was asked
+        sys.exit(1)
+
+
+def _kill_group_after(lifeline: int, grace_s: str) -> None:
+    """Start a shell that kills the engine if it still runs `grace_s` seconds after vedette's end.
+
+    vLLM 0.32's server loses a SIGTERM that arrives while it starts its core, and the kernel sends only one. The shell
+    ends with the engine. It works outside the engine's directory, so no one takes it for a part of the engine.
+    """
+    engine = os.getpid()
+    if os.fork():
+        os.close(lifeline)
+        return
+    _end_with(engine, signal.SIGKILL)
+    os.chdir("/")
+    os.dup2(lifeline, 0)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.execv("/bin/sh", ["sh", "-c", _KILL_LATER, "sh", grace_s])  # noqa: S606
 
 
 def _raise_oom_score() -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 from pathlib import Path
 
 from vedette.engine.process.oom_kills import KillWatch
@@ -29,6 +30,8 @@ _LAST_OUTPUT_S = 1.0
 """Limit for reading the rest of the output after the engine has ended: a child may keep the pipe open."""
 _LINE_END = re.compile(rb"[\r\n]+")  # a progress bar ends its lines with a carriage return
 _LAUNCHER = Path(__file__).with_name("launcher.py")
+_GRACE_S = 10
+"""How long an engine may take to end by itself after vedette was killed."""
 
 
 class EngineProcess:
@@ -122,8 +125,9 @@ class EngineProcess:
 async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
     """Start a process in its own session. Its output goes to a pipe, and it ends when vedette ends."""
     make_workplace(command.workplace)
+    lifeline = _lifeline()
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())),
+        *(sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(lifeline), str(_GRACE_S)),
         *command.arguments,
         env=dict(command.environment),
         cwd=command.workplace,
@@ -131,4 +135,12 @@ async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> as
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
+        pass_fds=(lifeline,),
     )
+
+
+@lru_cache
+def _lifeline() -> int:
+    """Return the reading end of a pipe whose writing end closes when this process ends, and not before."""
+    reading, _ = os.pipe()
+    return reading
