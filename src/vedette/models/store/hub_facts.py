@@ -1,27 +1,30 @@
 """Reads the facts of a model on a Hugging Face hub without its weights: small files, and the headers of tensors.
 
-A hub is an untrusted server: every response is limited in bytes and in time, and a redirect must lead from HTTPS to
-HTTPS or stay on its host. A token is only sent to the hub's own origin.
+A hub is an untrusted server: every response is limited in bytes and in time.
 """
 
 import http.client
 import json
-import os
 import struct
 import tempfile
 import time
 import urllib.error
-import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError, VedetteError
 from vedette.language.message import Message, Parameter
 from vedette.models.checkpoint import MAX_JSON_BYTES, TOKENIZERS, read_model
 from vedette.models.model import Model
+from vedette.models.store.hub_connection import (
+    HubConnection,
+    NotAHubError,
+    UntrustedRedirectError,
+    hub_connection,
+    hub_is_forbidden,
+)
 from vedette.models.tensors import INDEX, MAX_HEADER_BYTES, Shard, Tensor, parse_header, parse_index
 
 SMALL_FILES = (
@@ -32,17 +35,8 @@ MAX_TOKENIZER_BYTES = 16_000_000
 """A larger tokenizer is not read; numbers that depend on its tokens are then upper bounds, not exact."""
 FIRST_READ_BYTES = 256 * 1024
 """Most headers are not longer."""
-TIMEOUT_S = 15.0
 DEADLINE_S = 120.0
 CONNECTIONS = 8
-REDIRECTS = 5
-
-
-def hub_address() -> str:
-    """The hub's address as its client finds it, without a user name and password."""
-    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    scheme, separator, rest = address.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def read_hub_model(model_id: str, path: Path, suggestion: Message | None = None) -> Model:
@@ -51,10 +45,9 @@ def read_hub_model(model_id: str, path: Path, suggestion: Message | None = None)
     suggestion: for the error if the hub does not have the model or does not answer. Raises ModelNotFoundError if no hub
     answers or the hub refuses, ModelCorruptError if the files are not a model's.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if hub_is_forbidden():
         raise ModelNotFoundError("models.hub_forbidden", name=model_id)
-    token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
-    hub = _Hub(hub_address(), token, model_id, suggestion)
+    hub = _Hub(hub_connection(), model_id, suggestion)
     commit, sizes = hub.list_files()
     with tempfile.TemporaryDirectory(prefix="vedette-") as mirror:
         directory = Path(mirror)
@@ -119,14 +112,15 @@ def _read_shard(hub: "_Hub", commit: str, name: str, size: int | None) -> Shard:
 class _Hub:
     """One model on one hub."""
 
-    address: str
-    token: str | None
+    connection: HubConnection
     model_id: str
     suggestion: Message | None = None
 
     def list_files(self) -> tuple[str, dict[str, int | None]]:
         """The commit of the main branch, and the size of each of its files (None if the hub does not say it)."""
-        data = self._get(f"{self.address}/api/models/{quote(self.model_id)}?blobs=true", MAX_JSON_BYTES, None)
+        data = self._get(lambda: self.connection.listing(self.model_id), MAX_JSON_BYTES, None)
+        if len(data) > MAX_JSON_BYTES:
+            raise self._too_large(self.model_id)
         try:
             info = json.loads(data)
             commit, siblings = info["sha"], info["siblings"]
@@ -143,82 +137,55 @@ class _Hub:
 
         Raises ModelCorruptError if a whole file is larger than `most_bytes`.
         """
-        return self._get(f"{self.address}/{quote(self.model_id)}/resolve/{commit}/{quote(name)}", most_bytes, begin)
+        end = None if begin is None else begin + most_bytes
+        data = self._get(lambda: self.connection.file(self.model_id, commit, name, begin, end), most_bytes, begin)
+        if begin is None and len(data) > most_bytes:
+            raise self._too_large(f"{self.model_id}/{name}")
+        return data
 
-    def _get(self, url: str, most_bytes: int, begin: int | None) -> bytes:
+    def _get(self, send: Callable[[], http.client.HTTPResponse], most_bytes: int, begin: int | None) -> bytes:
+        """At most `most_bytes` of a response from `begin` on; one byte more of a whole file that is larger."""
         deadline_s = time.monotonic() + DEADLINE_S
         try:
-            with self._open(url, None if begin is None else (begin, begin + most_bytes - 1)) as response:
+            with send() as response:
                 skipped = begin or 0
                 if begin is not None and response.status == http.client.PARTIAL_CONTENT:
                     if not (response.headers.get("Content-Range") or "").startswith(f"bytes {begin}-"):
                         raise self._not_a_hub()
                     skipped = 0
                 # A server without ranges sends the file from its start: read no more than the wanted range.
-                data = _read_bounded(response, skipped + most_bytes + (begin is None), deadline_s)
+                return _read_bounded(response, skipped + most_bytes + (begin is None), deadline_s)[skipped:]
         except urllib.error.HTTPError as error:
             raise self._refused(error) from None
+        except UntrustedRedirectError:
+            raise ModelNotFoundError("models.untrusted_redirect", hub=self.connection.address) from None
+        except NotAHubError:
+            raise self._not_a_hub() from None
         except (OSError, http.client.HTTPException) as error:
             raise ModelNotFoundError(
                 "models.no_hub",
-                hub=self.address,
+                hub=self.connection.address,
                 name=self.model_id,
                 error=type(error).__name__,
                 suggestion=self.suggestion,
             ) from None
-        if begin is None and len(data) > most_bytes:
-            name = urlsplit(url).path.rpartition("/")[2]
-            raise ModelCorruptError("models.file_too_large", path=f"{self.model_id}/{name}")
-        return data[skipped:]
 
-    def _open(self, url: str, span: tuple[int, int] | None) -> "http.client.HTTPResponse":
-        """The response at the end of a chain of redirects."""
-        opener = urllib.request.build_opener(_NoRedirects)
-        for _ in range(REDIRECTS):
-            request = urllib.request.Request(url, headers={"User-Agent": "vedette"})  # noqa: S310 - checked below
-            if span is not None:
-                request.add_header("Range", f"bytes={span[0]}-{span[1]}")
-            if self.token and _origin(urlsplit(url)) == _origin(urlsplit(self.address)):
-                request.add_unredirected_header("Authorization", f"Bearer {self.token}")
-            if urlsplit(url).scheme not in {"http", "https"}:
-                raise self._not_a_hub()
-            response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT_S)
-            if response.status not in {301, 302, 303, 307, 308}:
-                return response
-            response.close()
-            target = urljoin(url, response.headers.get("Location") or "")
-            here, there = urlsplit(url), urlsplit(target)
-            secure = here.scheme == there.scheme == "https"
-            if not secure and (here.scheme, here.hostname) != (there.scheme, there.hostname):
-                raise ModelNotFoundError("models.untrusted_redirect", hub=self.address)
-            url = target
-        raise self._not_a_hub()
+    def _too_large(self, path: str) -> ModelCorruptError:
+        return ModelCorruptError("models.file_too_large", path=path)
 
     def _refused(self, error: urllib.error.HTTPError) -> ModelNotFoundError:
         """The error for a response with an error status."""
+        hub = self.connection.address
         if error.code == 403 or error.headers.get("X-Error-Code") == "GatedRepo":
-            return ModelNotFoundError("models.terms_not_accepted", hub=self.address, name=self.model_id)
+            return ModelNotFoundError("models.terms_not_accepted", hub=hub, name=self.model_id)
         if error.headers.get("X-Error-Message") == "Invalid credentials in Authorization header":
-            return ModelNotFoundError("models.token_refused", hub=self.address)
+            return ModelNotFoundError("models.token_refused", hub=hub)
         if error.code in {401, 404}:
-            return ModelNotFoundError(
-                "models.unknown_to_hub", hub=self.address, name=self.model_id, suggestion=self.suggestion
-            )
-        return ModelNotFoundError("models.hub_refused", hub=self.address, name=self.model_id, status=error.code)
+            return ModelNotFoundError("models.unknown_to_hub", hub=hub, name=self.model_id, suggestion=self.suggestion)
+        return ModelNotFoundError("models.hub_refused", hub=hub, name=self.model_id, status=error.code)
 
     def _not_a_hub(self) -> ModelNotFoundError:
-        return ModelNotFoundError("models.not_a_hub", hub=self.address)
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Returns redirects to the caller, who checks where they lead."""
-
-    def http_error_302(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
-    ) -> Any:
-        return fp
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+        return ModelNotFoundError("models.not_a_hub", hub=self.connection.address)
 
 
 def _read_bounded(response: http.client.HTTPResponse, most_bytes: int, deadline_s: float) -> bytes:
@@ -243,10 +210,6 @@ def _replaced(message: Message, old: str, new: str) -> Message:
         return _replaced(parameter, old, new) if isinstance(parameter, Message) else parameter
 
     return Message(message.code, **{name: value(parameter) for name, parameter in message.params.items()})
-
-
-def _origin(address: SplitResult) -> tuple[str, str | None, int | None]:
-    return address.scheme, address.hostname, address.port
 
 
 def _size(value: object) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError, VedetteError
 from vedette.language.message import Message
 from vedette.models.store.child_process import ChildFailedError, child_lines
-from vedette.models.store.hub_facts import hub_address
+from vedette.models.store.hub_connection import hub_address
 from vedette.models.store.model_lookup import ModelRef, installed_message
 from vedette.models.store.package_download import fetch_from_package
 
@@ -102,6 +102,10 @@ def _hub_error(kind: str | None, detail: str, hub_id: str, models_dir: Path, sta
         return ModelNotFoundError("models.unknown_to_hub", hub=hub, name=hub_id, suggestion=None)
     if kind == "gated":
         return ModelNotFoundError("models.terms_not_accepted", hub=hub, name=hub_id)
+    if kind == "untrusted_redirect":
+        return ModelNotFoundError("models.untrusted_redirect", hub=hub)
+    if kind == "not_a_hub":
+        return ModelNotFoundError("models.not_a_hub", hub=hub)
     if kind == "unauthorized":
         return ModelNotFoundError("models.token_refused", hub=hub)
     if kind == "no_model":
