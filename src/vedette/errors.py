@@ -15,6 +15,7 @@
     ├── SwapFailedError            the next model did not start; the one before is started again
     ├── EngineUnavailableError     no engine can answer now; a later attempt may succeed
     │   └── EngineUnreachableError nothing listens where the engine did
+    ├── EngineAnswerError          what an engine or a server sent cannot be read
     ├── RequestRefusedError        the engine refused a request
     ├── BadInputError              input that cannot be used
     │   └── TooLargeError          input above a size limit
@@ -179,6 +180,12 @@ class EngineUnavailableError(VedetteError):
 
 class EngineUnreachableError(EngineUnavailableError):
     """Nothing listens where the engine did: it has seen nothing of the request."""
+
+
+class EngineAnswerError(VedetteError):
+    """The engine, or the server that vedette is attached to, sent something that cannot be read."""
+
+    code = "engine_answer"
 
 
 class RequestRefusedError(VedetteError):

@@ -9,11 +9,12 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "vedette"
 
 # What each room may import from other rooms, besides those that are everyone's.
-FOR_ALL = {"errors", "files", "language", "tasks", "units"}
+FOR_ALL = {"errors", "files", "language", "outputs", "tasks", "units"}
 ALLOWED: dict[str, set[str]] = {
     "units": set(),
     "language": set(),
     "files": set(),
+    "outputs": set(),
     "tasks": set(),
     "errors": set(),
     "settings": set(),

@@ -14,6 +14,7 @@ from vedette.engine.hosts.external_server import KEY_VARIABLE, ExternalServer, p
 from vedette.engine.hosts.server_facts import Facts, ProbeResult, context_of, find_name, picture_pixels
 from vedette.engine.state import Life, Phase, State
 from vedette.errors import (
+    EngineAnswerError,
     EngineFailedError,
     EngineUnavailableError,
     ModelNotFoundError,
@@ -233,7 +234,11 @@ class Attachment:
                 try:
                     visual_tokens = await probe_picture(client, picture_pixels(self._wish), words_tokens)
                     facts = replace(facts, sees=True)
-                except (RequestRefusedError, EngineUnavailableError):  # not every server says 4xx for what it cannot
+                except (
+                    RequestRefusedError,
+                    EngineUnavailableError,
+                    EngineAnswerError,
+                ):  # not every server says 4xx for what it cannot
                     facts = replace(facts, sees=False)
         except BaseException:
             await client.close()

@@ -4,41 +4,31 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 
+from vedette.engine.chat_stream import Delta, read_deltas, refusal
 from vedette.engine.process.process_command import SOCKET
-from vedette.errors import EngineUnavailableError, EngineUnreachableError, RequestRefusedError
+from vedette.errors import EngineAnswerError, EngineUnavailableError, EngineUnreachableError
+from vedette.outputs import read_at_most
+from vedette.units import MIB
 
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_TIMEOUT_S = 300.0
 """Limit for silence within an answer: a long prompt on a slow board takes minutes."""
-_MOST_ERROR_CHARACTERS = 300
+_MOST_METRICS_BYTES = _MOST_DOCUMENT_BYTES = 4 * MIB
+_MOST_REFUSAL_BYTES = MIB
 _SOCKET_URL = "http://engine"
 """Requests through a socket need a host name, which nobody resolves."""
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of a request, as the engine counts them."""
-
-    prompt_tokens: int
-    completion_tokens: int
-
-
-@dataclass(frozen=True)
-class Delta:
-    """One step of a streamed answer; at most one of its two texts is not empty."""
-
-    content: str = ""
-    reasoning: str = ""
-    finish_reason: str | None = None
-    usage: Usage | None = None
+class _Models(msgspec.Struct):
+    data: list[dict[str, Any]]
 
 
 class EngineClient:
@@ -82,14 +72,26 @@ class EngineClient:
             return False
 
     async def read_metrics(self) -> str | None:
-        """The text of the engine's `/metrics`; None if it does not arrive within a few seconds."""
+        """The text of the engine's `/metrics`; None if it does not arrive within a few seconds, or is too large."""
         try:
             async with self._session.get(
                 f"{self.base_url}/metrics", timeout=aiohttp.ClientTimeout(total=CONNECT_TIMEOUT_S)
             ) as response:
-                return await response.text() if response.status == HTTPStatus.OK else None
-        except (aiohttp.ClientError, asyncio.TimeoutError, UnicodeDecodeError):
+                if response.status != HTTPStatus.OK:
+                    return None
+                page = await read_at_most(response.content.iter_any(), _MOST_METRICS_BYTES)
+                return None if page is None else page.decode(errors="replace")
+        except (aiohttp.ClientError, asyncio.TimeoutError):
             return None
+
+    async def read_models(self) -> list[dict[str, Any]]:
+        """The entries of the engine's `/v1/models`. Raises EngineUnavailableError, EngineAnswerError."""
+        async with self.request("GET", "/v1/models", {"Accept-Encoding": "identity"}, None) as response:
+            document = await read_at_most(response.content.iter_any(), _MOST_DOCUMENT_BYTES)
+        try:
+            return msgspec.json.decode(document or b"", type=_Models).data
+        except (ValueError, RecursionError) as error:
+            raise EngineAnswerError("engine.list_unreadable") from error
 
     @asynccontextmanager
     async def request(
@@ -119,7 +121,8 @@ class EngineClient:
         """The answer to one chat request; body: as of OpenAI's `chat/completions`, without `model` and `stream`.
 
         Closing the iterator early ends the request, so that the engine stops generating.
-        Raises RequestRefusedError if the engine refuses the request, EngineUnavailableError if it cannot answer.
+        Raises RequestRefusedError if the engine refuses the request, EngineUnavailableError if it cannot answer,
+        EngineAnswerError if its answer cannot be read.
         """
         payload = {
             **body,
@@ -130,47 +133,10 @@ class EngineClient:
         data = json.dumps(payload).encode()
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         async with self.request("POST", "/v1/chat/completions", headers, data) as response:
+            chunks = response.content.iter_any()
             if response.status != HTTPStatus.OK:
-                raise _refusal(response.status, await response.text())
-            async for line in response.content:
-                delta = parse_event(line)
-                if delta is not None:
+                raise refusal(response.status, await read_at_most(chunks, _MOST_REFUSAL_BYTES) or b"")
+            kind = response.headers.get("Content-Type", "")
+            async with aclosing(read_deltas(chunks, kind, SILENCE_TIMEOUT_S)) as deltas:
+                async for delta in deltas:
                     yield delta
-
-
-def parse_event(line: bytes) -> Delta | None:
-    """The step in one line of the event stream; None for blank lines, comments and `[DONE]`.
-
-    Raises RequestRefusedError for an error that the engine sends in the middle of a stream.
-    """
-    if not line.startswith(b"data:"):
-        return None
-    text = line[5:].strip()
-    if text == b"[DONE]":
-        return None
-    chunk = json.loads(text)
-    if "error" in chunk:
-        raise _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, text.decode())
-    counts = chunk.get("usage")
-    usage = Usage(counts["prompt_tokens"], counts.get("completion_tokens") or 0) if counts else None
-    choices = chunk.get("choices")
-    if not choices:  # usage arrives as a last chunk without choices
-        return Delta(usage=usage)
-    delta = choices[0].get("delta") or {}
-    return Delta(
-        content=delta.get("content") or "",
-        reasoning=delta.get("reasoning") or delta.get("reasoning_content") or "",
-        finish_reason=choices[0].get("finish_reason"),
-        usage=usage,
-    )
-
-
-def _refusal(status: int, text: str) -> EngineUnavailableError | RequestRefusedError:
-    try:
-        error = json.loads(text).get("error")
-        reason = str(error["message"] if isinstance(error, dict) else error)
-    except (ValueError, AttributeError, KeyError):
-        reason = text[:_MOST_ERROR_CHARACTERS].strip()
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return EngineUnavailableError("engine.request_failed", status=int(status), error=reason)
-    return RequestRefusedError("engine.request_refused", status=int(status), error=reason)

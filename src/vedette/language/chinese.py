@@ -875,6 +875,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "镜像 {image} 无法在此运行，也没有输出任何信息。",
         "请手动运行镜像以查明原因，或把 VEDETTE_IMAGE 设为其他镜像。",
     ),
+    "engine.image_not_inspected": (
+        "无法读取容器引擎对镜像的描述：{output}",
+        "请手动运行 `docker image inspect` 或 `podman image inspect` 查明原因。",
+    ),
     "engine.image_without_version": (
         "镜像 {image} 没有输出其 vLLM 的版本。",
         "请把 VEDETTE_IMAGE 设为其他镜像。",
@@ -915,6 +919,30 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "engine.request_refused": (
         "引擎拒绝了请求（状态 {status:d}）:{error}",
         "请修改请求后重新发送。",
+    ),
+    "engine.answer_unreadable": (
+        "无法读取回答：应为事件的位置是 `{start}`（{error}）。",
+        "请查看 `vedette logs`；如果是您自己的服务器，请检查它是否支持 OpenAI 的 API。",
+    ),
+    "engine.answer_line_too_long": (
+        "无法读取回答：其中一行超过 {limit_bytes}。",
+        "请查看 `vedette logs`；如果是您自己的服务器，请检查它是否支持 OpenAI 的 API。",
+    ),
+    "engine.answer_too_long": (
+        "回答超过 {limit_bytes}，已被中止。",
+        "请重新提问，并用 `max_tokens` 限制回答的长度。",
+    ),
+    "engine.answer_without_steps": (
+        "回答已被中止：{silence_s} 内只有空行，没有任何文字。",
+        "请重试。如果再次发生，请查看 `vedette logs` 或该服务器自己的日志。",
+    ),
+    "engine.answer_not_streamed": (
+        "回答不是事件流，而是 `{kind}`。",
+        "请查看 `vedette logs`；如果是您自己的服务器，请检查它是否支持 `stream` 请求。",
+    ),
+    "engine.list_unreadable": (
+        "无法读取引擎的模型列表。",
+        "请查看 `vedette logs`；如果是您自己的服务器，请检查它的 /v1/models 返回什么。",
     ),
     "engine.server_refuses_key": (
         "{server} 的服务器拒绝了密钥。",

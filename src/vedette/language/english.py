@@ -971,6 +971,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "The image {image} does not run here. It printed no message.",
         "Run the image by hand to find the cause, or set VEDETTE_IMAGE to another image.",
     ),
+    "engine.image_not_inspected": (
+        "The container engine describes the image in a way that cannot be read: {output}",
+        "Run `docker image inspect` or `podman image inspect` by hand to find the cause.",
+    ),
     "engine.image_without_version": (
         "The image {image} does not print the version of its vLLM.",
         "Set VEDETTE_IMAGE to another image.",
@@ -1011,6 +1015,30 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "engine.request_refused": (
         "The engine refused the request (status {status:d}): {error}",
         "Change the request, then send it again.",
+    ),
+    "engine.answer_unreadable": (
+        "The answer cannot be read: it has `{start}` where an event should be ({error}).",
+        "See `vedette logs`; for a server of your own, check that it speaks OpenAI's API.",
+    ),
+    "engine.answer_line_too_long": (
+        "The answer cannot be read: a line of it is longer than {limit_bytes}.",
+        "See `vedette logs`; for a server of your own, check that it speaks OpenAI's API.",
+    ),
+    "engine.answer_too_long": (
+        "The answer was ended: it is larger than {limit_bytes}.",
+        "Ask again, and limit the answer with `max_tokens`.",
+    ),
+    "engine.answer_without_steps": (
+        "The answer was ended: for {silence_s} it brought lines but no words.",
+        "Try again. If it happens again, see `vedette logs`, or the server's own log.",
+    ),
+    "engine.answer_not_streamed": (
+        "The answer is no event stream but `{kind}`.",
+        "See `vedette logs`; for a server of your own, check that it answers requests with `stream`.",
+    ),
+    "engine.list_unreadable": (
+        "The engine's list of models cannot be read.",
+        "See `vedette logs`; for a server of your own, check what its /v1/models answers.",
     ),
     "engine.server_refuses_key": (
         "The server at {server} refuses the key.",

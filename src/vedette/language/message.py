@@ -7,9 +7,9 @@ Parameters are raw values with their units in their names; a template decides ho
     {wait_s}                a duration: 3 min 20 s      {port:d}                  a plain number: 8090
     {tokens}                a number: 12,345            {rate:.1f}                as Python formats it
 
-A string is shown unchanged, and a message in the same language. A sequence of strings and messages is joined with
-commas. None is shown as an empty string. serve/static/shared/sentence.js does the same in the browser; a test compares
-the two.
+A string is shown on one line, with escapes for control characters (foreign_text.py), and a message in the same
+language. A sequence of strings and messages is joined with commas. None is shown as an empty string.
+serve/static/shared/sentence.js does the same in the browser; a test compares the two.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from functools import lru_cache
 from string import Formatter
 from typing import Any, Literal, TypeAlias
 
+from vedette.language.foreign_text import plain
 from vedette.units import duration, missing_size, size
 
 Language = Literal["en", "zh"]
@@ -121,7 +122,7 @@ def _shown(name: str, value: Parameter, spec: str, language: Language) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        return plain(value)
     if isinstance(value, Message):
         return say(value, language)
     if isinstance(value, (int, float)):
@@ -134,7 +135,7 @@ def _shown(name: str, value: Parameter, spec: str, language: Language) -> str:
         if name.endswith("_s"):
             return duration(value)
         return f"{value:,}"
-    return _SEPARATORS[language].join(each if isinstance(each, str) else say(each, language) for each in value)
+    return _SEPARATORS[language].join(plain(each) if isinstance(each, str) else say(each, language) for each in value)
 
 
 def _plain(value: Parameter) -> Any:

@@ -1,11 +1,20 @@
 """Figures for Prometheus, in base units (seconds, bytes) as it expects them."""
 
+import re
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 _FAST_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
 _ANSWER_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+
+
+_METRIC_LINE = re.compile(
+    r"# HELP (?P<help>vllm:[A-Za-z0-9_:]+)( [^\r]*)?"
+    r"|# TYPE vllm:[A-Za-z0-9_:]+ (counter|gauge|histogram|summary|untyped)"
+    r"|vllm:[A-Za-z0-9_:]+(\{[^\r{}]*\})? ([+-]?[0-9.]+([eE][+-]?[0-9]+)?|[+-]?Inf|NaN)"
+)
+"""A line of an engine's own figure. Any other line would make Prometheus refuse the whole page."""
 
 
 class Metrics:
@@ -51,12 +60,14 @@ def engine_families(pages: Sequence[str]) -> str:
 
     Figures that every process has are left out: vedette's own have the same names.
     """
-    families: dict[str, list[str]] = {}
+    families: dict[str, dict[str, None]] = {}
     for page in pages:
-        family: list[str] = []
-        for line in page.splitlines(keepends=True):
-            if line.startswith("# HELP "):
-                family = families.setdefault(line.split(" ", 3)[2], [])
-            if not (line.startswith("#") and line in family):
-                family.append(line)
-    return "".join(line for name, lines in families.items() if name.startswith("vllm:") for line in lines)
+        family: dict[str, None] = {}
+        for line in page.split("\n"):
+            found = _METRIC_LINE.fullmatch(line)
+            if found is None:
+                continue
+            if found["help"]:
+                family = families.setdefault(found["help"], {})
+            family[line] = None
+    return "".join(f"{line}\n" for lines in families.values() for line in lines)

@@ -15,6 +15,7 @@ from vedette.errors import (
     DeviceError,
     DiskFullError,
     DoesNotFitError,
+    EngineAnswerError,
     EngineFailedError,
     EngineInstallError,
     EngineUnavailableError,
@@ -68,6 +69,7 @@ STATUS: dict[type[VedetteError], HTTPStatus] = {
     OverloadedError: HTTPStatus.SERVICE_UNAVAILABLE,
     # Something that vedette needs fails.
     EngineFailedError: HTTPStatus.BAD_GATEWAY,
+    EngineAnswerError: HTTPStatus.BAD_GATEWAY,
     RemoteError: HTTPStatus.BAD_GATEWAY,
     EngineInstallError: HTTPStatus.SERVICE_UNAVAILABLE,
     EngineUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,

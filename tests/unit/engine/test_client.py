@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vedette.engine.client import Delta, Usage, parse_event
+from vedette.engine.chat_stream import Delta, Usage, parse_event
 from vedette.errors import EngineUnavailableError
 from vedette.language.message import Message
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import json
 import os
 import re
 import tempfile
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from vedette.engine.hosts.host import Report
@@ -28,6 +28,7 @@ from vedette.engine.vllm.software import Software, read_software, write_software
 from vedette.engine.vllm.versions import parse_help
 from vedette.errors import EngineInstallError
 from vedette.language.message import Message
+from vedette.outputs import last_line, lines_of, output_of
 from vedette.plan.plan import Plan
 
 _VLLM = ("-m", "vllm.entrypoints.cli.main")
@@ -45,6 +46,8 @@ _EXCLUDED = {
     "VLLM_CPU_KVCACHE_SPACE",  # overrides the planned KV cache
     "VLLM_ENABLE_V1_MULTIPROCESSING",  # more processes than planned
 }
+_ANSWER_S = 600.0
+"""Limit of an interpreter's answer: vLLM's help imports vLLM, which takes minutes on a slow card."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,19 @@ class AdoptedHost:
 async def adopt(place: Path, cache: Path, workplace: Path) -> AdoptedHost:
     """The host for an environment's directory, or for its interpreter. Raises EngineInstallError."""
     python = find_python(place)
-    found = json.loads((await _output_of(python, ("-c", _FIND_VLLM))).splitlines()[-1])
+    found = parse_vllm(await _output_of(python, ("-c", _FIND_VLLM)))
     if found is None:
         raise EngineInstallError("engine.environment_without_vllm", python=str(python))
-    version, package = found
-    return AdoptedHost(python, InstalledVllm(version, Path(package)), cache, workplace)
+    return AdoptedHost(python, found, cache, workplace)
+
+
+def parse_vllm(output: str) -> InstalledVllm | None:
+    """The vLLM in the last line that `_FIND_VLLM` prints; None if there is none, or the program is no Python."""
+    try:
+        version, package = msgspec.json.decode(last_line(output) or "", type=tuple[str, str])
+    except (ValueError, RecursionError):
+        return None
+    return InstalledVllm(version, Path(package)) if Path(package).is_file() else None
 
 
 def find_python(place: Path) -> Path:
@@ -160,19 +171,24 @@ async def _output_of(python: Path, arguments: tuple[str, ...]) -> str:
             raise EngineInstallError(
                 "engine.vllm_failed", python=str(python), error=error.strerror or str(error)
             ) from error
-        try:
-            output, errors = await process.communicate()
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-    if process.returncode != 0:
-        raise _explain(python, errors.decode(errors="replace"))
+        (status, output), complaint = await asyncio.gather(
+            output_of(process, _ANSWER_S), _last_line_of(process.stderr, _ANSWER_S)
+        )
+    if status != 0:
+        raise _explain(python, complaint)
     return output.decode(errors="replace")
 
 
-def _explain(python: Path, output: str) -> EngineInstallError:
-    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), None)
+async def _last_line_of(stream: asyncio.StreamReader | None, within_s: float) -> str | None:
+    last = None
+    with contextlib.suppress(asyncio.TimeoutError):
+        async with contextlib.aclosing(lines_of(stream)) as lines:
+            while (line := await asyncio.wait_for(anext(lines, None), within_s)) is not None:
+                last = line
+    return None if last is None else last_line(last)
+
+
+def _explain(python: Path, last: str | None) -> EngineInstallError:
     if last is None:
         return EngineInstallError("engine.vllm_failed_silently", python=str(python))
     return EngineInstallError("engine.vllm_failed", python=str(python), error=last)

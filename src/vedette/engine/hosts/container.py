@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import json
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from vedette.engine.hosts.images import (
     Fetched,
     Image,
     find_digest,
+    parse_inspected,
     read_fetched,
     software_of,
     software_path,
@@ -31,6 +31,7 @@ from vedette.engine.vllm.flags import Target, serve_arguments, serve_environment
 from vedette.engine.vllm.software import QUESTIONS, Software, parse_software, read_software, write_software
 from vedette.errors import EngineInstallError
 from vedette.language.message import Message
+from vedette.outputs import LONGEST_STEP_BYTES, last_line, lines_of
 from vedette.plan.plan import Backend, Plan
 
 _OOM_SCORE_ADJ = 500
@@ -161,9 +162,9 @@ class ContainerHost:
         status, output = await self._engine.run("image", "inspect", "--format", "{{.Id}} {{json .RepoDigests}}", name)
         if status != 0:
             return None
-        image_id, _, digests = output.strip().splitlines()[-1].partition(" ")
+        image_id, digests = parse_inspected(output)
         reference = self._image.reference
-        return Fetched(reference, image_id, self._image.digest or find_digest(reference, json.loads(digests) or ()))
+        return Fetched(reference, image_id, self._image.digest or find_digest(reference, digests))
 
     async def _pull(self, name: str, report: Report) -> Fetched:
         report(Message("engine.fetching_image", image=self._image.reference))
@@ -172,11 +173,9 @@ class ContainerHost:
         layers: dict[str, bool] = {}
         output: deque[str] = deque(maxlen=_OUTPUT_LINES)
         try:
-            assert process.stdout is not None  # noqa: S101 - launched with a pipe
-            async for raw in process.stdout:
-                line = raw.decode(errors="replace").strip()
-                output.append(line)
-                layer = parse_layer(line)
+            async for line in lines_of(process.stdout, LONGEST_STEP_BYTES):
+                output.append(line.strip())
+                layer = parse_layer(line.strip())
                 if layer is not None:
                     layers[layer[0]] = layer[1]
                     done, total = sum(layers.values()), len(layers)
@@ -209,7 +208,7 @@ class ContainerHost:
         return software
 
     def _explain(self, output: str) -> EngineInstallError:
-        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), None)
+        last = last_line(output)
         if last is None:
             return EngineInstallError("engine.image_failed_silently", image=self._image.reference)
         return EngineInstallError("engine.image_failed", image=self._image.reference, error=last)

@@ -1,9 +1,15 @@
 """The record of the container that an engine runs in, so that a later vedette can find and stop it."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from vedette.files import write_whole
@@ -12,6 +18,8 @@ _RECORD = "container.json"
 _GRACE_S = 4
 """Time that a container has to stop by itself; with the steps that follow, `vedette down` takes less than 10 s."""
 _COMMAND_TIMEOUT_S = 2.5
+_MOST_OUTPUT_BYTES = 65_536
+"""Of a command: it prints a name or a number."""
 
 
 def record_container(workplace: Path, program: str, name: str) -> None:
@@ -48,16 +56,43 @@ def container_processes(workplace: Path) -> list[psutil.Process]:
 def _read_record(workplace: Path) -> tuple[str, str] | None:
     """Program and name of the container; None if no container was recorded."""
     try:
-        program, name = json.loads((workplace / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return msgspec.json.decode((workplace / _RECORD).read_bytes(), type=tuple[str, str])
+    except (OSError, ValueError, RecursionError):
         return None
-    return program, name
 
 
 def _run(program: str, *words: str, timeout_s: float = _COMMAND_TIMEOUT_S) -> str | None:
     """What a command of the container engine prints; None if it fails or takes too long."""
     try:
-        result = subprocess.run([program, *words], capture_output=True, timeout=timeout_s, check=False, text=True)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        process = subprocess.Popen(
+            [program, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # to kill what it has started, too
+        )
+    except (OSError, ValueError):
         return None
-    return result.stdout if result.returncode == 0 else None
+    with process, _killed_after(timeout_s, process):
+        assert process.stdout is not None  # noqa: S101 - launched with a pipe
+        output = process.stdout.read(_MOST_OUTPUT_BYTES)
+        if len(output) == _MOST_OUTPUT_BYTES:
+            _kill(process)
+    return output.decode(errors="replace") if process.returncode == 0 else None
+
+
+@contextlib.contextmanager
+def _killed_after(timeout_s: float, process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    timer = threading.Timer(timeout_s, _kill, (process,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+        process.wait()
+    finally:
+        timer.cancel()
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

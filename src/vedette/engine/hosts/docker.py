@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from vedette.errors import EngineInstallError
+from vedette.outputs import last_line, output_of
 
 _NAMES = ("docker", "podman")
 _RUNTIME = ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all")
 _CDI = ("--device", "nvidia.com/gpu=all")
 _CDI_DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))
+
+
+_COMMAND_S = 600.0
+"""Limit of a command: `info` takes a second, reading an image's vLLM takes minutes on a slow card."""
+KILLED = -9
+"""The status of a command that was killed at that limit, or because it printed without end."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +33,15 @@ class ContainerEngine:
     """The options that give a container the GPU; the Docker of JetPack has NVIDIA's runtime."""
 
     async def run(self, *arguments: str) -> tuple[int, str]:
-        """Run one of its commands; return the exit status and all output."""
+        """Run one of its commands; return the exit status and all output; at most 4 MiB and ten minutes."""
         process = await asyncio.create_subprocess_exec(
             *(self.program, *arguments),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        try:
-            output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-        status = process.returncode
-        assert status is not None  # noqa: S101 - it has ended
-        return status, output.decode(errors="replace")
+        status, output = await output_of(process, _COMMAND_S)
+        return KILLED if status is None else status, output.decode(errors="replace")
 
 
 def is_container_engine_installed() -> bool:
@@ -76,9 +76,9 @@ def parse_info(name: str, status: int, output: str) -> dict[str, Any]:
     Docker 28 exits with 0 and puts its errors into the JSON.
     """
     info: dict[str, Any] = {}
-    with contextlib.suppress(ValueError):  # Podman's JSON has many lines; warnings precede or follow it
+    with contextlib.suppress(ValueError, RecursionError):  # Podman's JSON has many lines; warnings surround it
         info, _ = json.JSONDecoder().raw_decode(output, max(0, output.find("{")))
-    errors = info.get("ServerErrors") or ()
+    errors = _texts(info.get("ServerErrors"))
     if status == 0 and info and not errors:
         return info
     reason = ("\n".join(errors) or output).strip()
@@ -88,7 +88,7 @@ def parse_info(name: str, status: int, output: str) -> dict[str, Any]:
         raise EngineInstallError("engine.container_engine_stopped", name=name)
     if not reason:
         raise EngineInstallError("engine.container_engine_silent", name=name)
-    raise EngineInstallError("engine.container_engine_broken", name=name, error=reason.splitlines()[-1])
+    raise EngineInstallError("engine.container_engine_broken", name=name, error=last_line(reason) or "–")
 
 
 def parse_gpu_access(name: str, info: dict[str, Any], cdi_directories: Sequence[Path]) -> tuple[str, ...]:
@@ -96,7 +96,8 @@ def parse_gpu_access(name: str, info: dict[str, Any], cdi_directories: Sequence[
 
     Docker's `info` shows whether it reads CDI files; Podman always does. Raises EngineInstallError if neither works.
     """
-    if "nvidia" in (info.get("Runtimes") or {}):
+    runtimes = info.get("Runtimes")
+    if isinstance(runtimes, dict) and "nvidia" in runtimes:
         return _RUNTIME
     reads_cdi = name == "podman" or bool(info.get("CDISpecDirs"))
     if reads_cdi and any("nvidia" in path.name for directory in cdi_directories for path in _files(directory)):
@@ -104,6 +105,10 @@ def parse_gpu_access(name: str, info: dict[str, Any], cdi_directories: Sequence[
     if name == "docker":
         raise EngineInstallError("engine.docker_without_gpu")
     raise EngineInstallError("engine.podman_without_gpu")
+
+
+def _texts(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def _files(directory: Path) -> list[Path]:

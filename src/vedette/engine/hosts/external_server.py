@@ -10,12 +10,15 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 from multidict import CIMultiDict
 
-from vedette.engine.client import Delta, EngineClient
+from vedette.engine.chat_stream import Delta
+from vedette.engine.client import EngineClient
 from vedette.engine.engine import sample_picture
 from vedette.engine.hosts.server_facts import Facts, parse_base, parse_models, parse_props, parse_running, parse_show
 from vedette.errors import ConfigError, EngineFailedError, EngineUnavailableError
+from vedette.outputs import read_at_most
 from vedette.units import MIB
 
 KEY_VARIABLE = "VEDETTE_ENGINE_KEY"
@@ -115,13 +118,9 @@ class ExternalServer:
 
     async def _read_whole(self, method: str, path: str, data: bytes | None) -> tuple[int, object]:
         async with self._client.request(method, path, _JSON, data) as response:
-            text = bytearray()
-            async for chunk in response.content.iter_any():
-                text += chunk
-                if len(text) > _MOST_DOCUMENT_BYTES:
-                    return response.status, None
+            document = await read_at_most(response.content.iter_any(), _MOST_DOCUMENT_BYTES)
             try:
-                return response.status, json.loads(text)
+                return response.status, None if document is None else msgspec.json.decode(document)
             except (ValueError, RecursionError):
                 return response.status, None
 

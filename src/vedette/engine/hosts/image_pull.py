@@ -3,6 +3,7 @@
 import re
 
 from vedette.errors import EngineInstallError
+from vedette.outputs import last_line
 
 
 def parse_layer(line: str) -> tuple[str, bool] | None:
@@ -18,14 +19,15 @@ def parse_layer(line: str) -> tuple[str, bool] | None:
 
 def explain_pull(image: str, output: tuple[str, ...]) -> EngineInstallError:
     """The error for a failed pull; output: its last lines."""
-    text = "\n".join(output).lower()
+    printed = "\n".join(output)
+    text = printed.lower()
     if "no space left" in text:
         return EngineInstallError("engine.image_disk_full", image=image)
     if any(sign in text for sign in ("manifest unknown", "not found", "denied", "unauthorized")):
         return EngineInstallError("engine.image_refused", image=image)
     if any(sign in text for sign in ("no such host", "dial tcp", "timeout", "unreachable", "refused")):
         return EngineInstallError("engine.image_unreachable", image=image)
-    last = next((line.strip() for line in reversed(output) if line.strip()), None)
+    last = last_line(printed)
     if last is None:
         return EngineInstallError("engine.image_pull_failed_silently", image=image)
     return EngineInstallError("engine.image_pull_failed", image=image, error=last)

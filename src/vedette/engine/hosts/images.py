@@ -14,6 +14,7 @@ import msgspec
 from vedette.engine.vllm.software import Software, read_software
 from vedette.errors import EngineInstallError
 from vedette.files import write_whole
+from vedette.language.foreign_text import reason_in
 
 _HUB = ("docker.io/library/", "docker.io/", "index.docker.io/")
 """Beginnings of names on Docker's own registry, which may be left out."""
@@ -97,6 +98,21 @@ def repository(reference: str) -> str:
 def find_digest(reference: str, repo_digests: Sequence[str]) -> str | None:
     """The digest that an image has in its own repository, from the names that Docker or Podman lists."""
     return next((name.partition("@")[2] for name in repo_digests if repository(name) == repository(reference)), None)
+
+
+def parse_inspected(output: str) -> tuple[str, tuple[str, ...]]:
+    """An image's hash and its names by digest, from the last line that `image inspect` prints: the hash, then JSON.
+
+    Raises EngineInstallError if there is no hash.
+    """
+    lines = output.strip().splitlines()
+    image_id, _, digests = lines[-1].partition(" ") if lines else ("", "", "")
+    if not re.fullmatch("[0-9A-Za-z:_-]{1,200}", image_id):
+        raise EngineInstallError("engine.image_not_inspected", output=reason_in(output) or "–")
+    try:
+        return image_id, msgspec.json.decode(digests, type=tuple[str, ...])
+    except (ValueError, RecursionError):  # `null` for an image that was built or loaded here
+        return image_id, ()
 
 
 def read_fetched(cache: Path, image: Image) -> Fetched | None:

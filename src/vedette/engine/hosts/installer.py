@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import sys
 from collections import deque
@@ -19,6 +20,7 @@ from vedette.engine.process.process import spawn
 from vedette.engine.process.process_command import Command
 from vedette.errors import DiskFullError, EngineInstallError, VedetteError
 from vedette.language.message import Message
+from vedette.outputs import LONGEST_STEP_BYTES, lines_of, output_of
 
 _PYTHONS = ("python3.12", "python3.11", "python3.13", "python3.14", "python3")
 _REMOVED = ("torchaudio", "torchcodec")
@@ -31,6 +33,8 @@ torch.version.cuda or sys.exit(f"pip has installed torch {torch.__version__}, wh
 _OUTPUT_LINES = 60
 """Last lines of a step's output that are kept, to explain a failure."""
 _INDEX_TIMEOUT_S = 8
+_QUICK_S = 120.0
+"""Limit of a command that prints a version or imports a library, on a slow card."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,8 @@ async def _find_python(recipe: Recipe) -> Path:
         if path is None:
             continue
         output = await _output_of((path, "-c", "import sys; print(*sys.version_info[:2])"))
-        if not output or not recipe.python_min <= _parse_python_version(output) <= recipe.python_max:
+        version = _parse_python_version(output or "")
+        if version is None or not recipe.python_min <= version <= recipe.python_max:
             continue
         if await _output_of((path, "-c", "import venv, ensurepip")) is not None:
             return Path(path)
@@ -178,9 +183,10 @@ async def _find_python(recipe: Recipe) -> Path:
     raise EngineInstallError("engine.no_python", oldest=oldest, newest=newest)
 
 
-def _parse_python_version(output: str) -> tuple[int, int]:
-    major, minor = output.split()
-    return int(major), int(minor)
+def _parse_python_version(output: str) -> tuple[int, int] | None:
+    """The version; None for a program that is no Python."""
+    found = re.fullmatch(r"([0-9]{1,3}) ([0-9]{1,3})", output.strip())
+    return (int(found[1]), int(found[2])) if found else None
 
 
 async def _is_index_reachable(index: str) -> bool:
@@ -202,9 +208,7 @@ async def _run(command: tuple[str, ...], settings: InstallSettings) -> None:
     process = await spawn(Command(command, variables, settings.workplace))
     output: deque[str] = deque(maxlen=_OUTPUT_LINES)
     try:
-        assert process.stdout is not None  # noqa: S101 - launched with a pipe
-        async for raw in process.stdout:
-            line = raw.decode(errors="replace").rstrip()
+        async for line in lines_of(process.stdout, LONGEST_STEP_BYTES):
             output.append(line)
             step = parse_step(line)
             if step is not None:
@@ -228,8 +232,8 @@ async def _output_of(command: tuple[str, ...]) -> str | None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    output, _ = await process.communicate()
-    return output.decode() if process.returncode == 0 else None
+    status, output = await output_of(process, _QUICK_S)
+    return output.decode(errors="replace") if status == 0 else None
 
 
 def _clean_environment() -> dict[str, str]:

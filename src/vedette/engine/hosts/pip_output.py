@@ -4,6 +4,7 @@ import re
 
 from vedette.errors import DiskFullError, EngineInstallError
 from vedette.language.message import Message
+from vedette.outputs import last_line
 
 _UNREACHABLE = (
     "from versions: none",  # pip's last line when no index answers; warnings may precede it
@@ -44,7 +45,7 @@ def explain_failure(output: tuple[str, ...]) -> EngineInstallError | DiskFullErr
         return EngineInstallError("engine.install_package_unreachable", package=package)
     if package is not None:
         return EngineInstallError("engine.install_package_missing", package=package)
-    last = next((line.strip() for line in reversed(output) if line.strip()), None)
+    last = last_line(text)
     if last is None:
         return EngineInstallError("engine.install_failed_silently")
     return EngineInstallError("engine.install_failed", error=last)

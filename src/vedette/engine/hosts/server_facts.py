@@ -24,6 +24,12 @@ _CLIP_FRAMES = 32
 _BATCHING = 4
 """Requests at once for a server that batches and gives no limit: the default of a plan."""
 
+_MOST_TOKENS = 2**30
+"""A larger number is no context's."""
+_MOST_MODELS = 1000
+_LONGEST_NAME = 300
+"""Characters; a longer name, and models beyond `_MOST_MODELS`, are left out."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -59,10 +65,10 @@ def parse_base(address: str) -> str:
 
 def parse_models(document: object) -> dict[str, Facts]:
     """The models of `/v1/models`, in its order."""
-    found = {}
+    found: dict[str, Facts] = {}
     for entry in _list(_dict(document).get("data")):
         name = _dict(entry).get("id")
-        if isinstance(name, str):
+        if isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and len(found) < _MOST_MODELS:
             length = _positive(_dict(entry).get("max_model_len"))
             modalities = _dict(_dict(entry).get("architecture")).get("input_modalities")
             found[name] = Facts(
@@ -91,9 +97,9 @@ def parse_show(document: object) -> Facts:
     capabilities = show.get("capabilities")
     if not isinstance(capabilities, list):
         return Facts()
-    chosen = re.search(r"^num_ctx\s+(\d+)", str(show.get("parameters", "")), re.MULTILINE)
+    chosen = re.search(r"^num_ctx[ \t]+([0-9]{1,9})$", str(show.get("parameters", "")), re.MULTILINE)
     return Facts(
-        max_model_len=int(chosen[1]) if chosen else None,
+        max_model_len=_positive(int(chosen[1])) if chosen else None,
         sees="vision" in capabilities,
         thinks="thinking" in capabilities,
         chats="completion" in capabilities,
@@ -154,7 +160,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _positive(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_TOKENS else None
 
 
 def _flag(value: object) -> bool | None:

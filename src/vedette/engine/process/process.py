@@ -5,11 +5,10 @@ import contextlib
 import logging
 import logging.handlers
 import os
-import re
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from vedette.engine.process.oom_kills import KillWatch
 from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import end_processes, make_workplace
 from vedette.engine.vllm.causes import Death
+from vedette.language.foreign_text import plain
+from vedette.outputs import lines_of
 from vedette.units import MIB
 
 _LOG_BYTES = 8 * MIB
@@ -28,7 +29,8 @@ _ERROR_RESPONSES_S = 1.0
 """Time for a server to send error responses to its clients after its engine core has crashed."""
 _LAST_OUTPUT_S = 1.0
 """Limit for reading the rest of the output after the engine has ended: a child may keep the pipe open."""
-_LINE_END = re.compile(rb"[\r\n]+")  # a progress bar ends its lines with a carriage return
+_LONGEST_TAIL_LINE = 2000
+"""Characters of a line that are kept to find a cause: a search in a longer one would take long."""
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _GRACE_S = 10
 """How long an engine may take to end by itself after vedette was killed."""
@@ -103,23 +105,10 @@ class EngineProcess:
             self._process.kill()
 
     async def _read(self, on_line: Callable[[str], None]) -> None:
-        async for line in self._lines():
-            self.last_lines.append(line)
-            self._log.emit(logging.LogRecord("engine", logging.INFO, "", 0, "%s", (line,), None))
+        async for line in lines_of(self._process.stdout):
+            self.last_lines.append(line[:_LONGEST_TAIL_LINE])
+            self._log.emit(logging.LogRecord("engine", logging.INFO, "", 0, "%s", (plain(line),), None))
             on_line(line)
-
-    async def _lines(self) -> AsyncIterator[str]:
-        stream = self._process.stdout
-        assert stream is not None  # noqa: S101 - launched with a pipe
-        rest = b""
-        while chunk := await stream.read(65_536):
-            *whole, rest = _LINE_END.split(rest + chunk)
-            rest = rest[-65_536:]  # an endless line must not fill vedette's memory
-            for line in whole:
-                if line.strip():
-                    yield line.decode(errors="replace")
-        if rest.strip():
-            yield rest.decode(errors="replace")
 
 
 async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:

@@ -44,6 +44,7 @@ _MARKS: tuple[tuple[str, Phase, Message | None], ...] = (
 
 def parse_line(line: str) -> LogFact | None:
     """The phase that a line shows; None for any other line."""
+    line = line[:_LONGEST_LINE]
     shards = _SHARDS.search(line)
     if shards:
         return LogFact(Phase.LOADING, None, int(shards[1]), int(shards[2]))

@@ -7,6 +7,8 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
+from vedette.outputs import lines_of
+
 STOP_TIMEOUT_S = 5.0
 KEPT_LINES = 20
 NEUTRAL_DIRECTORY = "/"
@@ -51,11 +53,9 @@ async def child_lines(
     )
     last: deque[str] = deque(maxlen=KEPT_LINES)
     try:
-        assert process.stdout is not None  # noqa: S101 - it is piped
-        async for data in process.stdout:
-            line = data.decode(errors="replace").rstrip()
-            last.append(line)
-            yield line
+        async for line in lines_of(process.stdout):
+            last.append(line.rstrip())
+            yield last[-1]
         status = await process.wait()
     finally:
         if process.returncode is None:

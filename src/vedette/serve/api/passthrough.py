@@ -17,6 +17,7 @@ from vedette.errors import (
     VedetteError,
 )
 from vedette.measure.metrics import Metrics
+from vedette.outputs import read_at_most
 from vedette.serve.admission.admission import Admission, Admitted, Asked, read_request
 from vedette.serve.admission.request_limits import most_values
 from vedette.serve.backend import Backend, Served, not_ready, ready
@@ -50,6 +51,7 @@ _NO_SLOT_ENDS = ("/tokenize", "/detokenize", "/count_tokens", "/render", "/cance
 
 _DEAD_ENGINE = (b"EngineDeadError", b"EngineCore encountered an issue")
 """The answers of vLLM's server between its core's death and its own (v1/engine/exceptions.py)."""
+_MOST_REFUSAL_BYTES = 2**20
 _NOTICE_S = 0.5
 """The time in which the deployment notices that an engine's server has ended …"""
 _NOTICE_DEATH_S = 1.5
@@ -94,8 +96,7 @@ class PassThrough:
         data: list[object] = []
         for served in self._backend.served:
             if served.client is not None:
-                async with served.client.request("GET", "/v1/models", {"Accept-Encoding": "identity"}, None) as answer:
-                    data += (await answer.json()).get("data", [])
+                data += await served.client.read_models()
         if not data:
             ready(self._backend.served[0])
         names = {served.name for served in self._backend.served}
@@ -186,7 +187,7 @@ async def _refusal(upstream: aiohttp.ClientResponse, served: Served) -> web.Resp
     The answer may not show a crash. So an engine that does not say that it is healthy is given the time in which the
     deployment notices its end; a healthy one has only failed at this request.
     """
-    client, body = served.client, await upstream.read()
+    client, body = served.client, await read_at_most(upstream.content.iter_any(), _MOST_REFUSAL_BYTES) or b""
     if client is not None and not any(sign in body for sign in _DEAD_ENGINE):
         if not await client.is_healthy():
             await asyncio.sleep(_NOTICE_DEATH_S)

@@ -3,7 +3,7 @@
 import base64
 import time
 
-from vedette.engine.client import Delta, Usage
+from vedette.engine.chat_stream import Delta, Usage
 from vedette.errors import BadInputError, EngineUnavailableError
 from vedette.plan.plan import Context
 from vedette.serve.live.messages import Done, Start

@@ -73,8 +73,8 @@ function fill(template, { code, params }, table, language) {
  */
 function shown(name, value, form, tell, separator) {
   if (value === null) return "";
-  if (typeof value === "string") return value;
-  if (Array.isArray(value)) return value.map((each) => (typeof each === "string" ? each : tell(each))).join(separator);
+  if (typeof value === "string") return plain(value);
+  if (Array.isArray(value)) return value.map((each) => (typeof each === "string" ? plain(each) : tell(each))).join(separator);
   if (typeof value === "object") return tell(value);
   const number = Number(value);
   if (form === "missing") return missingSize(number);
@@ -82,6 +82,20 @@ function shown(name, value, form, tell, separator) {
   if (name.endsWith("_bytes")) return size(number);
   if (name.endsWith("_s")) return duration(number);
   return grouped(String(number));
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
+const UNSAFE = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f\ud800-\udfff]/gu;
+/** @type {Record<string, string>} */
+const SHORT = { "\n": "\\n", "\r": "\\r" };
+
+/** Text from elsewhere on one line, with escapes for what would reorder it. @param {string} text */
+function plain(text) {
+  return text.replace(UNSAFE, (character) => {
+    const code = character.charCodeAt(0);
+    const digits = code.toString(16);
+    return SHORT[character] ?? (code < 0x100 ? `\\x${digits.padStart(2, "0")}` : `\\u${digits.padStart(4, "0")}`);
+  });
 }
 
 /** A size as a person reads it. @param {number} bytes @returns {string} */
