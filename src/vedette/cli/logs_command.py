@@ -2,7 +2,10 @@
 
 import contextlib
 import time
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -11,10 +14,13 @@ from vedette.cli.console.options import command
 from vedette.cli.console.speech import Speech
 from vedette.cli.console.usage import WrongUseError
 from vedette.errors import BadInputError, NotRunningError
+from vedette.language.foreign_text import plain
 from vedette.language.message import Message
 from vedette.settings.home import read_home
 
 _LOOK_EVERY_S = 0.3
+_LONGEST_LINE = 65_536
+"""Characters; a longer line is printed in pieces."""
 
 
 def _parse_lines(context: click.Context, _: click.Parameter, written: str) -> int:
@@ -38,11 +44,19 @@ def logs_command(speech: Speech, follow: bool, lines: int, server: bool) -> None
     if not path.exists():
         raise NotRunningError("cli.no_log", path=str(path))
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file.read().splitlines()[-lines:] if lines > 0 else []:
-            speech.tell({"line": line}, line)
+        for line in _last_lines(file, lines):
+            speech.tell({"line": line}, plain(line))
         position = file.tell()
     if follow:
         _follow(path, position, speech)
+
+
+def _last_lines(file: TextIO, count: int) -> Iterable[str]:
+    """The file's last lines; none of them is held but those."""
+    last: deque[str] = deque(maxlen=count)
+    while line := file.readline(_LONGEST_LINE):
+        last.append(line.rstrip("\n"))
+    return last
 
 
 def _follow(path: Path, position: int, speech: Speech) -> None:
@@ -52,6 +66,6 @@ def _follow(path: Path, position: int, speech: Speech) -> None:
         size = path.stat().st_size if path.exists() else 0
         with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
             file.seek(position if size >= position else 0)
-            while (line := file.readline()).endswith("\n"):
-                speech.tell({"line": line.rstrip("\n")}, line.rstrip("\n"))
+            while (line := file.readline(_LONGEST_LINE)).endswith("\n") or len(line) == _LONGEST_LINE:
+                speech.tell({"line": line.rstrip("\n")}, plain(line.rstrip("\n")))
                 position = file.tell()

@@ -7,6 +7,7 @@ from vedette.cli.console.options import command
 from vedette.cli.console.speech import Speech
 from vedette.errors import NotRunningError
 from vedette.language.columns import pad
+from vedette.language.foreign_text import plain
 from vedette.language.message import Message, hint_of
 from vedette.settings.home import read_home
 
@@ -60,4 +61,4 @@ def _lines(status: "ServiceStatus", speech: Speech) -> list[str]:
 
 
 def _rows(speech: Speech, *rows: tuple[Message, object]) -> list[str]:
-    return [f"  {pad(speech.say(label), 8)}{value}" for label, value in rows if value is not None]
+    return [f"  {pad(speech.say(label), 8)}{plain(str(value))}" for label, value in rows if value is not None]

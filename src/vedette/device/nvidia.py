@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vedette.device.gpu_memory import GpuUse, Holding
+from vedette.language.foreign_text import reason_in
+
+_LONGEST_NAME = 100
+_UNKNOWN = 2**63
+"""NVML's counters hold larger numbers where they know none."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def _first_visible(nvml: Any, visible: str | None) -> Any:
     if visible is None:
         return nvml.nvmlDeviceGetHandleByIndex(0) if nvml.nvmlDeviceGetCount() else None
     first = visible.split(",")[0].strip()
-    if first.isdigit():
+    if first.isascii() and first.isdigit() and len(first) < 10:
         return nvml.nvmlDeviceGetHandleByIndex(int(first))
     return nvml.nvmlDeviceGetHandleByUUID(first) if first.startswith(("GPU-", "MIG-")) else None
 
@@ -65,18 +70,18 @@ def _describe(nvml: Any, handle: Any) -> Gpu:
     def ask(function: str, *arguments: Any) -> Any:
         try:
             return getattr(nvml, function)(*arguments)
-        except (nvml.NVMLError, AttributeError):
+        except (nvml.NVMLError, AttributeError, TypeError, ValueError):  # also of a binding of another version
             return None
 
     memory = ask("nvmlDeviceGetMemoryInfo", handle)
-    capability = ask("nvmlDeviceGetCudaComputeCapability", handle)
+    capability = _parse_capability(ask("nvmlDeviceGetCudaComputeCapability", handle))
     name = ask("nvmlDeviceGetName", handle)
     driver = ask("nvmlSystemGetDriverVersion")
     return Gpu(
         name=_text(name) or "NVIDIA GPU",
-        compute_capability=(int(capability[0]), int(capability[1])) if capability else None,
-        memory_total_bytes=int(memory.total) if memory else None,
-        memory_free_bytes=int(memory.free) if memory else None,
+        compute_capability=capability,
+        memory_total_bytes=_count(memory, "total"),
+        memory_free_bytes=_count(memory, "free"),
         memory_bandwidth_bytes_per_s=_bandwidth(
             ask("nvmlDeviceGetMemoryBusWidth", handle),
             ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_MEM),
@@ -97,17 +102,37 @@ def _describe(nvml: Any, handle: Any) -> Gpu:
 
 def _use(listings: list[Any], memory: Any) -> GpuUse | None:
     """List each process once, although one that computes and draws is in both listings."""
-    if any(listing is None for listing in listings):
+    if not all(isinstance(listing, list) for listing in listings):
         return None
     held: dict[int, int | None] = {}
     for process in (process for listing in listings for process in listing):
-        held[int(process.pid)] = None if process.usedGpuMemory is None else int(process.usedGpuMemory)
-    used = int(memory.used) if memory and hasattr(memory, "reserved") else None
+        pid = _count(process, "pid")
+        if pid is not None:
+            held[pid] = _count(process, "usedGpuMemory")
+    used = _count(memory, "used") if hasattr(memory, "reserved") else None
     return GpuUse(tuple(Holding(pid, size) for pid, size in held.items()), used)
 
 
-def _bandwidth(bus_bits: int | None, clock_mhz: int | None) -> int | None:
+def _parse_capability(answer: Any) -> tuple[int, int] | None:
+    match answer:
+        case (int(major), int(minor)) if 0 < major < 1000 and 0 <= minor < 1000:
+            return major, minor
+    return None
+
+
+def _count(answer: Any, name: str) -> int | None:
+    """The number in a field of an answer; None where there is none."""
+    return _checked(getattr(answer, name, None))
+
+
+def _checked(value: Any) -> int | None:
+    number = value if isinstance(value, int) and not isinstance(value, bool) else None
+    return None if number is None or not 0 <= number < _UNKNOWN else number
+
+
+def _bandwidth(bus_bits: Any, clock_mhz: Any) -> int | None:
     """Double data rate: two transfers a clock (H100: 5,120 bits at 2,619 MHz are 3.35 TB/s)."""
+    bus_bits, clock_mhz = _checked(bus_bits), _checked(clock_mhz)
     if not bus_bits or not clock_mhz:
         return None
     return bus_bits // 8 * clock_mhz * 1_000_000 * 2
@@ -120,12 +145,12 @@ FLOPS_PER_CORE_AND_CLOCK = {
 Guide, arithmetic throughput; A100: 6,912 cores at 1.41 GHz are 312 TFLOPS)."""
 
 
-def _peak_flops(capability: tuple[int, int] | None, cores: int | None, clock_mhz: int | None) -> float | None:
-    each = FLOPS_PER_CORE_AND_CLOCK.get((capability[0], capability[1])) if capability else None
+def _peak_flops(capability: tuple[int, int] | None, cores: Any, clock_mhz: Any) -> float | None:
+    cores, clock_mhz = _checked(cores), _checked(clock_mhz)
+    each = FLOPS_PER_CORE_AND_CLOCK.get(capability) if capability else None
     return cores * clock_mhz * 1e6 * each if each and cores and clock_mhz else None
 
 
 def _text(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return str(value) if value else None
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return reason_in(text, _LONGEST_NAME) or None if isinstance(text, str) else None

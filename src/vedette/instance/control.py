@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from vedette.errors import NotRunningError, RemoteError
 from vedette.events import Notify, ServiceStatus, StatusChanged, parse_status
+from vedette.outputs import read_at_most
 from vedette.tasks import running
+from vedette.units import MIB
 
 _LOOK_EVERY_S = 0.3
 _STATUS_WITHIN_S = 3
 _CONNECT_WITHIN_S = 5
+_MOST_BYTES = 16 * MIB
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading a document raises that no vedette has sent."""
 
 
 async def read_status(url: str) -> ServiceStatus | None:
@@ -21,8 +27,8 @@ async def read_status(url: str) -> ServiceStatus | None:
     timeout = aiohttp.ClientTimeout(total=_STATUS_WITHIN_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/api/status") as response:
-            return parse_status(await response.json())
-    except (aiohttp.ClientError, asyncio.TimeoutError, ValueError, AttributeError):
+            return parse_status(await _read_object(response))
+    except (aiohttp.ClientError, asyncio.TimeoutError, *_UNREADABLE):
         return None
 
 
@@ -40,12 +46,18 @@ async def swap(url: str, model: str, replace: str | None, notify: Notify | None 
             aiohttp.ClientSession(timeout=timeout) as session,
             session.post(f"{url}/api/swap", json={"model": model, "replace": replace}) as response,
         ):
-            answer: dict[str, Any] = await response.json()
-    except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
+            answer = await _read_object(response)
+    except (aiohttp.ClientError, asyncio.TimeoutError, *_UNREADABLE) as error:
         raise NotRunningError("instance.stopped_before_answer", url=url) from error
-    if "error" in answer:
+    if isinstance(answer.get("error"), dict):
         raise RemoteError(answer["error"])
     return answer
+
+
+async def _read_object(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """The JSON object of a response. Raises ValueError for anything else: another program may have the port."""
+    body = await read_at_most(response.content.iter_any(), _MOST_BYTES)
+    return msgspec.json.decode(body or b"", type=dict[str, Any])
 
 
 async def _watch(url: str, notify: Notify) -> None:

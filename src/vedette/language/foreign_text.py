@@ -15,12 +15,18 @@ _LINE_ENDS = "\u2028\u2029"
 _REORDERING = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"
 _SURROGATES = "\ud800-\udfff"  # file names that are no UTF-8; no output can encode them
 _UNSAFE = re.compile(f"[{_CONTROLS}{_LINE_ENDS}{_REORDERING}{_SURROGATES}]")
+_OWN = re.compile(r"(\n|\x1b\[[0-9;]*m)")
 _SHORT = {"\n": "\\n", "\r": "\\r"}
 
 
 def plain(text: str) -> str:
     r"""The text on one line, with `\x1b` in the place of a control character, `\u202e` of one that reorders."""
     return _UNSAFE.sub(_escaped, text)
+
+
+def plain_page(text: str) -> str:
+    """Lines with colours of our own; all else that a terminal would obey is shown as an escape."""
+    return "".join(piece if _OWN.fullmatch(piece) else plain(piece) for piece in _OWN.split(text))
 
 
 def plain_json(document: object) -> str:

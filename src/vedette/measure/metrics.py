@@ -60,14 +60,15 @@ def engine_families(pages: Sequence[str]) -> str:
 
     Figures that every process has are left out: vedette's own have the same names.
     """
-    families: dict[str, dict[str, None]] = {}
+    families: dict[str, list[str]] = {}
     for page in pages:
-        family: dict[str, None] = {}
+        family: list[str] = []
         for line in page.split("\n"):
             found = _METRIC_LINE.fullmatch(line)
             if found is None:
                 continue
             if found["help"]:
-                family = families.setdefault(found["help"], {})
-            family[line] = None
+                family = families.setdefault(found["help"], [])
+            if not (line.startswith("#") and line in family):
+                family.append(line)
     return "".join(f"{line}\n" for lines in families.values() for line in lines)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 
 from vedette.language.columns import clip, columns, pad
+from vedette.language.foreign_text import plain
 from vedette.language.message import Message
 from vedette.plan.plan import Plan
 from vedette.plan.side_by_side import Room
@@ -100,7 +101,7 @@ def _table(plans: Sequence[Plan], paper: Paper) -> list[str]:
             str(plan.context.concurrency),
             "–" if speed is None else f"{speed:,.0f}",
         )
-        name = _short_name(plan)
+        name = plain(_short_name(plan))
         if columns(name) > _NAME_COLUMNS:
             name = f"{clip(name, _NAME_COLUMNS - 1)}…"
         lines.append(f"  {pad(name, _NAME_COLUMNS)}" + "".join(right(value, width) for value in row))

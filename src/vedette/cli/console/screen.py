@@ -1,7 +1,6 @@
 """Shows the events of a running vedette on standard output: as text for a person, or as JSON with `--json`."""
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -29,6 +28,7 @@ from vedette.events import (
     event_json,
 )
 from vedette.language.columns import clip, pad
+from vedette.language.foreign_text import plain_json, plain_page
 from vedette.language.message import Language, Message, hint_of, say
 from vedette.units import duration, size
 
@@ -56,7 +56,7 @@ class JsonScreen:
         self._out = out
 
     def show(self, event: Event) -> None:
-        _put(self._out, json.dumps(event_json(event), ensure_ascii=False) + "\n")
+        _put(self._out, plain_json(event_json(event)) + "\n")
 
     def tick(self) -> None:
         """Do nothing: JSON has no line to redraw."""
@@ -162,7 +162,7 @@ class PersonScreen:
     def _write(self, line: str) -> None:
         self._written_at = time.monotonic()
         start = "\r\x1b[K" if self._moving else ""
-        _put(self._out, start + (line if self._moving else click.unstyle(line)) + "\n")
+        _put(self._out, start + plain_page(line if self._moving else click.unstyle(line)) + "\n")
 
 
 def make_screen(speech: Speech) -> Screen:

@@ -1,12 +1,12 @@
 """How a command speaks: to a person in English or Chinese, or to a program in JSON. Standard output for both."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from vedette.errors import VedetteError
+from vedette.language.foreign_text import plain_json, plain_page
 from vedette.language.message import Language, Message, hint_of, say
 
 
@@ -28,14 +28,14 @@ class Speech:
     def tell(self, document: Any, text: "str | Message") -> None:
         """Prints the document for a program, or the text for a person."""
         if self.as_json:
-            click.echo(json.dumps(document, ensure_ascii=False))
+            click.echo(plain_json(document))
         else:
-            click.echo(text if isinstance(text, str) else self.say(text))
+            click.echo(plain_page(text) if isinstance(text, str) else self.say(text))
 
     def tell_error(self, error: VedetteError) -> None:
         """Print an error: an event on standard output for a program, two lines on standard error for a person."""
         if self.as_json:
-            click.echo(json.dumps({"event": "error", **error.as_json()}, ensure_ascii=False))
+            click.echo(plain_json({"event": "error", **error.as_json()}))
             return
         click.echo(f"{click.style('✗', fg='red')} {self.say(error.message)}", err=True)
         if hint := hint_of(error.message, self.language):

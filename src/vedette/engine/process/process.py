@@ -29,8 +29,8 @@ _ERROR_RESPONSES_S = 1.0
 """Time for a server to send error responses to its clients after its engine core has crashed."""
 _LAST_OUTPUT_S = 1.0
 """Limit for reading the rest of the output after the engine has ended: a child may keep the pipe open."""
-_LONGEST_TAIL_LINE = 2000
-"""Characters of a line that are kept to find a cause: a search in a longer one would take long."""
+_LONGEST_END = 1000
+"""Characters at either end of a line that are kept to find a cause: a search in a longer one would take long."""
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _GRACE_S = 10
 """How long an engine may take to end by itself after vedette was killed."""
@@ -106,9 +106,13 @@ class EngineProcess:
 
     async def _read(self, on_line: Callable[[str], None]) -> None:
         async for line in lines_of(self._process.stdout):
-            self.last_lines.append(line[:_LONGEST_TAIL_LINE])
+            self.last_lines.append(_shortened(line))
             self._log.emit(logging.LogRecord("engine", logging.INFO, "", 0, "%s", (plain(line),), None))
             on_line(line)
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= 2 * _LONGEST_END else f"{line[:_LONGEST_END]} … {line[-_LONGEST_END:]}"
 
 
 async def spawn(command: Command, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:

@@ -57,12 +57,16 @@ def parse_line(line: str) -> LogFact | None:
     return None
 
 
-_CORE_DIED = "engine core exited unexpectedly"
+# From the start of the line on: a request's text in another message of the server must not end the engine.
+_CORE_DIED = re.compile(
+    r"(?:\([^)]*\) )?(?:[A-Z]+ (?:[^\[\]]*\[[^\]]*\] )?)?"
+    r"(?:\[shutdown\] )?(?:MPClient: )?[Ee]ngine core exited unexpectedly"
+)
 
 
 def reports_core_death(line: str) -> bool:
     """Whether the server reports that its engine core has died. The server ends too, up to 5 s later."""
-    return _CORE_DIED in line
+    return _CORE_DIED.match(line, 0, _LONGEST_LINE) is not None
 
 
 _LONGEST_LINE = 2000
