@@ -83,13 +83,13 @@ def _describe(nvml: Any, handle: Any) -> Gpu:
         memory_total_bytes=_count(memory, "total"),
         memory_free_bytes=_count(memory, "free"),
         memory_bandwidth_bytes_per_s=_bandwidth(
-            ask("nvmlDeviceGetMemoryBusWidth", handle),
-            ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_MEM),
+            _checked(ask("nvmlDeviceGetMemoryBusWidth", handle)),
+            _checked(ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_MEM)),
         ),
         peak_flops_per_s=_peak_flops(
             capability,
-            ask("nvmlDeviceGetNumGpuCores", handle),
-            ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM),
+            _checked(ask("nvmlDeviceGetNumGpuCores", handle)),
+            _checked(ask("nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM)),
         ),
         driver_version=_text(driver),
         use=_use(
@@ -113,7 +113,7 @@ def _use(listings: list[Any], memory: Any) -> GpuUse | None:
     return GpuUse(tuple(Holding(pid, size) for pid, size in held.items()), used)
 
 
-def _parse_capability(answer: Any) -> tuple[int, int] | None:
+def _parse_capability(answer: object) -> tuple[int, int] | None:
     match answer:
         case (int(major), int(minor)) if 0 < major < 1000 and 0 <= minor < 1000:
             return major, minor
@@ -125,14 +125,12 @@ def _count(answer: Any, name: str) -> int | None:
     return _checked(getattr(answer, name, None))
 
 
-def _checked(value: Any) -> int | None:
-    number = value if isinstance(value, int) and not isinstance(value, bool) else None
-    return None if number is None or not 0 <= number < _UNKNOWN else number
+def _checked(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _UNKNOWN else None
 
 
-def _bandwidth(bus_bits: Any, clock_mhz: Any) -> int | None:
+def _bandwidth(bus_bits: int | None, clock_mhz: int | None) -> int | None:
     """Double data rate: two transfers a clock (H100: 5,120 bits at 2,619 MHz are 3.35 TB/s)."""
-    bus_bits, clock_mhz = _checked(bus_bits), _checked(clock_mhz)
     if not bus_bits or not clock_mhz:
         return None
     return bus_bits // 8 * clock_mhz * 1_000_000 * 2
@@ -145,8 +143,7 @@ FLOPS_PER_CORE_AND_CLOCK = {
 Guide, arithmetic throughput; A100: 6,912 cores at 1.41 GHz are 312 TFLOPS)."""
 
 
-def _peak_flops(capability: tuple[int, int] | None, cores: Any, clock_mhz: Any) -> float | None:
-    cores, clock_mhz = _checked(cores), _checked(clock_mhz)
+def _peak_flops(capability: tuple[int, int] | None, cores: int | None, clock_mhz: int | None) -> float | None:
     each = FLOPS_PER_CORE_AND_CLOCK.get(capability) if capability else None
     return cores * clock_mhz * 1e6 * each if each and cores and clock_mhz else None
 

@@ -9,10 +9,12 @@ _FAST_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
 _ANSWER_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 
 
+_LABEL = r'[A-Za-z_][A-Za-z0-9_]*="(?:[^"\\\r]|\\.)*"'
 _METRIC_LINE = re.compile(
     r"# HELP (?P<help>vllm:[A-Za-z0-9_:]+)( [^\r]*)?"
     r"|# TYPE vllm:[A-Za-z0-9_:]+ (counter|gauge|histogram|summary|untyped)"
-    r"|vllm:[A-Za-z0-9_:]+(\{[^\r{}]*\})? ([+-]?[0-9.]+([eE][+-]?[0-9]+)?|[+-]?Inf|NaN)"
+    rf"|vllm:[A-Za-z0-9_:]+(\{{({_LABEL}(,{_LABEL})*,?)?\}})? "
+    r"([+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?Inf|NaN)"
 )
 """A line of an engine's own figure. Any other line would make Prometheus refuse the whole page."""
 

@@ -63,6 +63,8 @@ class Upstream:
     fails: str | None = None
     """Answers with a 500 that says this."""
     models: list[dict[str, object]] = field(default_factory=lambda: [{"id": "vedette-tiny"}])
+    models_text: str | None = None
+    """Sent in the place of the list of models."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -100,6 +102,8 @@ class Upstream:
         return web.Response(text=text)
 
     async def list_models(self, request: web.Request) -> web.Response:
+        if self.models_text is not None:
+            return web.Response(text=self.models_text)
         return web.json_response({"object": "list", "data": self.models})
 
     async def anything(self, request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import socket
 import subprocess
 from pathlib import Path
@@ -260,6 +261,36 @@ def test_the_last_lines_of_a_log_also_as_json(tmp_path: Path) -> None:
     assert run_vedette(tmp_path, "logs", "-n", "2").stdout == "two\nthree\n"
     lines = run_vedette(tmp_path, "logs", "-n", "1", "--json").stdout.splitlines()
     assert [json.loads(line) for line in lines] == [{"line": "three"}]
+
+
+def test_a_log_is_shown_as_text_and_not_obeyed(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    line = "a\x1b]52;c;eA==\x07 \x9b2J \u202egpj.exe caf\u00e9"
+    (tmp_path / "run" / "engine.log").write_text(line + "\n", encoding="utf-8")
+    shown = r"a\x1b]52;c;eA==\x07 \x9b2J \u202egpj.exe café"
+    assert run_vedette(tmp_path, "logs").stdout == shown + "\n"
+    as_json = run_vedette(tmp_path, "logs", "--json").stdout
+    assert json.loads(as_json) == {"line": line}
+    assert not set("\x1b\x07\x9b\u202e") & set(as_json)
+
+
+def test_a_long_log_is_not_read_into_memory(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / "engine.log").open("w") as log:
+        log.truncate(400 * 1024**2)
+        log.seek(0, 2)
+        log.write("\nlast\n")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert run_vedette(tmp_path, "logs", "-n", "1").stdout == "last\n"
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before < 100 * 1024  # KiB
+
+
+@pytest.mark.parametrize("wrong", ["a\x1b[2J", "a\nforged", "\u202egpj"])
+def test_what_was_typed_is_repeated_as_text(tmp_path: Path, wrong: str) -> None:
+    for arguments in (("plan", wrong), (wrong,), ("plan", "--" + wrong), ("logs", "-n", wrong)):
+        output = run_vedette(tmp_path, *arguments).stderr
+        assert "✗" in output
+        assert wrong not in output
 
 
 def test_a_detached_start_gets_the_settings_and_ends_as_its_child_does(tmp_path: Path) -> None:

@@ -156,3 +156,25 @@ def test_a_driver_that_answers_nothing_but_its_presence() -> None:
     silent.nvmlDeviceGetCount = lambda: 1
     silent.nvmlDeviceGetHandleByIndex = lambda index: index
     assert read_gpu_with(silent, visible=None) == Gpu("NVIDIA GPU", None, None, None, None, None, None)
+
+
+@pytest.mark.parametrize("answer", [None, "many", b"\xff", -5, 2**64 - 1, 1.5, [], {}, [None, 7], True, object()])
+def test_an_answer_of_another_kind_is_unknown(answer: object) -> None:
+    functions = [name for name in vars(driver()) if name.startswith(("nvmlDeviceGet", "nvmlSystem"))]
+    lists = {name for name in functions if name.endswith("ByIndex") or name == "nvmlDeviceGetCount"}
+    gpu = read_gpu_with(driver(**{name: lambda *_: answer for name in functions if name not in lists}), None)
+    assert gpu is not None
+    assert (gpu.memory_total_bytes, gpu.memory_free_bytes, gpu.compute_capability) == (None, None, None)
+    assert (gpu.memory_bandwidth_bytes_per_s, gpu.peak_flops_per_s) == (None, None)
+
+
+def test_a_name_is_shown_as_text() -> None:
+    gpu = read_gpu_with(driver(nvmlDeviceGetName=lambda _: "N\nV" + "x" * 1000), None)
+    assert gpu is not None
+    assert gpu.name.startswith("N V")
+    assert len(gpu.name) <= 100
+
+
+@pytest.mark.parametrize("visible", ["\u00b2", "9" * 5000, "", "x"])
+def test_visible_devices_that_name_none_are_no_gpu(visible: str) -> None:
+    assert read_gpu_with(driver(nvmlDeviceGetHandleByIndex=refuse), visible) is None

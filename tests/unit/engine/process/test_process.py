@@ -43,6 +43,14 @@ async def test_output_comes_by_lines_and_goes_to_the_log(tmp_path: Path) -> None
     assert (tmp_path / "engine.log").read_text().splitlines() == lines
 
 
+async def test_a_line_in_the_log_is_one_line_that_no_terminal_obeys(tmp_path: Path) -> None:
+    script = r"printf 'a\033[2J\033]52;c;eA==\007b\302\205forged\342\200\250forged\013x\n'"
+    await (await launch(tmp_path, script)).listen(lambda line: None)
+    assert (tmp_path / "engine.log").read_text().splitlines() == [
+        r"a\x1b[2J\x1b]52;c;eA==\x07b\x85forged\u2028forged\x0bx"
+    ]
+
+
 async def test_only_the_last_lines_are_kept(tmp_path: Path) -> None:
     process = await launch(tmp_path, "seq 1 1000")
     death = await process.listen(lambda line: None)

@@ -198,6 +198,16 @@ async def test_models_are_those_that_answer_and_those_that_may_be_named(
     assert found == {"vedette-tiny": "ready", "other": "installed"}
 
 
+@pytest.mark.parametrize("text", ["[]", '{"data": 7}', '{"data": [7]}', "\xff", "[" * 100_000, "x" * 5_000_000])
+async def test_a_list_of_models_that_cannot_be_read_is_said(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, text: str
+) -> None:
+    upstream.models_text = text
+    async with http.get(f"{url}/v1/models") as answer:
+        assert answer.status == 502
+        assert (await answer.json())["error"]["detail"]["code"] == "engine.list_unreadable"
+
+
 async def test_swap_is_ordered_and_answers_when_done(http: aiohttp.ClientSession, url: str, fleet: Fleet) -> None:
     async with http.post(f"{url}/api/swap", json={"model": "other", "replace": "vedette-tiny"}) as answer:
         assert answer.status == 200
