@@ -55,6 +55,7 @@ from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Plan
 from vedette.plan.side_by_side import Share
 from vedette.settings.home import Home
+from vedette.settings.log_sizes import engine_log_bytes
 from vedette.settings.table import Settings
 from vedette.tasks import first_of, running
 
@@ -72,6 +73,7 @@ class Deployment(ServedModel):
         self._settings = settings
         self._home = home
         self._slot = home.slot(number)
+        self._log_bytes = engine_log_bytes(settings)
         self._notify = notify
         self._surroundings = Surroundings(home, notify)
         self._standby = StandbyKeeper()
@@ -239,7 +241,7 @@ class Deployment(ServedModel):
         make_workplace(command.workplace)
         client = EngineClient(command.workplace, target.served_name)
         try:
-            engine = await self._standby.launch(command, self._slot.log, client, self.life)
+            engine = await self._standby.launch(command, self._slot.log, client, self.life, self._log_bytes)
             launched = self._stage = starting.launched(engine, command)
             await engine.wait_until_ready(plan.context)
         except EngineFailedError as error:

@@ -35,9 +35,11 @@ class StandbyKeeper:
         """Return the device with the standby's memory free: at the next launch it becomes the engine or ends."""
         return device if self._standby is None else with_process_returned(device, self._standby.memory_bytes())
 
-    async def launch(self, command: Command, log_file: Path, client: EngineClient, life: Life) -> Engine:
+    async def launch(
+        self, command: Command, log_file: Path, client: EngineClient, life: Life, log_bytes: int
+    ) -> Engine:
         """Start an engine, in the standby's process where that fits. Once it has started, no standby is left."""
-        engine = await Engine.launch(command, log_file, client, life, self._standby)
+        engine = await Engine.launch(command, log_file, client, life, self._standby, log_bytes)
         self._standby = None  # it is the engine now or has ended
         return engine
 

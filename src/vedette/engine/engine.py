@@ -10,7 +10,7 @@ from typing import NoReturn
 from PIL import Image
 
 from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
-from vedette.engine.process.process import EngineProcess
+from vedette.engine.process.process import LOG_BYTES, EngineProcess
 from vedette.engine.process.process_command import SOCKET, Command
 from vedette.engine.process.standby import Standby, start
 from vedette.engine.process.watchdog import wait_until_stuck
@@ -51,7 +51,13 @@ class Engine:
 
     @classmethod
     async def launch(
-        cls, command: Command, log_path: Path, client: EngineClient, life: Life, standby: Standby | None = None
+        cls,
+        command: Command,
+        log_path: Path,
+        client: EngineClient,
+        life: Life,
+        standby: Standby | None = None,
+        log_bytes: int = LOG_BYTES,
     ) -> "Engine":
         """Starts the process, or lets the standby become it; `wait_until_ready` returns when it can be used.
 
@@ -59,7 +65,7 @@ class Engine:
         """
         (command.workplace / SOCKET).unlink(missing_ok=True)  # of the engine before: a socket is bound only once
         process = await start(command, standby)
-        return cls(await EngineProcess.launch(command, log_path, process), client, life)
+        return cls(await EngineProcess.launch(command, log_path, process, log_bytes), client, life)
 
     async def wait_until_ready(self, context: Context, silence_s: float = START_SILENCE_S) -> None:
         """Returns once the engine has answered a real request, with a real picture if the model sees.

@@ -15,12 +15,14 @@ from vedette.engine.state import State
 from vedette.events import Event, Listening, Ready, StatusChanged, Stopped
 from vedette.instance.listener import listen, page_url
 from vedette.instance.lock import hold, refuse_second
+from vedette.instance.server_log import ServerLog, remove_unused_logs
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Plan
 from vedette.serve.app import create_app
 from vedette.serve.connections.acceptor import serving
 from vedette.serve.connections.limits import limits_for, raise_descriptor_limit
 from vedette.settings.home import Home
+from vedette.settings.log_sizes import server_log_bytes
 from vedette.settings.table import Settings
 from vedette.tasks import first_of, running
 
@@ -48,6 +50,8 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
     listener = listen(settings.host, settings.port)
     url = page_url(settings.host, settings.port)
     with contextlib.closing(listener), hold(home, url):
+        remove_unused_logs(home.engine_log, 1 + len(settings.beside))
+        server_log = ServerLog(home.server_log, server_log_bytes(settings))
         models: Fleet | Attachment
         if is_address(settings.engine):
             models = Attachment(settings, url, screen.show)
@@ -56,7 +60,7 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
         limits = limits_for(raise_descriptor_limit())
         async with serving(create_app(models, settings.host, settings.wait_s, limits=limits), listener, limits):
             screen.show(Listening(f"{url}/"))
-            async with _shown(models.served, screen, began, serving=True):
+            async with _shown(models.served, screen, began, serving=True), running(_rotate(server_log)):
                 await first_of(models.run(), stop_requested.wait())
     screen.show(Stopped())
 
@@ -110,6 +114,12 @@ async def _shown(
             yield
         finally:
             await asyncio.sleep(0)  # the last status is still to be shown
+
+
+async def _rotate(log: ServerLog) -> None:
+    while True:
+        await asyncio.sleep(_TICK_S)
+        log.rotate_if_full()
 
 
 async def _tick(screen: Screen) -> None:

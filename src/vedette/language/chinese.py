@@ -41,6 +41,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "settings.allow_smaller": "内存不再够用时，改为服务同系列的较小模型。",
     "settings.wait_s": "引擎正在启动时，请求最多等待多久。",
     "settings.standby": "让第二个引擎进程预先加载好库，崩溃后更快恢复服务。auto：计划留有充足内存时启用。",
+    "settings.log_mib": "所有日志的总大小，单位为 MiB：包括在后台运行的 vedette 自身的日志及其引擎的日志。",
     "settings.image": "运行引擎的容器镜像。不写时，使用 vedette 为此设备所知的镜像。",
     "settings.torch_index": "除 pip 使用的软件包索引外，到哪里查找 PyTorch 的 CPU 软件包。",
     "settings.lang": "消息和帮助的语言：英文或中文。不写时，取自系统的语言设置。",

@@ -41,6 +41,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "settings.allow_smaller": "Serve a smaller model of the family when memory no longer suffices for this one.",
     "settings.wait_s": "How long a request waits for an engine that is starting.",
     "settings.standby": "Keep a second engine process with its libraries loaded, to serve again sooner after a crash. auto: where the plan leaves plenty of memory.",
+    "settings.log_mib": "The size of all logs together, in MiB: vedette's own in the background, and its engines'.",
     "settings.image": "The container image that the engine runs in. Without one, vedette takes the image that it knows for this device.",
     "settings.torch_index": "Where PyTorch's CPU wheels are looked for, besides the package index that pip uses.",
     "settings.lang": "The language of messages and help: English or Chinese. Without one, that of the locale.",

@@ -91,6 +91,7 @@ class Settings:
     standby: StandbyName = _row(
         Choice(("auto", "on", "off")), Message("settings.standby"), "auto", option="--standby", commands=SERVE
     )
+    log_mib: int = _row(Number(4, 100_000, "MIB"), Message("settings.log_mib"), 64, option="--log-mib", commands=SERVE)
     image: str | None = _row(Text("IMAGE", "vllm/vllm-openai:v0.26.0"), Message("settings.image"))
     torch_index: str = _row(
         Text("URL", "https://download.pytorch.org/whl/cpu"),

@@ -78,6 +78,8 @@ def _service(service: Service) -> Iterator[tuple[str, str]]:
     yield "StandardOutput", "journal"
     yield "StandardError", "journal"
     yield "SyslogIdentifier", "vedette"
+    yield "LogRateLimitIntervalSec", "60"  # the journal has its own bound; this keeps one service from filling it
+    yield "LogRateLimitBurst", "600"
     yield from _privileges(service)
 
 

@@ -25,6 +25,7 @@ EXAMPLES = {
     "allow_smaller": "false",
     "wait_s": "5",
     "standby": "off",
+    "log_mib": "16",
     "image": "name:tag",
     "torch_index": "http://127.0.0.1/",
     "lang": "zh",

@@ -130,6 +130,7 @@ class ContainerHost:
         yield "--name", self.name
         yield ("--rm",)
         yield "--restart", "no"  # vedette restarts it, with another plan if necessary
+        yield "--log-driver", "none"  # vedette keeps the output itself, and less of it than Docker does
         yield "--pull", "never"  # `make_ready` has pulled it and shown the progress
         yield self._engine.gpu
         yield "--network", "host"  # for the processes of the engine, which speak on 127.0.0.1

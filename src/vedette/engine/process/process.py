@@ -20,7 +20,7 @@ from vedette.language.foreign_text import plain
 from vedette.outputs import lines_of
 from vedette.units import MIB
 
-_LOG_BYTES = 8 * MIB
+LOG_BYTES = 16 * MIB
 _TAIL_LINES = 200
 _CLEANUP_S = 1.5
 """Time that the engine's child processes have to end before they are killed."""
@@ -50,14 +50,18 @@ class EngineProcess:
 
     @classmethod
     async def launch(
-        cls, command: Command, log_path: Path, process: asyncio.subprocess.Process | None = None
+        cls,
+        command: Command,
+        log_path: Path,
+        process: asyncio.subprocess.Process | None = None,
+        log_bytes: int = LOG_BYTES,
     ) -> "EngineProcess":
         """Start the engine in its own session. Call `listen` at once: nothing else reads the engine's output.
 
-        process: the engine's process, if it already runs (standby.py).
+        process: the engine's process, if it already runs (standby.py). log_bytes: of the log and its older half.
         """
         process = process or await spawn(command)
-        log = logging.handlers.RotatingFileHandler(log_path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+        log = logging.handlers.RotatingFileHandler(log_path, maxBytes=log_bytes // 2, backupCount=1, encoding="utf-8")
         return cls(process, command, log)
 
     async def listen(self, on_line: Callable[[str], None]) -> Death:

@@ -11,7 +11,7 @@ from vedette.plan.plan import Context
 from vedette.serve.admission.media_parts import MediaKind, MediaPart, media_of
 from vedette.serve.admission.media_url import is_data_url
 from vedette.serve.admission.picture_gate import PictureGate, clip_limits, picture_limits
-from vedette.serve.admission.request_fields import check_fields
+from vedette.serve.admission.request_fields import check_fields, prompts_in
 from vedette.serve.admission.request_json import check_size, parse_request
 from vedette.serve.admission.request_limits import RequestLimits
 from vedette.serve.admission.schemas import check_schemas
@@ -55,12 +55,13 @@ class Admission:
             return Admitted(asked.body, context=context)
         limits = RequestLimits(context)
         media = list(media_of(document))
-        _check_text(len(asked.body) - sum(part.size for part in media), limits)
-        _check_media(media, limits)
-        sequences = 1
+        conversations = sequences = 1
         if isinstance(document, dict):
+            conversations = prompts_in(document.get("messages"))
             sequences = check_fields(document, limits)
             check_schemas(document)
+        _check_text(len(asked.body) - sum(part.size for part in media), limits)
+        _check_media(media, limits, conversations)
         changed = [await self._pass(part, context) for part in media]
         body = _encoded(document) if any(changed) else asked.body
         return Admitted(body, sequences, bool(media), context)
@@ -97,14 +98,14 @@ def _check_text(size: int, limits: RequestLimits) -> None:
         )
 
 
-def _check_media(media: Sequence[MediaPart], limits: RequestLimits) -> None:
+def _check_media(media: Sequence[MediaPart], limits: RequestLimits, conversations: int) -> None:
     for part in media:
         if not is_data_url(part.url):
             raise BadInputError("serve.address_refused", address=part.url[:100])
     pictures = sum(part.kind is MediaKind.PICTURE for part in media)
     if pictures and not limits.pictures:
         raise BadInputError("serve.no_pictures")
-    if pictures > limits.pictures * limits.sequences:
+    if pictures > limits.pictures * conversations:
         raise BadInputError("serve.too_many_pictures", pictures=pictures, most=limits.pictures)
 
 

@@ -110,7 +110,7 @@ def _check_messages(messages: Any) -> None:
 def _sequences(document: Mapping[str, Any], limits: RequestLimits) -> int:
     """The number of answers: choices of each prompt, or the width of a beam, times the number of prompts."""
     choices = max(_number(document, "n", 1), _number(document, "best_of", 1))
-    prompts = max(_prompts(document.get("prompt")), _prompts(document.get("messages")))
+    prompts = max(prompts_in(document.get("prompt")), prompts_in(document.get("messages")))
     sequences = choices * prompts
     if sequences > limits.sequences:
         raise BadInputError(
@@ -119,7 +119,7 @@ def _sequences(document: Mapping[str, Any], limits: RequestLimits) -> int:
     return sequences
 
 
-def _prompts(value: Any) -> int:
+def prompts_in(value: Any) -> int:
     """How many prompts a field holds: a text or a list of token ids is one, a list of those is a batch."""
     if isinstance(value, list) and value and all(isinstance(each, (str, list)) for each in value):
         return len(value)
