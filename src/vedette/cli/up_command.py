@@ -52,6 +52,8 @@ def up_command(
         import asyncio
 
         from vedette.cli.console.screen import make_screen
+        from vedette.instance.log_lines import show_log_lines
         from vedette.instance.run import serve
 
+        show_log_lines()
         asyncio.run(serve(settings, home, make_screen(speech)))

@@ -88,3 +88,12 @@ def test_sizes_colours_and_durations_are_variables(path: Path) -> None:
 def test_every_variable_is_defined_and_used() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in SHEETS)
     assert set(re.findall(r"(--[\w-]+):", text)) == set(re.findall(r"var\((--[\w-]+)\)", text))
+
+
+def test_no_script_makes_markup_of_a_text() -> None:
+    """What a model answers is text. A page that needs markup makes elements (shared/dom.js)."""
+    makers = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|setHTML|parseFromString|createContextualFragment"
+    makers += r"|srcdoc|\beval\(|new Function|javascript:"
+    scripts = [path for path in STATIC.rglob("*") if path.suffix in {".js", ".html"}]
+    assert len(scripts) > 10
+    assert [path.name for path in scripts if re.search(makers, path.read_text(encoding="utf-8"))] == []
