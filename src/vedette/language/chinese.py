@@ -173,6 +173,18 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "models.no_tokenizer": ("{path} 中没有分词器（{files} 之一）。", "请重新下载模型，或选择其他模型。"),
     "models.file_unreadable": ("无法读取 {path}：{reason}。", "请检查其权限：`ls -l {path}`。"),
     "models.file_too_large": ("{path} 太大，不可能是这个名称的文件。", "请重新下载模型，或选择其他模型。"),
+    "models.not_a_regular_file": (
+        "无法读取 {path}：它是目录、管道或设备，不是普通文件。",
+        "请删除它，或重新下载模型。",
+    ),
+    "models.too_many_files": (
+        "{path} 中的条目超过 {most} 个，不可能是模型目录。",
+        "请指定只包含模型文件（如 config.json）的目录。",
+    ),
+    "models.value_twice": (
+        "{path} 中的 {name} 有两个不同的值，读取结果可能不一致。",
+        "请重新下载模型，或删除其中一个值。",
+    ),
     "models.not_json": ("{path} 不是有效的 JSON。", "请重新下载模型，或选择其他模型。"),
     "models.no_json_object": ("{path} 中没有 JSON 对象。", "请重新下载模型，或选择其他模型。"),
     "models.section_of": "{where} 的 {name}",
@@ -249,6 +261,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "{path} 不完整：应有 {whole_bytes:,} 字节，只有 {here_bytes:,} 字节。",
         "请重新下载模型，或选择其他模型。",
     ),
+    "models.weights_too_long": (
+        "{path} 已损坏：文件有 {here_bytes:,} 字节，而张量只占 {whole_bytes:,} 字节。",
+        "请重新下载模型，或选择其他模型。",
+    ),
     "models.header_damaged": ("{path} 的文件头已损坏。", "请重新下载模型，或选择其他模型。"),
     "models.header_cut_short": (
         "{path} 不完整：文件头在 {header_bytes:,} 字节后中断。",
@@ -258,6 +274,11 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "{path} 的文件头已损坏：张量 {tensor} 的大小不可能存在。",
         "请重新下载模型，或选择其他模型。",
     ),
+    "models.tensor_misplaced": (
+        "{path} 的文件头已损坏：张量 {tensor} 与其他张量重叠，或前面有空隙。",
+        "请重新下载模型，或选择其他模型。",
+    ),
+    "models.too_many_tensors": ("{path} 中的张量超过 {most} 个。", "请重新下载模型，或选择其他模型。"),
     "models.not_fetchable": ("无法下载 {name}：没有模型库提供它。", "{installed}"),
     "models.no_hub_to_fetch_from": (
         "{hub} 上没有模型库响应，无法下载 {name}。",

@@ -206,6 +206,18 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "{path} is too large for a file of this name.",
         "Download the model again, or choose another model.",
     ),
+    "models.not_a_regular_file": (
+        "{path} cannot be read: it is a directory, a pipe or a device, not a regular file.",
+        "Remove it, or download the model again.",
+    ),
+    "models.too_many_files": (
+        "{path} has more than {most} entries, so it cannot be a model's directory.",
+        "Name the directory that has the model's config.json and nothing else.",
+    ),
+    "models.value_twice": (
+        "{path} has two different values for {name}, so its readers could disagree.",
+        "Download the model again, or remove one of them.",
+    ),
     "models.not_json": ("{path} is not valid JSON.", "Download the model again, or choose another model."),
     "models.no_json_object": ("{path} holds no JSON object.", "Download the model again, or choose another model."),
     "models.section_of": "{name} of {where}",
@@ -309,6 +321,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "{path} is cut short: it has {here_bytes:,} of {whole_bytes:,} bytes.",
         "Download the model again, or choose another model.",
     ),
+    "models.weights_too_long": (
+        "{path} is damaged: it has {here_bytes:,} bytes, and its tensors fill only {whole_bytes:,}.",
+        "Download the model again, or choose another model.",
+    ),
     "models.header_damaged": (
         "The header of {path} is damaged.",
         "Download the model again, or choose another model.",
@@ -319,6 +335,14 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     ),
     "models.tensor_size_wrong": (
         "The header of {path} is damaged: the tensor {tensor} has an impossible size.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.tensor_misplaced": (
+        "The header of {path} is damaged: the tensor {tensor} overlaps another one, or follows a gap.",
+        "Download the model again, or choose another model.",
+    ),
+    "models.too_many_tensors": (
+        "{path} has more than {most} tensors.",
         "Download the model again, or choose another model.",
     ),
     "models.not_fetchable": ("{name} cannot be downloaded: it is on no hub.", "{installed}"),

@@ -1,6 +1,6 @@
 """Reads a model's facts from its directory: configuration, processor files, chat template and tensor headers."""
 
-import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +11,13 @@ from vedette.models.allocator import allocator_slack_bytes
 from vedette.models.config import Shape, parse_config
 from vedette.models.families.registry import parse_vision
 from vedette.models.model import Experts, Model
+from vedette.models.model_files import TOKENIZERS, check_directory, read_chat_template, read_object, read_tokenizer
 from vedette.models.roles import Role, is_embedding, is_looked_up, role_of, what_is_seen
 from vedette.models.tensors import Tensor, read_tensors
 from vedette.models.weights import weight_only_extra_bytes, weights_by_tensor
 
-MAX_JSON_BYTES = 32_000_000
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
-"""Files that hold a tokenizer; without any of them the engine crashes half a minute after its start."""
+MAX_SEARCHED_BYTES = 64_000_000
+"""A larger tokenizer.json is not searched for the tokens of a vision family."""
 _DENSE = re.compile(r"layers\.\d+\.mlp\.(?:gate|up|gate_up|down)_proj\.")
 """A feed-forward part for every token. A mixture of experts may name its size and not have it."""
 
@@ -32,21 +32,22 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     config_path = directory / "config.json"
     if not directory.is_dir():
         raise ModelNotFoundError("models.no_directory", path=str(directory))
-    config = _read_object(config_path)
+    config = read_object(config_path)
     if config is None:
         raise ModelNotFoundError("models.no_config", path=str(directory))
+    check_directory(directory)
     if tensors is None:
         tensors = read_tensors(directory)
     shape = parse_config(config, str(config_path), what_is_seen(tensors))
     image, video = _read_processors(directory)
-    tokenizer = _read_tokenizer(directory) if shape.has_vision else b""
+    tokenizer = read_tokenizer(directory, MAX_SEARCHED_BYTES) if shape.has_vision else b""
     vision = parse_vision(config, image, video, str(config_path), tokenizer)
     tokenizer_bytes = _tokenizer_bytes(directory)
     weights = weights_by_tensor(tensors, shape)
     tower = frozenset(name for name in weights if role_of(name) is Role.VISION)
     text = {name: size for name, size in weights.items() if role_of(name) is Role.TEXT}
     return Model(
-        name=name or directory.resolve().name,
+        name=name or Path(os.path.realpath(directory)).name,
         path=directory,
         architecture=shape.architecture,
         weights_bytes=sum(weights.values()),
@@ -68,7 +69,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         tokenizer_bytes=tokenizer_bytes,
         quantization=shape.quantization,
         vision=vision,
-        thinks="<think>" in _read_chat_template(directory),
+        thinks="<think>" in read_chat_template(directory),
         images_per_prompt=2 if vision else 0,
         videos_per_prompt=1 if vision and vision.takes_clips else 0,
         unknown_vision=shape.has_vision and vision is None,
@@ -113,50 +114,12 @@ def _experts(weights: dict[str, int], shape: Shape) -> Experts | None:
 
 def _read_processors(directory: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Settings of the image and the video processor: files of their own, or sections of processor_config.json."""
-    both = _read_object(directory / "processor_config.json") or {}
-    image = _read_object(directory / "preprocessor_config.json") or _section(both, "image_processor")
-    video = _read_object(directory / "video_preprocessor_config.json") or _section(both, "video_processor")
+    both = read_object(directory / "processor_config.json") or {}
+    image = read_object(directory / "preprocessor_config.json") or _section(both, "image_processor")
+    video = read_object(directory / "video_preprocessor_config.json") or _section(both, "video_processor")
     return image or {}, video
-
-
-def _read_tokenizer(directory: Path) -> bytes:
-    """The text of tokenizer.json; empty if there is none or it is too large to search."""
-    try:
-        path = directory / "tokenizer.json"
-        return path.read_bytes() if path.stat().st_size <= 2 * MAX_JSON_BYTES else b""
-    except OSError:
-        return b""
 
 
 def _section(values: dict[str, Any], name: str) -> dict[str, Any] | None:
     section = values.get(name)
     return section if isinstance(section, dict) else None
-
-
-def _read_chat_template(directory: Path) -> str:
-    """The chat template's text, from any file that may hold it; empty if there is none."""
-    template = directory / "chat_template.jinja"
-    if template.is_file() and template.stat().st_size <= MAX_JSON_BYTES:
-        return template.read_text(errors="replace")
-    for name in ("chat_template.json", "tokenizer_config.json"):
-        values = _read_object(directory / name) or {}
-        if values.get("chat_template"):
-            return json.dumps(values["chat_template"])
-    return ""
-
-
-def _read_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; None if there is no such file."""
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ModelCorruptError("models.file_too_large", path=str(path))
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ModelCorruptError("models.file_unreadable", path=str(path), reason=error.strerror) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelCorruptError("models.not_json", path=str(path)) from error
-    if not isinstance(value, dict):
-        raise ModelCorruptError("models.no_json_object", path=str(path))
-    return value

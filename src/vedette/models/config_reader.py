@@ -8,6 +8,13 @@ from vedette.language.message import Message
 
 MAX_SIZE = 1 << 32
 """No size in a model's configuration is as large as this."""
+MAX_COUNTS = {
+    "num_hidden_layers": 10_000,
+    "depth": 10_000,
+    "num_attention_heads": 1 << 16,
+    "temporal_patch_size": 1 << 10,
+}
+"""Limits of sizes that a plan counts through; published models stay far below."""
 
 
 class ConfigReader:
@@ -34,9 +41,10 @@ class ConfigReader:
             return default
         if value is None:
             raise ModelCorruptError("models.value_missing", name=name, where=self.where)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < MAX_SIZE:
+        limit = MAX_COUNTS.get(name, MAX_SIZE)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < limit:
             shown = _shortened(value)
-            raise ModelCorruptError("models.not_a_size", name=name, where=self.where, value=shown, limit=MAX_SIZE)
+            raise ModelCorruptError("models.not_a_size", name=name, where=self.where, value=shown, limit=limit)
         return value
 
     def number(self, name: str, default: float | None = None, most: float = MAX_SIZE) -> float:

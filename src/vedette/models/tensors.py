@@ -4,8 +4,8 @@ Format: 8 bytes of little-endian header length, a JSON header of name -> {dtype,
 (https://huggingface.co/docs/safetensors). Headers are hostile input: all values have limits and are cross-checked.
 """
 
-import json
 import math
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,16 @@ from typing import Annotated
 import msgspec
 
 from vedette.errors import ModelCorruptError
+from vedette.files import NotRegularError, list_directory, open_regular
+from vedette.models.model_files import MAX_ENTRIES, parse_json, read_model_file
 
 INDEX = "model.safetensors.index.json"
 MAX_HEADER_BYTES = 100_000_000
 """The format's own limit (safetensors, `MAX_HEADER_SIZE`)."""
 MAX_INDEX_BYTES = 64_000_000
 MAX_SHARDS = 2_000
+MAX_TENSORS = 500_000
+"""Published models have up to 300,000; each takes half a kilobyte of memory."""
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
@@ -56,22 +60,29 @@ def read_tensors(directory: Path) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for path in _shards(directory):
-        tensors.update(_read_shard(path).tensors)
+        add_tensors(tensors, _read_shard(path), directory)
     if not tensors:
         raise ModelCorruptError("models.no_tensors", path=str(directory))
     return tensors
 
 
+def add_tensors(tensors: dict[str, Tensor], shard: Shard, model: Path) -> None:
+    """Adds a file's tensors to those of the model. Raises ModelCorruptError for more than MAX_TENSORS."""
+    tensors.update(shard.tensors)
+    if len(tensors) > MAX_TENSORS:
+        raise ModelCorruptError("models.too_many_tensors", path=str(model), most=MAX_TENSORS)
+
+
 def _shards(directory: Path) -> list[Path]:
     index = directory / INDEX
     if not index.exists():
-        paths = sorted(directory.glob("*.safetensors"))
+        paths = [path for path in list_directory(directory, MAX_ENTRIES) if path.suffix == ".safetensors"]
         # Some repositories hold the same weights a second time, in their author's own format.
         paths = [path for path in paths if not path.name.startswith("consolidated")] or paths
         if not paths:
             raise ModelCorruptError("models.no_weights", path=str(directory))
         return paths
-    names = parse_index(_read_bounded(index, MAX_INDEX_BYTES), index)
+    names = parse_index(read_model_file(index, MAX_INDEX_BYTES), index)
     missing = [name for name in names if not (directory / name).is_file()]
     if missing:
         if len(missing) > 1:
@@ -85,10 +96,10 @@ def _shards(directory: Path) -> list[Path]:
 def parse_index(data: bytes, path: Path) -> list[str]:
     """The shard files that model.safetensors.index.json names, each once. path: for error messages."""
     try:
-        weight_map = json.loads(data)["weight_map"]
+        weight_map = parse_json(data, path)["weight_map"]
         names = sorted(set(weight_map.values()))
         plain = all(isinstance(name, str) and name == Path(name).name and name not in {"", ".."} for name in names)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ModelCorruptError("models.not_an_index", path=str(path)) from error
     if not names or not plain or len(names) > MAX_SHARDS:
         raise ModelCorruptError("models.index_names_wrong", path=str(path))
@@ -97,25 +108,42 @@ def parse_index(data: bytes, path: Path) -> list[str]:
 
 def _read_shard(path: Path) -> Shard:
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             prefix = file.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
             if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
                 raise ModelCorruptError("models.not_safetensors", path=str(path))
             header = file.read(length)
+    except NotRegularError as error:
+        raise ModelCorruptError("models.not_a_regular_file", path=str(path)) from error
     except OSError as error:
         raise ModelCorruptError("models.file_unreadable", path=str(path), reason=error.strerror) from error
     shard = parse_header(header, path)
-    if size < shard.file_bytes:
-        raise ModelCorruptError(
-            "models.weights_cut_short", path=str(path), here_bytes=size, whole_bytes=shard.file_bytes
-        )
+    check_size(shard, size, path)
     return shard
 
 
+def check_size(shard: Shard, size_bytes: int, path: Path) -> None:
+    """Raises ModelCorruptError unless the file is exactly as large as its header says, as vLLM's reader wants it."""
+    if size_bytes < shard.file_bytes:
+        raise ModelCorruptError(
+            "models.weights_cut_short", path=str(path), here_bytes=size_bytes, whole_bytes=shard.file_bytes
+        )
+    if size_bytes > shard.file_bytes:
+        raise ModelCorruptError(
+            "models.weights_too_long", path=str(path), here_bytes=size_bytes, whole_bytes=shard.file_bytes
+        )
+
+
 def parse_header(header: bytes, path: Path) -> Shard:
-    """The tensors that a safetensors header describes. path: for error messages."""
+    """The tensors that a safetensors header describes. path: for error messages.
+
+    As vLLM's reader wants it, the tensors fill the data: none overlaps another, and nothing lies between them
+    (safetensors 0.8, `Metadata::validate`). So a name that stands twice is found too: one of its places is empty.
+    """
+    if header.count(b'"data_offsets"') > MAX_TENSORS:
+        raise ModelCorruptError("models.too_many_tensors", path=str(path), most=MAX_TENSORS)
     try:
         entries = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
         entries.pop("__metadata__", None)
@@ -127,7 +155,11 @@ def parse_header(header: bytes, path: Path) -> Shard:
         bits = BITS.get(tensor.dtype)
         if begin > end or (bits is not None and (end - begin) * 8 != tensor.elements * bits):
             raise ModelCorruptError("models.tensor_size_wrong", path=str(path), tensor=name[:80])
-    data_bytes = max((tensor.data_offsets[1] for tensor in tensors.values()), default=0)
+    data_bytes = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_offsets):
+        if tensor.data_offsets[0] != data_bytes:
+            raise ModelCorruptError("models.tensor_misplaced", path=str(path), tensor=name[:80])
+        data_bytes = tensor.data_offsets[1]
     return Shard(tensors=tensors, file_bytes=8 + len(header) + data_bytes)
 
 
@@ -137,12 +169,3 @@ def resident_bytes(tensor: Tensor, dtype_bytes: int) -> int:
         return tensor.elements * dtype_bytes
     begin, end = tensor.data_offsets
     return end - begin
-
-
-def _read_bounded(path: Path, most_bytes: int) -> bytes:
-    try:
-        if path.stat().st_size > most_bytes:
-            raise ModelCorruptError("models.file_too_large", path=str(path))
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelCorruptError("models.file_unreadable", path=str(path), reason=error.strerror) from error

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError, VedetteError
+from vedette.files import read_whole, write_whole
 from vedette.language.message import Message, Parameter
-from vedette.models.checkpoint import MAX_JSON_BYTES, TOKENIZERS, read_model
+from vedette.models.checkpoint import read_model
 from vedette.models.model import Model
+from vedette.models.model_files import MAX_CONFIG_BYTES, MAX_TOKENIZER_BYTES, TOKENIZERS
 from vedette.models.store.hub_connection import (
     HubConnection,
     NotAHubError,
@@ -25,14 +27,25 @@ from vedette.models.store.hub_connection import (
     hub_connection,
     hub_is_forbidden,
 )
-from vedette.models.tensors import INDEX, MAX_HEADER_BYTES, Shard, Tensor, parse_header, parse_index
+from vedette.models.tensors import (
+    INDEX,
+    MAX_HEADER_BYTES,
+    MAX_INDEX_BYTES,
+    Shard,
+    Tensor,
+    add_tensors,
+    check_size,
+    parse_header,
+    parse_index,
+)
 
 SMALL_FILES = (
     *("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
     *("chat_template.jinja", "chat_template.json", "tokenizer_config.json", INDEX),
 )
-MAX_TOKENIZER_BYTES = 16_000_000
+MAX_SEARCHED_BYTES = 16_000_000
 """A larger tokenizer is not read; numbers that depend on its tokens are then upper bounds, not exact."""
+MAX_LISTING_BYTES = 32_000_000
 FIRST_READ_BYTES = 256 * 1024
 """Most headers are not longer."""
 DEADLINE_S = 120.0
@@ -53,12 +66,12 @@ def read_hub_model(model_id: str, path: Path, suggestion: Message | None = None)
         directory = Path(mirror)
         for name in SMALL_FILES:
             if name in sizes:
-                (directory / name).write_bytes(hub.read(commit, name, MAX_JSON_BYTES))
+                write_whole(directory / name, hub.read(commit, name, _most_bytes(name)))
         for name in TOKENIZERS:
             if name in sizes:
-                wanted = name == "tokenizer.json" and (sizes[name] or 0) <= MAX_TOKENIZER_BYTES
+                wanted = name == "tokenizer.json" and (sizes[name] or 0) <= MAX_SEARCHED_BYTES
                 wanted = wanted and "preprocessor_config.json" in sizes
-                (directory / name).write_bytes(hub.read(commit, name, MAX_TOKENIZER_BYTES) if wanted else b"")
+                write_whole(directory / name, hub.read(commit, name, MAX_SEARCHED_BYTES) if wanted else b"")
         try:
             tensors = _read_tensors(hub, commit, directory, sizes) if "config.json" in sizes else {}
             model = read_model(directory, model_id, tensors)
@@ -69,11 +82,16 @@ def read_hub_model(model_id: str, path: Path, suggestion: Message | None = None)
     return replace(model, path=path, tokenizer_bytes=sizes.get("tokenizer.json"))
 
 
+def _most_bytes(name: str) -> int:
+    """The limit for one of SMALL_FILES; the tokenizer's settings may list all of its tokens."""
+    return {INDEX: MAX_INDEX_BYTES, "tokenizer_config.json": MAX_TOKENIZER_BYTES}.get(name, MAX_CONFIG_BYTES)
+
+
 def _read_tensors(hub: "_Hub", commit: str, directory: Path, sizes: dict[str, int | None]) -> dict[str, Tensor]:
     """Every tensor of the model by name, from the headers of its weights files."""
     index = directory / INDEX
     if index.exists():
-        names = parse_index(index.read_bytes(), index)
+        names = parse_index(read_whole(index, MAX_INDEX_BYTES), index)
     else:
         names = sorted(name for name in sizes if name.endswith(".safetensors"))
         names = [name for name in names if not name.startswith("consolidated")] or names
@@ -85,7 +103,7 @@ def _read_tensors(hub: "_Hub", commit: str, directory: Path, sizes: dict[str, in
     tensors: dict[str, Tensor] = {}
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for shard in pool.map(lambda name: _read_shard(hub, commit, name, sizes[name]), names):
-            tensors.update(shard.tensors)
+            add_tensors(tensors, shard, Path(hub.model_id))
     return tensors
 
 
@@ -101,10 +119,8 @@ def _read_shard(hub: "_Hub", commit: str, name: str, size: int | None) -> Shard:
     if len(header) < length:
         raise ModelCorruptError("models.header_cut_short", path=str(shown), header_bytes=len(header))
     shard = parse_header(header, shown)
-    if size is not None and size < shard.file_bytes:
-        raise ModelCorruptError(
-            "models.weights_cut_short", path=str(shown), here_bytes=size, whole_bytes=shard.file_bytes
-        )
+    if size is not None:
+        check_size(shard, size, shown)
     return shard
 
 
@@ -118,8 +134,8 @@ class _Hub:
 
     def list_files(self) -> tuple[str, dict[str, int | None]]:
         """The commit of the main branch, and the size of each of its files (None if the hub does not say it)."""
-        data = self._get(lambda: self.connection.listing(self.model_id), MAX_JSON_BYTES, None)
-        if len(data) > MAX_JSON_BYTES:
+        data = self._get(lambda: self.connection.listing(self.model_id), MAX_LISTING_BYTES, None)
+        if len(data) > MAX_LISTING_BYTES:
             raise self._too_large(self.model_id)
         try:
             info = json.loads(data)
