@@ -1089,11 +1089,6 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "deploy.no_pictures": "不支持图片",
     "deploy.same_end": ("{cause}连续 {starts} 次启动都这样结束。", "{hint}"),
     # ---- sources, serve ----
-    "sources.not_a_picture": ("收到的数据不是 JPEG、PNG 或 WebP 图片。", "请发送这些格式之一的图片。"),
-    "sources.picture_too_large": (
-        "图片有 {width:d} × {height:d} 像素，超过了要求的 {max_pixels} 像素。",
-        "请缩小图片后再发送。",
-    ),
     "sources.unknown": ("没有名为 {name} 的画面来源。", "请从这些中选择：{known}。"),
     "serve.fault": ("vedette 存在错误：此请求在 vedette 内部失败。", "详情见 `vedette logs`，请报告该问题。"),
     "serve.body_too_large": ("请求过大。", "请减少单个请求的数据量。"),
@@ -1217,6 +1212,52 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.picture_too_thin": (
         "图片有 {width:d} × {height:d} 像素：长边超过短边的 {max_ratio:d} 倍。",
         "请将图片切成几部分。",
+    ),
+    "serve.picture_of_other_kind": (
+        "作为图片发送的数据是 {kind}，vedette 不解码这种格式。",
+        "请发送 JPEG、PNG、WebP、GIF、AVIF、TIFF 或 BMP 图片。",
+    ),
+    "serve.kind.numpy": "NumPy 数组",
+    "serve.kind.torch": "PyTorch 张量",
+    "serve.kind.pickle": "Python pickle 数据",
+    "serve.kind.python_text": "Python 对象的文本表示，而不是其字节",
+    "serve.kind.unknown": "未知格式的数据",
+    "serve.kind.text": "文本",
+    "serve.picture_damaged": (
+        "无法解码图片：{error}。",
+        "请检查文件是否完整，或重新保存为 JPEG 或 PNG。",
+    ),
+    "serve.picture_crashes": (
+        "无法解码图片：解码器崩溃了。",
+        "请重新保存为 JPEG 或 PNG。",
+    ),
+    "serve.picture_too_large": (
+        "图片有 {width:d} × {height:d} 像素：解码需要 {needed_mib} MiB，超过 vedette 为此预留的 {limit_mib} MiB。",
+        "请先缩小再发送，或以基线（baseline）JPEG 发送，它可以边解码边缩小。",
+    ),
+    "serve.picture_takes_memory": (
+        "解码图片需要的内存超过 {limit_bytes}。",
+        "请先缩小再发送。",
+    ),
+    "serve.picture_takes_long": (
+        "解码图片需要的处理器时间超过 {limit_s}。",
+        "请先缩小再发送，或重新保存为基线（baseline）JPEG。",
+    ),
+    "serve.picture_too_deep": (
+        "图片每种颜色有 32 位，取值范围未知。",
+        "请转换为每种颜色 8 位或 16 位。",
+    ),
+    "serve.pictures_busy": (
+        "已有 {waiting} 张图片在等待缩放。",
+        "请过几秒再发送请求，或先缩小图片。",
+    ),
+    "serve.clip_of_other_kind": (
+        "视频片段是 {kind}，vedette 不解码这种格式。",
+        "请以 `data:video/jpeg;base64,帧,帧,…` 的形式发送各帧，或转换为 GIF：`ffmpeg -i CLIP -vf fps=2,scale=512:-1 CLIP.gif`。",
+    ),
+    "serve.clip_of_several_sizes": (
+        "视频片段的各帧大小不同：{sizes}。",
+        "请发送大小相同的帧。",
     ),
     "serve.data_url_not_base64": (
         "图片或视频片段不是 base64 编码。",

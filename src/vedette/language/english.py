@@ -1200,14 +1200,6 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "deploy.no_pictures": "no pictures",
     "deploy.same_end": ("{cause} {starts} starts in a row ended like this.", "{hint}"),
     # ---- sources, serve ----
-    "sources.not_a_picture": (
-        "The data is not a JPEG, PNG or WebP picture.",
-        "Send a picture in one of these formats.",
-    ),
-    "sources.picture_too_large": (
-        "The picture has {width:d} × {height:d} pixels, more than the {max_pixels} that were asked for.",
-        "Scale the picture down before sending it.",
-    ),
     "sources.unknown": ("There is no source named {name}.", "Choose one of: {known}."),
     "serve.fault": (
         "vedette has a bug: this request failed inside vedette.",
@@ -1391,6 +1383,52 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "serve.picture_too_thin": (
         "The picture has {width:d} × {height:d} pixels: one side is more than {max_ratio:d} times the other.",
         "Cut the picture into parts.",
+    ),
+    "serve.picture_of_other_kind": (
+        "The data sent as a picture is {kind}, which vedette does not decode.",
+        "Send a JPEG, PNG, WebP, GIF, AVIF, TIFF or BMP.",
+    ),
+    "serve.kind.numpy": "a NumPy array",
+    "serve.kind.torch": "a PyTorch tensor",
+    "serve.kind.pickle": "a Python pickle",
+    "serve.kind.python_text": "the text of a Python object instead of its bytes",
+    "serve.kind.unknown": "data of an unknown kind",
+    "serve.kind.text": "text",
+    "serve.picture_damaged": (
+        "The picture cannot be decoded: {error}.",
+        "Check that the file is complete, or save it again as JPEG or PNG.",
+    ),
+    "serve.picture_crashes": (
+        "The picture cannot be decoded: the decoder crashed.",
+        "Save it again as JPEG or PNG.",
+    ),
+    "serve.picture_too_large": (
+        "The picture has {width:d} × {height:d} pixels: decoding it takes {needed_mib} MiB, more than the {limit_mib} MiB that vedette keeps for it.",
+        "Scale it down before sending it, or send it as a baseline JPEG, which is scaled while it is decoded.",
+    ),
+    "serve.picture_takes_memory": (
+        "Decoding the picture takes more than {limit_bytes} of memory.",
+        "Scale it down before sending it.",
+    ),
+    "serve.picture_takes_long": (
+        "Decoding the picture takes more than {limit_s} of processor time.",
+        "Scale it down before sending it, or save it again as a baseline JPEG.",
+    ),
+    "serve.picture_too_deep": (
+        "The picture has 32 bits a colour, whose range is unknown.",
+        "Convert it to 8 or 16 bits a colour.",
+    ),
+    "serve.pictures_busy": (
+        "{waiting} pictures wait to be scaled already.",
+        "Send the request again in a few seconds, or scale the picture down before sending it.",
+    ),
+    "serve.clip_of_other_kind": (
+        "The clip is {kind}, which vedette does not decode.",
+        "Send its frames as `data:video/jpeg;base64,FRAME,FRAME,…`, or as GIF: `ffmpeg -i CLIP -vf fps=2,scale=512:-1 CLIP.gif`.",
+    ),
+    "serve.clip_of_several_sizes": (
+        "The clip's frames have different sizes: {sizes}.",
+        "Send frames of one size.",
     ),
     "serve.data_url_not_base64": (
         "The picture or clip is not in base64.",

@@ -26,6 +26,7 @@ from vedette.serve.guard import Guard, add_headers
 from vedette.serve.http_errors import mark_begun, render_errors, retry_headers
 from vedette.serve.json_answer import json_answer
 from vedette.serve.languages import language
+from vedette.serve.live.asking import Shared
 from vedette.serve.live.pages import Live
 from vedette.serve.queue import Queue
 from vedette.sources.scene import SceneCamera, SceneSource
@@ -57,7 +58,7 @@ def create_app(
     queue: Queue[Served] = Queue(_capacity)
     gate = PictureGate()
     all_sources = Sources({"scene": lambda: SceneSource(scene), **(sources or {})})
-    live = Live(backend, queue, all_sources, metrics, limits)
+    live = Live(backend, Shared(queue, all_sources, metrics, gate), limits)
     app = web.Application(middlewares=[render_errors, follow_requests, Guard(host).check])
     through = PassThrough(backend, queue, Admission(gate), metrics, wait_s, limits)
     handlers = _handlers(backend, through, live, scene, metrics)

@@ -11,10 +11,11 @@ from struct import unpack_from
 
 _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 """Baseline, extended and progressive frame headers (ITU T.81, table B.1)."""
+_PROGRESSIVE = 0xC2
 _JPEG_SEGMENTS = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xEE, 0xFE})
 """Tables, JFIF, Adobe's colour transform, comments. EXIF (rotation) and MPF (more pictures) are in other segments."""
 _MOST_SCANS = 24
-"""Usual progressive pictures have about 10. Each scan costs a pass over the whole picture."""
+"""Usual progressive pictures have about 10. Each scan costs the decoder a pass over the whole picture."""
 _SCAN = b"\xff\xda"
 _JPEG_END = b"\xff\xd9"
 
@@ -53,19 +54,22 @@ def parse_plain(data: bytes) -> Picture | None:
 
 def _parse_jpeg(data: bytes) -> Picture | None:
     """Every segment up to the first scan has to be known, and just one of them may be a frame header."""
-    at, picture = 2, None
+    at, colours, progressive, picture = 2, 0, False, None
     while data[at] == 0xFF and data[at + 1] != _SCAN[1]:
         marker, length = unpack_from(">xBH", data, at)
         if marker in _JPEG_FRAMES and picture is None:
             bits, height, width, colours = unpack_from(">BHHB", data, at + 4)
             if bits != 8 or colours not in (1, 3) or length != 8 + 3 * colours:
                 return None
-            picture = Picture("image/jpeg", width, height)
+            progressive, picture = marker == _PROGRESSIVE, Picture("image/jpeg", width, height)
         elif marker not in _JPEG_SEGMENTS or length < 2:
             return None
         at += 2 + length
-    ends = data[at] == 0xFF and data.endswith(_JPEG_END)
-    return picture if ends and data.count(_SCAN, at) <= _MOST_SCANS else None
+    if picture is None or data[at] != 0xFF or not data.endswith(_JPEG_END):
+        return None
+    if not progressive and data[at + 4] == colours:  # one scan holds all colours
+        return picture
+    return picture if data.count(_SCAN, at) <= _MOST_SCANS else None
 
 
 def _parse_png(data: bytes) -> Picture | None:

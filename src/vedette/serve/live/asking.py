@@ -8,10 +8,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from vedette.errors import BadInputError
 from vedette.measure.metrics import Metrics
 from vedette.plan.plan import Context
+from vedette.serve.admission.picture_gate import PictureGate, PictureLimits, picture_limits
 from vedette.serve.backend import Served, ready
 from vedette.serve.live.answer import Meter, build_request
 from vedette.serve.live.messages import NO_SOURCE, Ask, Begin, ServerMessage, Start, Words
@@ -20,12 +22,20 @@ from vedette.serve.route import ByServed
 from vedette.sources.page import PageSource
 from vedette.sources.source import Frame, FrameSource, Sources
 
-MAX_FRAME_PIXELS = 2048 * 2048
-"""The largest frame asked for, whatever the plan allows: a larger one takes longer to send than it is worth."""
 PATIENCE_S = 0.6
 """How long a source may hold a slot before its frame is there."""
 _LONG_PATIENCE_S = 10.0
 """How long a slow source has before its turn."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all pages share."""
+
+    queue: Queue[Served]
+    sources: Sources
+    metrics: Metrics
+    gate: PictureGate
 
 
 class Asking:
@@ -34,9 +44,7 @@ class Asking:
     def __init__(
         self,
         served: Served,
-        queue: Queue[Served],
-        sources: Sources,
-        metrics: Metrics,
+        shared: Shared,
         send: Callable[[ServerMessage], Awaitable[None]],
         show: Callable[[int, bytes], Awaitable[None]],
     ) -> None:
@@ -47,9 +55,10 @@ class Asking:
         self.page: PageSource | None = None
         """The page's own camera while it is the source."""
         self._served = served
-        self._queue = queue
-        self._sources = sources | {"page": self._open_page}
-        self._metrics = metrics
+        self._queue = shared.queue
+        self._sources = shared.sources | {"page": self._open_page}
+        self._metrics = shared.metrics
+        self._gate = shared.gate
         self._send = send
         self._show = show
         self._source: FrameSource | None = None
@@ -96,11 +105,14 @@ class Asking:
             self._source_name = name
 
     def _open_page(self) -> PageSource:
-        self.page = PageSource(self._ask_page)
+        self.page = PageSource(self._ask_page, self._admit)
         return self.page
 
     async def _ask_page(self, max_pixels: int) -> None:
         await self._send(Ask(self.number, max_pixels))
+
+    async def _admit(self, picture: bytes, max_pixels: int) -> bytes:
+        return await self._gate.picture(picture, PictureLimits(max_pixels))
 
     async def _newest(self, patience_s: float) -> Frame | None:
         """The source's newest frame, shown to the page; None if it is not there in time."""
@@ -109,7 +121,7 @@ class Asking:
         assert self._source is not None  # noqa: S101 - only a source is asked
         self.number += 1
         began = time.monotonic()
-        frame = await self._source.newest(frame_pixels(self._context().image_max_pixels), began + patience_s)
+        frame = await self._source.newest(picture_limits(self._context()).max_pixels, began + patience_s)
         self._source_is_slow = time.monotonic() - began >= PATIENCE_S
         if frame is None:
             self._metrics.frames_missed.inc()
@@ -156,8 +168,3 @@ class Asking:
         if meter.usage is not None:
             metrics.tokens.labels(kind="prompt").inc(meter.usage.prompt_tokens)
             metrics.tokens.labels(kind="answer").inc(meter.usage.completion_tokens)
-
-
-def frame_pixels(image_max_pixels: int | None) -> int:
-    """The largest frame to ask a source for, in pixels."""
-    return min(image_max_pixels or MAX_FRAME_PIXELS, MAX_FRAME_PIXELS)

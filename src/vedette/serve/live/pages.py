@@ -8,13 +8,11 @@ from itertools import chain
 from aiohttp import WSCloseCode, web
 
 from vedette.errors import OverloadedError
-from vedette.measure.metrics import Metrics
 from vedette.serve.backend import Backend, Served
 from vedette.serve.connections.addresses import address_of, is_loopback
 from vedette.serve.connections.limits import ConnectionLimits
+from vedette.serve.live.asking import Shared
 from vedette.serve.live.session import Session
-from vedette.serve.queue import Queue
-from vedette.sources.source import Sources
 
 MAX_MESSAGE_BYTES = 8 * 2**20
 
@@ -22,18 +20,9 @@ MAX_MESSAGE_BYTES = 8 * 2**20
 class Live:
     """The handler of `/api/live`."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        queue: Queue[Served],
-        sources: Sources,
-        metrics: Metrics,
-        limits: ConnectionLimits,
-    ) -> None:
+    def __init__(self, backend: Backend, shared: Shared, limits: ConnectionLimits) -> None:
         self._backend = backend
-        self._queue = queue
-        self._sources = sources
-        self._metrics = metrics
+        self._shared = shared
         self._limits = limits
         self._sessions: dict[Session, str] = {}
         """The pages' sessions, and the address of each."""
@@ -50,18 +39,18 @@ class Live:
         )
         await socket.prepare(request)
         served = self._named(request.query.get("model"))
-        session = Session(served, self._queue, self._sources, self._metrics, socket)
+        session = Session(served, self._shared, socket)
         address = address_of((request.remote,))
         if not self._has_room(address):
             await session.refuse(OverloadedError("serve.too_many_pages", pages=len(self._sessions)))
             return socket
         self._sessions[session] = address
-        self._metrics.pages.inc()
+        self._shared.metrics.pages.inc()
         try:
             await session.serve()
         finally:
             self._sessions.pop(session, None)
-            self._metrics.pages.dec()
+            self._shared.metrics.pages.dec()
         return socket
 
     def _has_room(self, address: str) -> bool:

@@ -10,10 +10,10 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from vedette.errors import BadInputError, EngineUnavailableError, FaultError, VedetteError
 from vedette.events import model_status_json
 from vedette.language.message import message_json
-from vedette.measure.metrics import Metrics
+from vedette.serve.admission.picture_gate import picture_limits
 from vedette.serve.backend import Served
 from vedette.serve.documents import MessageDocument
-from vedette.serve.live.asking import Asking, frame_pixels
+from vedette.serve.live.asking import Asking, Shared
 from vedette.serve.live.messages import (
     ClientMessage,
     Fault,
@@ -30,8 +30,6 @@ from vedette.serve.live.messages import (
     encode_frame,
 )
 from vedette.serve.live.rate_limit import RateLimit
-from vedette.serve.queue import Queue
-from vedette.sources.source import Sources
 from vedette.tasks import cancel, running
 
 log = logging.getLogger(__name__)
@@ -46,12 +44,10 @@ _MESSAGES_AT_ONCE = 100.0
 class Session:
     """Serves one page's socket."""
 
-    def __init__(
-        self, served: Served, queue: Queue[Served], sources: Sources, metrics: Metrics, socket: web.WebSocketResponse
-    ) -> None:
+    def __init__(self, served: Served, shared: Shared, socket: web.WebSocketResponse) -> None:
         self._served = served
         self._socket = socket
-        self._asking = Asking(served, queue, sources, metrics, self._send, self._show)
+        self._asking = Asking(served, shared, self._send, self._show)
         self._engine_ready = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self.heard_at = time.monotonic()
@@ -86,7 +82,7 @@ class Session:
     async def _report(self) -> None:
         async for _ in self._served.watch():
             context = self._served.context
-            limits = Limits(context.answer_tokens, frame_pixels(context.image_max_pixels)) if context else None
+            limits = Limits(context.answer_tokens, picture_limits(context).max_pixels) if context else None
             status = model_status_json(self._served.status)
             await self._send(Status(status, time.time(), self._served.thinks, self._served.sees, limits))
             if self._served.client is not None and context is not None:

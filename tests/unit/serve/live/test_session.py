@@ -10,13 +10,24 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from tests.rig.stand_ins.app_stand_in import CONTEXT, Deployment, Fleet, OpenPage, Page, Serve, Upstream
+from tests.rig.hostile_pictures import large_png, png_header
+from tests.rig.stand_ins.app_stand_in import (
+    CONTEXT,
+    Deployment,
+    Fleet,
+    OpenPage,
+    Page,
+    Serve,
+    Upstream,
+    jpeg_of_size,
+)
 from vedette.engine.state import Phase, State
 from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.events import model_status_json
 from vedette.serve.app import create_app
 from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.live.asking import PATIENCE_S
+from vedette.sources.plain_picture import parse_plain
 from vedette.sources.source import Frame
 
 
@@ -291,6 +302,29 @@ async def test_frame_that_is_no_picture_stops_with_a_sentence(
     ask = await page.next("ask")
     await page.send_frame(ask["id"], data)
     assert (await page.next("error"))["code"] == code
+    await page.next("stopped")
+    assert not upstream.bodies
+
+
+async def test_a_page_that_sends_a_frame_too_large_has_it_scaled(page: Page, upstream: Upstream) -> None:
+    await page.start(once=True)
+    ask = await page.next("ask")
+    await page.send_frame(ask["id"], jpeg_of_size(4000, 3000))
+    await page.next("done")
+    url = upstream.bodies[0]["messages"][0]["content"][0]["image_url"]["url"]
+    picture = parse_plain(base64.b64decode(url.removeprefix("data:image/jpeg;base64,")))
+    assert picture is not None
+    assert 0.95 * 320 * 240 < picture.width * picture.height <= 320 * 240
+
+
+async def test_a_frame_whose_second_header_is_larger_does_not_reach_the_engine(page: Page, upstream: Upstream) -> None:
+    await page.start()
+    ask = await page.next("ask")
+    two = large_png(16, 16)[:8] + png_header(16, 16) + png_header(13_000, 13_000) + large_png(16, 16)[33:]
+    await page.send_frame(ask["id"], two)
+    error = await page.next("error")
+    assert error["code"] == "too_large"
+    assert "13000 × 13000" in error["sentence"]
     await page.next("stopped")
     assert not upstream.bodies
 

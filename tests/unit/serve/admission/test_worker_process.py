@@ -1,0 +1,141 @@
+"""The worker's bounds: memory, time, the queue; and its end."""
+
+import asyncio
+import io
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from tests.rig.hostile_pictures import good, hostile, large_png, many_scans
+from vedette.errors import BadInputError, OverloadedError, TooLargeError
+from vedette.serve.admission.picture_gate import MAX_ASPECT_RATIO, PictureGate, PictureLimits
+from vedette.serve.admission.worker_process import MOST_WAITING, WORKER_BYTES, Order, WorkerProcess
+from vedette.sources.plain_picture import parse_plain
+from vedette.units import MIB
+
+LIMITS = PictureLimits(320 * 240)
+FILES = 154
+BMP = good("BMP")
+
+
+def order(data: bytes) -> Order:
+    return Order("picture", len(data), LIMITS.max_pixels, 1, MAX_ASPECT_RATIO)
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[WorkerProcess]:
+    one = WorkerProcess(cpu_s=1)
+    yield one
+    await one.close()
+
+
+def most_held_bytes(pid: int) -> int:
+    """The most memory that a process has had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+async def test_it_starts_when_it_is_needed_and_ends_when_it_is_idle() -> None:
+    worker = WorkerProcess(idle_s=0.1)
+    assert worker.pid is None
+    await worker.run(order(BMP), BMP)
+    pid = worker.pid
+    assert pid is not None
+    process = psutil.Process(pid)
+    assert process.memory_info().rss < 40 * MIB
+    await asyncio.to_thread(process.wait, 10)
+    assert worker.pid is None
+    await worker.run(order(BMP), BMP)
+    await worker.close()
+    assert worker.pid is None
+
+
+async def test_one_that_takes_too_long_is_ended_and_the_next_order_gets_another(worker: WorkerProcess) -> None:
+    bomb = many_scans(4000, 4000, 20_000)
+    with pytest.raises(TooLargeError, match=r"more than 1\.0 s of processor time"):
+        await worker.run(order(bomb), bomb)
+    assert await worker.run(order(BMP), BMP)
+
+
+async def test_its_time_counts_for_each_order_anew(worker: WorkerProcess) -> None:
+    data = large_png(4000, 2500)
+    for _ in range(12):  # together more than a second
+        await worker.run(order(data), data)
+
+
+async def test_one_that_something_else_kills_is_replaced(worker: WorkerProcess) -> None:
+    await worker.run(order(BMP), BMP)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    await asyncio.to_thread(psutil.Process(worker.pid).wait, 10)
+    await asyncio.sleep(0.1)
+    assert await worker.run(order(BMP), BMP)
+
+
+async def test_an_order_that_nobody_waits_for_any_more_ends_it(worker: WorkerProcess) -> None:
+    bomb = many_scans(4000, 4000, 20_000)
+    await worker.run(order(BMP), BMP)
+    assert worker.pid is not None
+    process = psutil.Process(worker.pid)
+    asking = asyncio.ensure_future(worker.run(order(bomb), bomb))
+    await asyncio.sleep(0.1)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    assert await worker.run(order(BMP), BMP)
+
+
+async def test_only_so_many_wait(worker: WorkerProcess) -> None:
+    asking = [asyncio.ensure_future(worker.run(order(BMP), BMP)) for _ in range(MOST_WAITING + 2)]
+    results = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(result) for result in results[-2:]] == [OverloadedError] * 2
+    assert all(isinstance(result, tuple) for result in results[:-2])
+
+
+async def test_its_memory_is_bounded_by_the_kernel(worker: WorkerProcess) -> None:
+    await worker.run(order(BMP), BMP)
+    assert worker.pid is not None
+    limits = Path(f"/proc/{worker.pid}/limits").read_text()
+    assert f"Max address space         {WORKER_BYTES}" in limits
+
+
+async def test_hostile_files_pass_harmless_or_not_at_all() -> None:
+    """Whatever passes is one picture of at most the planned size to Pillow, which is what the engine decodes with."""
+    worker = WorkerProcess(cpu_s=1)
+    gate, process = PictureGate(worker), psutil.Process()
+    admitted, most_bytes, before = 0, 0, process.memory_info().rss
+    for seed in range(FILES):
+        file = hostile(seed)
+        try:
+            made = await asyncio.wait_for(gate.picture(file.data, LIMITS), 30)
+        except BadInputError:
+            pass
+        else:
+            admitted += 1
+            assert_harmless(made, file.name)
+        if worker.pid is not None:
+            most_bytes = max(most_bytes, most_held_bytes(worker.pid))
+    await gate.close()
+    assert admitted > FILES // 5
+    assert most_bytes < WORKER_BYTES
+    assert process.memory_info().rss - before < 64 * MIB
+
+
+def assert_harmless(made: bytes, name: str) -> None:
+    plain = parse_plain(made)
+    assert plain is not None, name
+    try:
+        with Image.open(io.BytesIO(made)) as image:
+            assert image.size == (plain.width, plain.height), name
+            assert image.width * image.height <= LIMITS.max_pixels, name
+            assert getattr(image, "n_frames", 1) == 1, name
+            image.load()
+            assert image.size == (plain.width, plain.height), name
+    except (OSError, SyntaxError):
+        return  # damaged: the engine refuses it, as Pillow does
