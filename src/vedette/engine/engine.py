@@ -2,12 +2,11 @@
 
 import asyncio
 import base64
-import io
+import struct
 import time
+import zlib
 from pathlib import Path
 from typing import NoReturn
-
-from PIL import Image
 
 from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
 from vedette.engine.process.process import LOG_BYTES, EngineProcess
@@ -135,9 +134,18 @@ async def _ask_once(client: EngineClient, context: Context) -> float | None:
 
 
 def sample_picture(max_pixels: int) -> str:
-    """A data URL of a picture that uses the whole pixel budget, as the largest real one will."""
-    height = int((max_pixels * 3 / 4) ** 0.5)
-    picture = Image.linear_gradient("L").resize((max(1, max_pixels // height), height)).convert("RGB")
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG")
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    """A data URL of a picture that uses the whole pixel budget, as the largest real one will.
+
+    Its PNG is made here: a library for pictures would stay in memory for this one.
+    """
+    height = max(1, int((max_pixels * 3 / 4) ** 0.5))
+    width = max(1, max_pixels // height)
+    rows = b"".join(b"\0" + bytes([255 * row // height]) * (3 * width) for row in range(height))  # from black to white
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits each of red, green and blue
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, data) for kind, data in chunks)
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
