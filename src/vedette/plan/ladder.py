@@ -4,8 +4,9 @@ Each set of limits is a rung. A plan takes the first rung that fits. More memory
 rung to rung the context only shrinks, and the memory that a rung needs does not depend on the available memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vedette.errors import BadInputError
 from vedette.language.message import Message
@@ -143,44 +144,40 @@ class Ladder:
         return self._rung(_Ask(max_model_len, *asked))
 
     def _asks(self) -> Iterator["_Ask"]:
-        contexts, concurrencies, pixels = self._contexts(), self._concurrencies(), self._pixels()
-        images, fewest, videos = self._images()
-        ask = _Ask(contexts[0], concurrencies[0], images, videos, pixels[0])
-        comfortable = [length for length in contexts if length >= self._min_comfortable]
+        """Yield what the rungs ask for: each changes one limit of the one before."""
+        images, fewest_images, videos = self._images()
+        ask = _Ask(self._contexts()[0], self._concurrencies()[0], images, videos, self._pixels()[0])
+        yield ask
+        for limit, values in self._reductions(self._context_steps(ask), fewest_images):
+            for value in values:
+                ask = replace(ask, **{limit: value})
+                yield ask
+
+    def _reductions(self, contexts: "_ContextSteps", fewest_images: int) -> Sequence[tuple[str, Sequence[Any]]]:
+        """Return the limits of an `_Ask` in the order in which they are reduced, each with its values."""
+        requests = ("concurrency", self._concurrencies()[1:])
+        longest = ("max_model_len", contexts.whole[1:])
+        return [
+            # Requests at once, and context that no prompt or answer needs: the one that counts most last.
+            *([requests, longest] if self._context_counts_most else [longest, requests]),
+            ("max_model_len", contexts.short),  # prompt and answer get less than was asked for
+            ("fp8_cache", [True] if self.fp8_cache else []),  # answers may differ a little
+            ("max_model_len", contexts.eight_bit),
+            ("videos", [0]),  # pictures still work
+            ("images", [fewest_images]),
+            ("image_max_pixels", self._pixels()[1:]),  # details are lost
+            ("max_model_len", contexts.tight),  # conversations end early
+        ]
+
+    def _context_steps(self, ask: "_Ask") -> "_ContextSteps":
+        """Sort the contexts to try by what a request with the pictures of `ask` gets in them."""
+        contexts, least = self._contexts(), self._min_comfortable
+        comfortable = [length for length in contexts if length >= least]
         whole = [length for length in comfortable if self._grants_all(ask, length)] or contexts[:1]
         short = [length for length in comfortable if length < whole[-1] and self._grants_some(ask, length)]
         tight = [length for length in contexts if length < (short or whole)[-1]]
-        eight_bit = [length for length in tight if COMFORTABLE_CONTEXT <= length < self._min_comfortable]
-        yield ask
-        if self._context_counts_most:
-            for count in concurrencies[1:]:
-                ask = replace(ask, concurrency=count)
-                yield ask
-            concurrencies = concurrencies[-1:]
-        for length in whole[1:]:
-            ask = replace(ask, max_model_len=length)
-            yield ask
-        for count in concurrencies[1:]:
-            ask = replace(ask, concurrency=count)
-            yield ask
-        for length in short:
-            ask = replace(ask, max_model_len=length)
-            yield ask
-        if self.fp8_cache:
-            ask = replace(ask, fp8_cache=True)
-            yield ask
-            for length in eight_bit:
-                ask = replace(ask, max_model_len=length)
-                yield ask
-        ask = replace(ask, videos=0)
-        yield ask
-        ask = replace(ask, images=fewest)
-        yield ask
-        for limit in pixels[1:]:
-            yield replace(ask, image_max_pixels=limit)
-        ask = replace(ask, image_max_pixels=pixels[-1])
-        for length in tight:
-            yield replace(ask, max_model_len=length)
+        eight_bit = [length for length in tight if COMFORTABLE_CONTEXT <= length < least]
+        return _ContextSteps(whole, short, eight_bit, tight)
 
     @property
     def _min_comfortable(self) -> int:
@@ -309,6 +306,20 @@ class _Ask:
     videos: int
     image_max_pixels: int | None
     fp8_cache: bool = False
+
+
+@dataclass(frozen=True)
+class _ContextSteps:
+    """The contexts to try, in tokens, each list from the longest to the shortest."""
+
+    whole: list[int]
+    """Comfortable, and with all that was asked for. The first is the preferred context."""
+    short: list[int]
+    """Comfortable, with less than was asked for."""
+    eight_bit: list[int]
+    """Comfortable only with keys and values in 8 bits."""
+    tight: list[int]
+    """All shorter ones."""
 
 
 def _halvings(most: int, least: int) -> list[int]:
