@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SKIPPED = ("BitOr_", "RemoveDecorator")
-"""Operators that only change annotations, or that make a module which cannot be imported."""
+"""Skipped operators: the first changes only annotations, the second often makes a module that fails to import."""
 TIMEOUT_S = 300
 
 

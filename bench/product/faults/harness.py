@@ -21,16 +21,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psutil
 
 from tests.rig.cgroup import Cgroup
+from tests.rig.leftovers import SHARED_MEMORY, unused_shared_memory
 from tests.rig.processes import Vedette, run_vedette, start_vedette, stop_process
 
 ROOT = Path(__file__).parents[3]
 _T = TypeVar("_T")
 MIB = 1024**2
+Task: TypeAlias = Callable[[], tuple[dict[str, Any], str | None]]
+"""One trial; returns its record, and the engine's version if it is known."""
+Publish: TypeAlias = Callable[[Any, str, list[dict[str, Any]], list[str]], None]
+"""Writes a report: the options, the engine's version, all records so far, the leaked shared memory."""
 
 
 def make_home(directory: Path, borrowed: Path | None) -> Path:
@@ -76,6 +81,19 @@ def in_parallel(count: int, tasks: Sequence[Callable[[], _T]]) -> Iterator[_T]:
     with ThreadPoolExecutor(count) as pool:
         for done in as_completed([pool.submit(task) for task in tasks]):
             yield done.result()
+
+
+def run_and_publish(options: Any, tasks: Sequence[Task], publish: Publish) -> None:
+    """Runs the tasks and publishes the report after each; the last report also names leaked shared memory."""
+    shared = set(SHARED_MEMORY.iterdir())
+    records: list[dict[str, Any]] = []
+    engine = None
+    for record, found in in_parallel(options.parallel, tasks):
+        engine = found or engine
+        records.append(record)
+        print(json.dumps(record), flush=True)
+        publish(options, engine or "no engine", records, [])
+    publish(options, engine or "no engine", records, [path.name for path in unused_shared_memory(shared)])
 
 
 # Reports

@@ -10,7 +10,6 @@ serves and answers correctly, and what that one leaves after it was stopped.
 """
 
 import contextlib
-import json
 import random
 import shutil
 import signal
@@ -25,7 +24,7 @@ import psutil
 
 from bench.product.faults import clients, harness
 from bench.product.faults.stop import left
-from tests.rig.leftovers import SHARED_MEMORY, engine_processes, roles, unused_shared_memory
+from tests.rig.leftovers import engine_processes, roles
 from tests.rig.processes import Vedette, run_vedette
 
 READY_S = 900.0
@@ -58,17 +57,9 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--phases", nargs="+", default=list(_MOMENT_S), choices=list(_MOMENT_S), metavar="PHASE")
     options = parser.parse_args()
-    shared = set(SHARED_MEMORY.iterdir())
     phases = list(options.phases) * options.times
     tasks = [partial(try_phase, options, phase, options.seed * 1000 + number) for number, phase in enumerate(phases)]
-    records: list[dict[str, Any]] = []
-    engine = None
-    for record, found in harness.in_parallel(options.parallel, tasks):
-        engine = found or engine
-        records.append(record)
-        print(json.dumps(record), flush=True)
-        publish(options, engine or "no engine", records, [])
-    publish(options, engine or "no engine", records, [path.name for path in unused_shared_memory(shared)])
+    harness.run_and_publish(options, tasks, publish)
 
 
 def try_phase(options: Any, phase: str, seed: int) -> tuple[dict[str, Any], str | None]:

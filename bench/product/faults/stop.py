@@ -6,7 +6,6 @@ An engine that is stopped (SIGSTOP) does not handle SIGTERM; the reports call it
 """
 
 import contextlib
-import json
 import random
 import shutil
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 import psutil
 
 from bench.product.faults import clients, harness
-from tests.rig.leftovers import SHARED_MEMORY, engine_processes, files_left, port_is_free, roles, unused_shared_memory
+from tests.rig.leftovers import engine_processes, files_left, port_is_free, roles
 from tests.rig.processes import Vedette, run_vedette
 
 LIMIT_S = 10.0
@@ -35,17 +34,9 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES), metavar="CASE")
     options = parser.parse_args()
-    shared = set(SHARED_MEMORY.iterdir())
     cases = list(options.cases) * options.times
     tasks = [partial(try_case, options, case, options.seed * 1000 + number) for number, case in enumerate(cases)]
-    records: list[dict[str, Any]] = []
-    engine = None
-    for record, found in harness.in_parallel(options.parallel, tasks):
-        engine = found or engine
-        records.append(record)
-        print(json.dumps(record), flush=True)
-        publish(options, engine or "no engine", records, [])
-    publish(options, engine or "no engine", records, [path.name for path in unused_shared_memory(shared)])
+    harness.run_and_publish(options, tasks, publish)
 
 
 def try_case(options: Any, case: str, seed: int) -> tuple[dict[str, Any], str | None]:

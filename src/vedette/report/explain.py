@@ -1,4 +1,4 @@
-"""A plan for people: what goes where, what is left, the command, and a numbered reason for each choice."""
+"""A plan for people: what takes the memory, how much remains free, the command, and a reason for each choice."""
 
 from collections.abc import Sequence
 
@@ -58,7 +58,7 @@ def explain_plan(plan: Plan, arguments: Sequence[str], paper: Paper) -> str:
 
 
 def verdict(plan: Plan) -> Message:
-    """Return whether the plan fits, and what is left or missing."""
+    """Return whether the plan fits, and how much memory remains or is missing."""
     if plan.unsupported is not None:
         return Message("report.cannot_run", model=plan.model_name, device=plan.device_name)
     if not plan.fits:

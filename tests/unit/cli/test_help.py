@@ -9,7 +9,6 @@ import pytest
 
 from tests.rig.processes import run_vedette
 from vedette.cli.console.bilingual import Group, Speaking
-from vedette.cli.console.help_page import help_page
 from vedette.cli.console.speech import Speech
 from vedette.cli.main import root_command
 from vedette.language.columns import columns
@@ -31,9 +30,9 @@ ALL = {context.command_path: context for context in contexts(root_command())}
 
 
 def page(path: str, language: Language) -> str:
-    command = ALL[path].command
-    assert isinstance(command, Speaking)
-    return help_page(command, ALL[path], language)
+    context = ALL[path]
+    context.obj = Speech(language)
+    return context.command.get_help(context)
 
 
 def test_the_commands_are_those_that_the_readme_names() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from vedette.cli.console.help_page import Help, help_page
 from vedette.cli.console.speech import Speech
 from vedette.cli.console.usage import WrongUseError, no_command
 from vedette.errors import BadInputError
@@ -75,10 +76,20 @@ class Speaking(click.Command):
         if isinstance(found.get("lang"), str):
             speech.language = read_language(found["lang"])
 
-    def get_help(self, ctx: click.Context) -> str:
-        from vedette.cli.console.help_page import help_page
+    def members(self) -> list[tuple[str, "Speaking"]]:
+        """The commands of a group by name; none of a command."""
+        return []
 
-        return help_page(self, ctx, ctx.obj.language)
+    def get_help(self, ctx: click.Context) -> str:
+        shown = Help(
+            ctx.command_path,
+            self.about,
+            [each.metavar or each.human_readable_name for each in self.params if isinstance(each, click.Argument)],
+            [(_as_typed(each, ctx), each.about) for each in self.options()],
+            self.examples,
+            [(name, each.about) for name, each in self.members()],
+        )
+        return help_page(shown, ctx.obj.language)
 
 
 class Command(Speaking):
@@ -98,7 +109,6 @@ class Group(Speaking, click.Group):
     """A group of commands, which are listed in the order in which they were added."""
 
     def members(self) -> list[tuple[str, Speaking]]:
-        """Its commands by name."""
         return [(name, each) for name, each in self.commands.items() if isinstance(each, Speaking)]
 
     def resolve_command(
@@ -108,6 +118,12 @@ class Group(Speaking, click.Group):
             self.listen(ctx, args, interspersed=True)  # there is no command to say what the arguments mean
             raise no_command(ctx, args[0], self.commands)
         return super().resolve_command(ctx, args)
+
+
+def _as_typed(option: Option, context: click.Context) -> str:
+    """Return an option as it is typed: `-n, --lines N`."""
+    record = option.get_help_record(context)
+    return record[0] if record else ""
 
 
 def _everywhere() -> list[Option]:
