@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
-HEAVY = ("aiohttp", "PIL", "psutil", "click", "pynvml", "prometheus_client")
+HEAVY = ("aiohttp", "PIL", "psutil", "click", "pynvml", "huggingface_hub", "prometheus_client")
 PURE = [
     "vedette.units",
     "vedette.language.message",

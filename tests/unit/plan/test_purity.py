@@ -11,7 +11,7 @@ import pytest
 import vedette.plan
 
 ROOM = Path(vedette.plan.__file__).parent
-NOT_NEEDED = {"aiohttp", "asyncio", "click", "PIL", "psutil", "pynvml", "socket", "subprocess"}
+NOT_NEEDED = {"aiohttp", "asyncio", "click", "huggingface_hub", "PIL", "psutil", "pynvml", "socket", "subprocess"}
 
 
 def test_a_bare_interpreter_loads_nothing_else_with_the_plan() -> None:

@@ -1,51 +1,33 @@
 """Downloads one model from a Hugging Face hub: `python -m vedette.models.store.hub_download ID DIRECTORY`.
 
-A process of its own, which ends with all that it needed. It prints one JSON object a line:
+A process of its own, so that vedette never loads the hub's client. It prints one JSON object a line:
 `{"done_bytes", "total_bytes", "detail"}` for progress, `{"error", "detail"}` as the last line if it failed. Files go
 to DIRECTORY.partial and are checked against the hub's hashes; when all are there, the directory is renamed. A download
-that was killed resumes.
+that was killed resumes. HF_ENDPOINT and HF_TOKEN work as in the hub's client.
 """
 
 import contextlib
 import errno
 import hashlib
-import http.client
 import io
 import json
 import os
-import re
 import shutil
 import sys
 import time
-import urllib.error
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-from vedette.models.store.hub_connection import (
-    HubConnection,
-    NotAHubError,
-    UntrustedRedirectError,
-    hub_connection,
-    hub_is_forbidden,
-)
 
 SERVED_SUFFIXES = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".safetensors"}
 """Files that vLLM needs; weights in other formats and examples are not downloaded."""
 DISK_MARGIN_BYTES = 256 * 1024**2
 PROGRESS_INTERVAL_S = 0.2
 CHUNK_BYTES = 1 << 20
-"""A broken connection loses at most one chunk, and progress is shown once a chunk."""
-MAX_LISTING_BYTES = 32_000_000
-RETRIES = 5
-"""Attempts in a row that may bring no further byte of a file before the download fails."""
-FIRST_PAUSE_S = 0.5
-"""The pause before the first retry; each further one is twice as long."""
-BUSY_STATUSES = {429, 500, 502, 503, 504}
-"""Statuses after which another attempt may succeed."""
-_SHA256 = re.compile("[0-9a-f]{64}")
-_SHA1 = re.compile("[0-9a-f]{40}")
+"""A broken connection loses at most one chunk, and progress is shown once a chunk; the client's are 10 MB."""
+NETWORK_MODULES = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "ssl", "socket"}
+"""Modules of the client's errors when no hub answers; the library differs between its releases."""
 
 
 class FetchError(Exception):
@@ -104,6 +86,12 @@ def print_json(values: dict[str, object]) -> None:
 
 
 def main() -> None:
+    os.environ |= {
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        # Only plain HTTP can resume at any byte.
+        "HF_HUB_DISABLE_XET": "1",
+    }
     try:
         download(sys.argv[1], Path(sys.argv[2]))
     except FetchError as error:
@@ -122,10 +110,7 @@ def fail(kind: str, detail: str) -> None:
 
 def download(model_id: str, directory: Path) -> None:
     """Lists the files, checks the disk, downloads and checks every file, and renames the directory."""
-    if hub_is_forbidden():
-        raise FetchError("unreachable", "HF_HUB_OFFLINE")
-    hub = hub_connection()
-    commit, files = list_files(hub, model_id)
+    commit, files = list_files(model_id)
     partial = directory.with_name(f"{directory.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     remove_unexpected(partial, files)
@@ -138,7 +123,7 @@ def download(model_id: str, directory: Path) -> None:
             missing.append(file)
     check_disk(partial, missing)
     for file in missing:
-        download_file(Remote(hub, model_id, commit), partial, file, progress)
+        download_file(model_id, commit, partial, file, progress)
         progress.done_bytes += file.size_bytes
     progress.show(0, directory.name, at_once=True)
     # A renamed directory counts as installed, also after a power cut: its data must be on the disk first.
@@ -148,62 +133,52 @@ def download(model_id: str, directory: Path) -> None:
     partial.rename(directory)
 
 
-def list_files(hub: HubConnection, model_id: str) -> tuple[str, list[RemoteFile]]:
+def list_files(model_id: str) -> tuple[str, list[RemoteFile]]:
     """The commit of the main branch, and the files of it that serving needs."""
-    with hub_errors(), hub.listing(model_id) as response:
-        listing = response.read(MAX_LISTING_BYTES + 1)
-    try:
-        commit, files = parse_listing(listing)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FetchError("not_a_hub", type(error).__name__) from error
+    from huggingface_hub import HfApi
+
+    with hub_errors():
+        info = HfApi().model_info(model_id, files_metadata=True, timeout=15)
+    files = []
+    for sibling in info.siblings or []:
+        path = PurePosixPath(sibling.rfilename)
+        if path.name != sibling.rfilename or path.suffix not in SERVED_SUFFIXES or path.name.startswith("."):
+            continue
+        if path.name.startswith("consolidated") or sibling.size is None:
+            continue
+        lfs = sibling.lfs.sha256 if sibling.lfs else None
+        files.append(RemoteFile(path.name, sibling.size, lfs, None if lfs else sibling.blob_id))
     names = {file.name for file in files}
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise FetchError("no_model", "no config.json or no safetensors")
+    if not info.sha:
+        raise FetchError("unexpected", "no commit")
     # Small files first: they show a fault of the model before its gigabytes are downloaded.
-    return commit, sorted(files, key=lambda file: (file.size_bytes, file.name))
-
-
-def parse_listing(listing: bytes) -> tuple[str, list[RemoteFile]]:
-    """The commit and the files that serving needs, from a hub's JSON. Raises ValueError, KeyError, TypeError, …"""
-    info = json.loads(listing)
-    commit = info["sha"]
-    if not _SHA1.fullmatch(commit):
-        raise ValueError("no commit")
-    files = []
-    for entry in info["siblings"]:
-        name, size, lfs = entry["rfilename"], entry.get("size"), entry.get("lfs")
-        path = PurePosixPath(name)
-        if path.name != name or path.suffix not in SERVED_SUFFIXES or name.startswith((".", "consolidated")):
-            continue
-        if size is None:
-            continue
-        if not isinstance(size, int) or size < 0:
-            raise ValueError("no size")
-        sha256, git_blob = (lfs["sha256"], None) if lfs else (None, entry.get("blobId"))
-        if not _SHA256.fullmatch(sha256 or "0" * 64) or not _SHA1.fullmatch(git_blob or "0" * 40):
-            raise ValueError("no hash")
-        files.append(RemoteFile(name, size, sha256, git_blob))
-    return commit, files
+    return info.sha, sorted(files, key=lambda file: (file.size_bytes, file.name))
 
 
 @contextlib.contextmanager
 def hub_errors() -> Iterator[None]:
-    """Turns the errors of a connection into FetchError, without addresses and tokens."""
+    """Turns the client's errors into FetchError, without addresses and tokens."""
+    from huggingface_hub import errors
+
     try:
         yield
-    except urllib.error.HTTPError as error:
-        status, headers = error.code, error.headers
-        gated = status == 403 or headers.get("X-Error-Code") == "GatedRepo"
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        gated = isinstance(error, errors.GatedRepoError) or status == 403
         # The hub also answers 401 for a missing model, unless it names the token as the reason.
-        token = headers.get("X-Error-Message") == "Invalid credentials in Authorization header"
+        token = error.response.headers.get("X-Error-Message") == "Invalid credentials in Authorization header"
         kind = {401: "unauthorized" if token else "not_found", 404: "not_found"}.get(status, "refused")
         raise FetchError("gated" if gated else kind, str(status)) from error
-    except UntrustedRedirectError as error:
-        raise FetchError("untrusted_redirect", "") from error
-    except NotAHubError as error:
-        raise FetchError("not_a_hub", "") from error
-    except (OSError, http.client.HTTPException) as error:
+    except Exception as error:
+        if not isinstance(error, (ConnectionError, TimeoutError)) and not _is_network_error(error):
+            raise
         raise FetchError("unreachable", type(error).__name__) from error
+
+
+def _is_network_error(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in NETWORK_MODULES
 
 
 def remove_unexpected(partial: Path, files: list[RemoteFile]) -> None:
@@ -247,22 +222,13 @@ def check_disk(partial: Path, missing: list[RemoteFile]) -> None:
         raise FetchError("disk_full", f"{needed + DISK_MARGIN_BYTES} {free}")
 
 
-@dataclass(frozen=True)
-class Remote:
-    """One commit of a model on a hub."""
-
-    hub: HubConnection
-    model_id: str
-    commit: str
-
-
-def download_file(remote: Remote, partial: Path, file: RemoteFile, progress: Progress) -> None:
+def download_file(model_id: str, commit: str, partial: Path, file: RemoteFile, progress: Progress) -> None:
     """Downloads one file, resuming if a part of it is there; once more from its start if the hash is wrong."""
     target = unfinished(partial, file)
     for from_start in (False, True):
         if from_start or (target.exists() and target.stat().st_size > file.size_bytes):
             target.unlink(missing_ok=True)
-        receive(remote, target, file, progress)
+        receive(model_id, commit, target, file, progress)
         if is_whole(target, file):
             target.rename(partial / file.name)
             return
@@ -270,56 +236,22 @@ def download_file(remote: Remote, partial: Path, file: RemoteFile, progress: Pro
     raise FetchError("corrupt", file.name)
 
 
-def receive(remote: Remote, target: Path, file: RemoteFile, progress: Progress) -> None:
-    """Appends the missing bytes of a file to `target`, over as many connections as that takes."""
-    with ProgressFile(target, progress, file.name) as data:
-        progress.show(data.seek(0, io.SEEK_END), file.name, at_once=True)
-        failures = 0
-        while data.tell() < file.size_bytes:
-            here = data.tell()
-            try:
-                append(remote, data, file)
-                return  # also if the file is shorter than announced: its hash tells
-            except FetchError as error:
-                failures = 1 if data.tell() > here else failures + 1
-                if failures > RETRIES or not may_recover(error):
-                    raise
-                time.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
+def receive(model_id: str, commit: str, target: Path, file: RemoteFile, progress: Progress) -> None:
+    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
 
-
-def append(remote: Remote, data: ProgressFile, file: RemoteFile) -> None:
-    """Appends the bytes of one response. Raises FetchError, also if the response breaks off."""
-    here = data.tell()
-    with hub_errors():
-        response = remote.hub.file(remote.model_id, remote.commit, file.name, here or None)
-    with response:
-        if here and response.status != http.client.PARTIAL_CONTENT:  # a server without ranges sends the whole file
-            data.truncate(0)
-            here = data.seek(0)
-        elif here and not (response.headers.get("Content-Range") or "").startswith(f"bytes {here}-"):
-            raise FetchError("not_a_hub", "Content-Range")
-        for chunk in chunks(response, file.size_bytes + 1 - here):
-            data.write(chunk)
-
-
-def chunks(response: http.client.HTTPResponse, most_bytes: int) -> Iterator[bytes]:
-    """Yields a response's bytes as they come, at most `most_bytes`. Raises FetchError if it breaks off."""
-    announced = response.length
-    missing = most_bytes if announced is None else min(announced, most_bytes)
-    while missing:
-        with hub_errors():
-            chunk = response.read1(min(CHUNK_BYTES, missing))
-        if not chunk and announced is None:
-            return
-        if not chunk:
-            raise FetchError("unreachable", "IncompleteRead")
-        missing -= len(chunk)
-        yield chunk
-
-
-def may_recover(error: FetchError) -> bool:
-    """Whether another attempt may succeed: the connection broke, or the hub is busy."""
-    return error.kind == "unreachable" or (error.kind == "refused" and int(error.detail) in BUSY_STATUSES)
+    constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
+    url = hf_hub_url(model_id, file.name, revision=commit)
+    with ProgressFile(target, progress, file.name) as data, hub_errors():
+        here = data.seek(0, io.SEEK_END)
+        progress.show(here, file.name, at_once=True)
+        try:
+            http_get(url, data, resume_size=here, headers=build_hf_headers(), expected_size=file.size_bytes)
+        except OSError as error:
+            # The file has another length than announced: the check of its hash finds out and downloads it again.
+            if type(error) is not OSError or error.errno is not None:
+                raise
 
 
 if __name__ == "__main__":

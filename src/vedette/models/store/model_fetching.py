@@ -123,10 +123,6 @@ def _hub_error(kind: str | None, detail: str, hub_id: str, models_dir: Path, sta
         return ModelNotFoundError("models.unknown_to_hub", hub=hub, name=hub_id, suggestion=None)
     if kind == "gated":
         return ModelNotFoundError("models.terms_not_accepted", hub=hub, name=hub_id)
-    if kind == "untrusted_redirect":
-        return ModelNotFoundError("models.untrusted_redirect", hub=hub)
-    if kind == "not_a_hub":
-        return ModelNotFoundError("models.not_a_hub", hub=hub)
     if kind == "unauthorized":
         return ModelNotFoundError("models.token_refused", hub=hub)
     if kind == "no_model":
