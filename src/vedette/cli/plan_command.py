@@ -93,7 +93,7 @@ def _show(asked: Asked, speech: Speech) -> None:
 
     proposal = asked.propose()
     speech.tell(proposal.as_json(), explain_plan(proposal.plan, proposal.arguments, _paper(speech)))
-    sys.exit(0 if proposal.plan.fits else 1)
+    sys.exit(0 if proposal.plan.fits and not proposal.plan.ignored else 1)
 
 
 def _pack(asked: Asked, models: tuple[str, ...], speech: Speech) -> None:

@@ -156,7 +156,8 @@ def plan_for(subject: Subject, recall: Recall, known: Device | None = None, allo
     """
     known = known or subject.device
     wanted, ignored = _wanted(subject, recall, known)
-    plan = replace(wanted.plan_on(allowed or known, subject.engine.traits), ignored=ignored)
+    plan = wanted.plan_on(allowed or known, subject.engine.traits)
+    plan = replace(plan, ignored=ignored or plan.ignored)
     return Proposal(
         device=subject.device,
         ref=subject.ref,

@@ -435,6 +435,12 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "{model} takes no pictures here: vedette does not know how {architecture} turns pictures into tokens.",
         "Ask without pictures (`--images 0`), or name another model.",
     ),
+    "plan.missed.pictures": "{model} takes no pictures: text alone is planned.",
+    "plan.missed.unknown_vision": (
+        "vedette does not know how {model} ({architecture}) reads pictures: text alone is planned."
+    ),
+    "plan.missed.clips": "{model} takes no clips: pictures alone are planned.",
+    "plan.missed.clips_memory": "Clips do not fit, pictures alone are planned: with clips, {needed_bytes} would be needed.",
     "plan.pictures_too_small": (
         "Pictures of {asked} pixels are too small for {model}.",
         "Ask for at least {least} pixels.",
@@ -569,7 +575,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "plan.reason.nearest_pixels": "the nearest to {pixels} that the model takes",
     "plan.reason.legible_pixels": "words on a sign are legible, and the answer begins soon",
     "plan.reason.visual_tokens": "the most that one picture takes, whatever its shape, markers included",
-    "plan.reason.no_clip_limit": "this engine cannot limit clips apart from pictures, as vLLM can from 0.29 on",
+    "plan.reason.one_limit": "this engine limits pictures and clips only together (vLLM can apart from 0.29 on)",
     "plan.reason.unknown_vision": "vedette does not know how {architecture} turns pictures into tokens: only text is served",
     "plan.reason.pictures_off": "pictures are switched off, and the vision tower is not loaded",
     "plan.reason.clip_frames": "enough to tell what happens, in at most {tokens} tokens; more would shorten answers",

@@ -96,8 +96,8 @@ class Ladder:
     backend: Backend
     fp8_cache: bool = False
     """The device supports keys and values in 8 bits."""
-    clips: bool = True
-    """The engine can limit clips separately from pictures."""
+    clips_apart: bool = True
+    """The engine can limit clips separately from pictures. Else one limit holds for a picture and for a clip."""
     relaxed: bool = False
     """The rungs may give less than the wish."""
 
@@ -207,7 +207,7 @@ class Ladder:
         if vision is not None and ask.images:
             visual = vision.most_tokens_of_any_picture(ask.image_max_pixels)
             if ask.videos and ask.image_max_pixels is not None:
-                clip_pixels = vision.clip_max_pixels(CLIP_FRAMES, ask.image_max_pixels)
+                clip_pixels = vision.clip_max_pixels(CLIP_FRAMES if self.clips_apart else 1, ask.image_max_pixels)
             if clip_pixels is not None:
                 clip = vision.most_tokens_of_any_clip(CLIP_FRAMES, clip_pixels)
         left = ask.max_model_len - max(ask.images * visual, clip)
@@ -282,7 +282,7 @@ class Ladder:
         if wished is not None:
             images = wished
         fewest = images if wished is not None and not self.relaxed else min(images, 1)
-        return images, fewest, model.videos_per_prompt if self._preference.clips and self.clips else 0
+        return images, fewest, model.videos_per_prompt if self._preference.clips else 0
 
     def _pixels(self) -> list[int | None]:
         """Return the picture sizes to try, largest first; [None] where no limit can be set."""
@@ -290,7 +290,11 @@ class Ladder:
         limits = vision.pixel_limits() if vision is not None and self._images()[0] else ()
         if vision is None or not limits:
             return [None]
-        largest = vision.nearest_limit(wished or self._preference.pixels)
+        preferred = self._preference.pixels
+        if self.wish.workload is Workload.CLIP and not self.clips_apart and self._images()[2]:
+            # The clip is what was asked for: the one limit is that of all its frames, where the model counts so.
+            preferred = vision.clip_max_pixels(CLIP_FRAMES, preferred) or preferred
+        largest = vision.nearest_limit(wished or preferred)
         if wished is not None and not self.relaxed:
             return [largest]
         return [largest, *(limit for limit in limits if limit < largest)]

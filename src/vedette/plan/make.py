@@ -1,5 +1,6 @@
 """Makes a plan from facts and a wish, with a reason for every number. Pure and deterministic."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from vedette.device.device import Device, Family
@@ -22,7 +23,7 @@ from vedette.plan.plan import (
     Plan,
     Wish,
 )
-from vedette.plan.reasons.context_reasons import given_wish
+from vedette.plan.reasons.context_reasons import given_wish, missed_purpose
 from vedette.plan.reasons.plan_reasons import plan_reasons
 from vedette.plan.speed import plan_speed
 
@@ -63,6 +64,7 @@ def make_plan(
         settings=settings,
         speed=plan_speed(site, choice.rung),
         reasons=plan_reasons(site, wish, settings, choice),
+        ignored=missed_purpose(site, wish, choice),
         concession=concession,
         unsupported=unsupported,
     )
@@ -105,7 +107,6 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
     model, rung, need = site.model, choice.rung, choice.need
     cuda = site.backend is Backend.CUDA
     graphs = cuda and rung.graphs
-    vision = model.vision if rung.images else None
     return EngineSettings(
         backend=site.backend,
         dtype=model.dtype,
@@ -128,11 +129,19 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
         # One core is left to the server: with a thread on each core, all threads wait when one core is taken.
         threads=None if cuda else max(1, site.device.cpu_count - 1),
         returns_memory=not cuda and need.available_bytes - need.total_bytes < parts.kept_bytes(model),
-        processor_arguments=(
-            vision.processor_arguments(rung.image_max_pixels, rung.video_max_pixels) if vision else {}
-        ),
+        processor_arguments=_processor_arguments(site, rung),
         hf_overrides=parts.position_overrides(site, rung.max_model_len),
     )
+
+
+def _processor_arguments(site: parts.Site, rung: Rung) -> Mapping[str, object]:
+    """Return the limits of pictures and clips, for engines that know one for both as that one."""
+    vision = site.model.vision
+    if vision is None or not rung.images:
+        return {}
+    if rung.videos and rung.image_max_pixels is not None and not site.engine.limits_clips:
+        return vision.joint_arguments(rung.image_max_pixels)
+    return vision.processor_arguments(rung.image_max_pixels, rung.video_max_pixels)
 
 
 def _eight_bit_cache(site: parts.Site) -> str | None:

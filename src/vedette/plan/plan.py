@@ -27,7 +27,7 @@ class EngineTraits:
     """Properties of the engine's version that a plan depends on. The defaults are those of vLLM 0.29 to 0.31."""
 
     limits_clips: bool = True
-    """Clips can be limited apart from pictures. Without that, a plan has no clips."""
+    """Clips can be limited apart from pictures. Without that, one limit holds for both."""
     spare_positions: bool = True
     """Rotary tables have room for long videos (`Rotary.spare`)."""
 
@@ -219,7 +219,7 @@ class Plan:
     speed: Speed
     reasons: tuple[Reason, ...] = field(default_factory=tuple)
     ignored: tuple[Message, ...] = ()
-    """Wishes that the model cannot grant on any device; the plan is made without them."""
+    """Parts of the wish that the plan is made without: what the model cannot do, and what the workload was for."""
     concession: Concession | None = None
     """Set where the wish does not fit and the plan is the best that fits."""
     unsupported: Message | None = None

@@ -74,6 +74,10 @@ class Vision(ABC):
         """
         return {}
 
+    def joint_arguments(self, max_pixels: int) -> dict[str, Any]:
+        """The value of `--mm-processor-kwargs` that limits pictures and clips together: for vLLM before 0.29."""
+        raise ValueError("this model takes no clips")
+
     def encoder_elements(self, patches: int, pictures: int) -> int:
         """Elements of the tensors that are in memory together at the encoder's peak.
 

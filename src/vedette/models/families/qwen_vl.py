@@ -80,6 +80,13 @@ class QwenVision(Vision):
             if limit is not None and own is not None
         }
 
+    def joint_arguments(self, max_pixels: int) -> dict[str, Any]:
+        # Newer processors read their areas from `size` alone (qwen3_vl.py of vLLM 0.11.2 and 0.15.1).
+        if self.whole_clip:
+            least = min(self.min_pixels, self.video_min_pixels, max_pixels)
+            return {"size": {"shortest_edge": least, "longest_edge": max_pixels}}
+        return {"max_pixels": max_pixels}
+
     @property
     def takes_clips(self) -> bool:
         return self.video_max_pixels is not None

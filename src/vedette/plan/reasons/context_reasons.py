@@ -62,6 +62,22 @@ def given_wish(wish: Wish, rung: Rung) -> Message:
     return Message("plan.wish", parts=tuple(parts))
 
 
+def missed_purpose(site: Site, wish: Wish, choice: Choice) -> tuple[Message, ...]:
+    """Return a sentence if the plan leaves out what its workload is for: pictures of a live view, or clips."""
+    model, rung = site.model, choice.rung
+    if wish.images_per_request == 0 or wish.workload not in {Workload.LIVE, Workload.CLIP}:
+        return ()
+    if not rung.images:
+        if model.unknown_vision:
+            return (Message("plan.missed.unknown_vision", model=model.name, architecture=model.architecture),)
+        return (Message("plan.missed.pictures", model=model.name),)
+    if wish.workload is Workload.LIVE or rung.videos:
+        return ()
+    if not model.videos_per_prompt:
+        return (Message("plan.missed.clips", model=model.name),)
+    return (Message("plan.missed.clips_memory", needed_bytes=choice.preferred_need.total_bytes),)
+
+
 def _picture_reasons(site: Site, wish: Wish, choice: Choice) -> Iterator[Reason]:
     rung, model = choice.rung, site.model
     if rung.images:
@@ -72,8 +88,9 @@ def _picture_reasons(site: Site, wish: Wish, choice: Choice) -> Iterator[Reason]
             yield _chosen("image_max_pixels", wish.image_max_pixels, enough, choice)
         why = Message("plan.reason.visual_tokens")
         yield Reason("visual_tokens", count_value(rung.visual_tokens), why, Basis.COMPUTED)
-        if not rung.videos and model.videos_per_prompt and not site.engine.limits_clips:
-            yield Reason("videos_per_request", count_value(0), Message("plan.reason.no_clip_limit"), Basis.COMPUTED)
+        if rung.videos and rung.video_max_pixels is not None and not site.engine.limits_clips:
+            value = count_value(rung.video_max_pixels)
+            yield Reason("video_max_pixels", value, Message("plan.reason.one_limit"), Basis.COMPUTED)
     elif model.unknown_vision:
         why = Message("plan.reason.unknown_vision", architecture=model.architecture)
         yield Reason("visual_tokens", count_value(0), why, Basis.COMPUTED)
