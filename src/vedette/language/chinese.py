@@ -634,7 +634,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "report.label.max_model_len": "上下文",
     "report.label.concurrency": "并发请求",
     "report.label.images_per_request": "图片",
-    "report.label.videos_per_request": "视频片段",
+    "report.label.video_max_pixels": "片段像素",
     "report.label.image_max_pixels": "图片像素",
     "report.label.visual_tokens": "视觉词元",
     "report.label.video_frames": "片段帧数",

@@ -729,7 +729,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "report.label.max_model_len": "context",
     "report.label.concurrency": "requests at once",
     "report.label.images_per_request": "pictures",
-    "report.label.videos_per_request": "clips",
+    "report.label.video_max_pixels": "clip pixels",
     "report.label.image_max_pixels": "picture pixels",
     "report.label.visual_tokens": "visual tokens",
     "report.label.video_frames": "clip frames",

@@ -15,6 +15,7 @@ from vedette.models.config_reader import ConfigReader
 from vedette.models.forms.language_part import LanguagePart
 from vedette.models.forms.type_defaults import is_known
 from vedette.models.model import CacheKind, CacheLayers
+from vedette.models.rotary import WIDE_GLOBAL
 from vedette.models.states import state_bytes
 
 FULL, SLIDING, LATENT, STATE = CacheKind.FULL, CacheKind.SLIDING, CacheKind.LATENT, CacheKind.STATE
@@ -55,8 +56,6 @@ MLA = frozenset(
     }
 )
 """Types with multi-head latent attention, if the file has a `kv_lora_rank` (`is_deepseek_mla`)."""
-WIDE_GLOBAL = 512
-"""Head size of Gemma 4's full-attention layers where the file names none (`configuration_gemma4.py`)."""
 
 KNOWN_ELSEWHERE = frozenset({"internlm2", "internlm3", "exaone", "phi3_v", "kimi_k2", "baichuan", "qwen", "minicpm"})
 """Plain types without a class of transformers' or vLLM's own."""

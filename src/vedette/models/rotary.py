@@ -21,20 +21,43 @@ ANGLES_BY_LENGTH = {"dynamic", "longrope", "su"}
 """Kinds whose angles depend on the number of positions, which must not be changed."""
 
 
+WITHOUT_TABLES = {
+    *("nemotron_h", "jamba", "mamba", "mamba2", "falcon_mamba", "gpt2", "opt", "mpt", "bloom", "gpt_bigcode"),
+    *("gpt_neo", "kimi_linear"),
+}
+"""Types without rotary embeddings: states, or learned or linear positions."""
+WIDE_GLOBAL = 512
+"""Head size of Gemma 4's full-attention layers where the file names none (`configuration_gemma4.py`)."""
+LOCAL_TABLES = {"gemma3_text", "gemma3n_text", "gemma4_text"}
+"""Types whose sliding layers have a table of their own, with another base."""
+
+
 def parse_rotary(text: ConfigReader, model_type: str, head_size: int, dtype_bytes: int) -> tuple[Rotary, ...]:
     """Every rotary table of one model. text: the language part's values, with defaults; head_size: of its queries."""
     scaling = _scaling(text)
+    if _has_no_table(text, model_type):
+        return ()
     if model_type == "gpt_oss":
         dtype_bytes = 4  # the model asks for float32 (gpt_oss.py)
     full = text.section("rope_parameters")
     if full is not None and full.section("full_attention") is not None:
         scaling = full.section("full_attention") or scaling
-    tables = _tables(text, model_type, scaling, _rotated(text, scaling, head_size), dtype_bytes)
+    if model_type == "gemma4_text":  # its wide heads turn as a whole, a part of them by nothing (`proportional`)
+        wide = text.size("global_head_dim", default=WIDE_GLOBAL)
+        tables = _tables(text, model_type, ConfigReader({}, text.where), wide, dtype_bytes)
+    else:
+        tables = _tables(text, model_type, scaling, _rotated(text, scaling, head_size), dtype_bytes)
     local = _tables(text, model_type, ConfigReader({}, text.where), _rotated(text, None, head_size), dtype_bytes)
     # Gemma 3 has another base for its sliding layers; OLMo 3 scales only its full-attention layers.
-    if model_type == "gemma3_text" or (model_type == "olmo3" and _kind(scaling) != "default"):
+    if model_type in LOCAL_TABLES or (model_type == "olmo3" and _kind(scaling) != "default"):
         return tables + local
     return tables
+
+
+def _has_no_table(text: ConfigReader, model_type: str) -> bool:
+    if model_type in WITHOUT_TABLES or text.values.get("position_embedding_type") in {"nope", "alibi", "absolute"}:
+        return True
+    return model_type == "zamba2" and text.values.get("use_mem_rope") is not True
 
 
 def _scaling(text: ConfigReader) -> ConfigReader:
