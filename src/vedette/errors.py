@@ -21,6 +21,7 @@
     │   └── TooLargeError          input above a size limit
     ├── TooSlowError               a client that keeps vedette waiting
     ├── OverloadedError            more connections or bytes than vedette holds at a time
+    ├── UnauthorizedError          a request without the key that it needs
     ├── ForbiddenError             a request from another site, or without the right to do this
     ├── NoSuchPageError            an address that the app does not have
     ├── AlreadyRunningError        another vedette serves from this home
@@ -219,8 +220,14 @@ class OverloadedError(VedetteError):
     retryable = True
 
 
+class UnauthorizedError(VedetteError):
+    """A request without a key where one is needed, or with one that is not known."""
+
+    code = "unauthorized"
+
+
 class ForbiddenError(VedetteError):
-    """A request from another site's page or name, or one that only this machine may send."""
+    """A request from another site's page or name, or one that its sender has no right to."""
 
     code = "forbidden"
 

@@ -94,7 +94,9 @@ def open_page_of(launch: Callable[[str], Browser]) -> Iterator[OpenPage]:
             if line.type == "error" and "409 (Conflict)" not in line.text:
                 faults.append(line.text)
 
-        def open_one(port: int, camera: str = "camera", host: str = "127.0.0.1", **options: Any) -> Page:
+        def open_one(
+            port: int, camera: str = "camera", host: str = "127.0.0.1", key: str | None = None, **options: Any
+        ) -> Page:
             context = launch(camera).new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
             contexts.callback(context.close)
             page = context.new_page()
@@ -102,7 +104,7 @@ def open_page_of(launch: Callable[[str], Browser]) -> Iterator[OpenPage]:
             page.on("request", note)
             page.on("pageerror", lambda error: faults.append(str(error)))
             page.on("console", record_error)
-            page.goto(f"http://{host}:{port}/")
+            page.goto(f"http://{host}:{port}/" + (f"#key={key}" if key else ""))
             page.locator("#pill[data-state=ready]").wait_for()
             return page
 

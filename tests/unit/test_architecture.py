@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "serve": {"engine", "events", "measure", "plan", "sources"},
     "instance": {"deploy", "engine", "events", "plan", "serve", "settings"},
     "systemd": {"settings"},
-    "cli": {"deploy", "device", "engine", "events", "instance", "models", "report", "settings", "systemd"},
+    "cli": {"deploy", "device", "engine", "events", "instance", "models", "report", "serve", "settings", "systemd"},
     "__main__": {"cli"},
 }
 MOST_FILES = 16

@@ -13,6 +13,7 @@ from vedette.cli.console.speech import Speech
 from vedette.events import Event, Failed, Note, Ready, parse_event
 from vedette.instance.lock import refuse_second
 from vedette.language.message import Message
+from vedette.serve.access.owner_key import owner_link
 from vedette.settings.home import Home
 
 _LOOK_EVERY_S = 0.1
@@ -24,7 +25,7 @@ def start_detached(home: Home, arguments: Sequence[str], speech: Speech) -> None
     Exits with its exit code if it ends before. Raises AlreadyRunningError.
     """
     refuse_second(home)  # before its log is overwritten
-    screen = make_screen(speech)
+    screen = make_screen(speech, owner_link(home.access))
     with home.server_log.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "vedette", "up", "--json", *arguments],

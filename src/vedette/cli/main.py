@@ -13,7 +13,9 @@ from vedette.cli.console.speech import Speech
 from vedette.cli.console.usage import usage_error
 from vedette.cli.device_command import device_command
 from vedette.cli.down_command import down_command
+from vedette.cli.keys_command import keys_group
 from vedette.cli.logs_command import logs_command
+from vedette.cli.open_command import open_command
 from vedette.cli.plan_command import plan_command
 from vedette.cli.service_command import service_group
 from vedette.cli.settings_command import settings_command
@@ -55,8 +57,8 @@ def root_command() -> Group:
         "-V", "--version", is_flag=True, expose_value=False, callback=_show_version, about=Message("cli.version")
     )
     commands = (
-        up_command, plan_command, status_command, swap_command, logs_command, down_command, service_group,
-        device_command, settings_command,
+        up_command, plan_command, status_command, open_command, swap_command, keys_group, logs_command, down_command,
+        service_group, device_command, settings_command,
     )  # fmt: skip
     return group("vedette", Message("cli.vedette"), version, members=commands)
 

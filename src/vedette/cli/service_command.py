@@ -217,11 +217,12 @@ def _ask_vedette(state: Mapping[str, str]) -> "ServiceStatus | None":
     """The status of the service's vedette; None if it does not answer, or its files may not be read."""
     import asyncio
 
-    from vedette.instance.control import read_status
+    from vedette.instance.control import read_status, way_to
     from vedette.instance.lock import find
 
-    running = find(service_home(state))
-    return asyncio.run(read_status(running.url)) if running else None
+    home = service_home(state)
+    running = find(home)
+    return asyncio.run(read_status(way_to(home, running.url))) if running else None
 
 
 def _describe(facts: Mapping[str, Any], system: bool, speech: Speech) -> str:

@@ -21,16 +21,17 @@ _NOTHING = dict.fromkeys(("phase", "cause", "model", "page_url", "api_url", "eng
 def status_command(speech: Speech) -> None:
     from vedette.instance.lock import find
 
-    running = find(read_home())
+    home = read_home()
+    running = find(home)
     if running is None:
         speech.tell({"state": "stopped", **_NOTHING, "models": []}, Message("cli.status.stopped"))
         sys.exit(3)
     import asyncio
 
     from vedette.events import status_json
-    from vedette.instance.control import read_status
+    from vedette.instance.control import read_status, way_to
 
-    status = asyncio.run(read_status(running.url))
+    status = asyncio.run(read_status(way_to(home, running.url)))
     if status is None:
         raise NotRunningError("instance.no_answer", pid=running.pid, url=running.url)
     speech.tell(status_json(status), "\n".join(_lines(status, speech)))

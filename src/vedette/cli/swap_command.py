@@ -22,7 +22,8 @@ from vedette.settings.home import read_home
 def swap_command(speech: Speech, model: str, replace: str | None) -> None:
     from vedette.instance.lock import find
 
-    running = find(read_home())
+    home = read_home()
+    running = find(home)
     if running is None:
         raise NotRunningError("cli.swap.not_running", model=model)
     if model.startswith((".", "~")):  # the running vedette may have been started in another directory
@@ -30,9 +31,9 @@ def swap_command(speech: Speech, model: str, replace: str | None) -> None:
     import asyncio
 
     from vedette.cli.console.screen import make_screen
-    from vedette.instance.control import swap
+    from vedette.instance.control import swap, way_to
 
     notify = None if speech.as_json else make_screen(speech).show
-    answer = asyncio.run(swap(running.url, model, replace, notify))
+    answer = asyncio.run(swap(way_to(home, running.url), model, replace, notify))
     elapsed_s = answer["elapsed_ms"] / 1000
     speech.tell(answer, Message("cli.swap.done", model=str(answer["model"]), elapsed_s=elapsed_s))

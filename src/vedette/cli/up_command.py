@@ -54,6 +54,7 @@ def up_command(
         from vedette.cli.console.screen import make_screen
         from vedette.instance.log_lines import show_log_lines
         from vedette.instance.run import serve
+        from vedette.serve.access.owner_key import owner_link
 
         show_log_lines()
-        asyncio.run(serve(settings, home, make_screen(speech)))
+        asyncio.run(serve(settings, home, make_screen(speech, owner_link(home.access))))

@@ -101,6 +101,9 @@ class Attachment:
         """The models that the server has."""
         return list(self._offered)
 
+    def known(self) -> Sequence[str]:
+        return ()
+
     async def swap(self, argument: str, replace: str | None = None) -> "Attachment":
         """Serves another model of the same server. Raises VedetteError; the model before is still served then."""
         async with self._swapping:

@@ -11,6 +11,7 @@ from vedette.engine.state import State, Status
 from vedette.errors import DoesNotFitError, ModelNotFoundError, VedetteError
 from vedette.events import Note, Notify, ServiceStatus
 from vedette.language.message import Message
+from vedette.models.store.model_catalogue import catalogue
 from vedette.models.store.model_lookup import installed_models
 from vedette.plan.side_by_side import Share
 from vedette.settings.home import Home
@@ -56,6 +57,9 @@ class Fleet:
 
     def installed(self) -> list[str]:
         return installed_models(self._home.models)
+
+    def known(self) -> Sequence[str]:
+        return tuple(catalogue())
 
     async def swap(self, argument: str, replace: str | None = None) -> Deployment:
         served = next((each for each in self.served if each.name == argument), None)

@@ -18,6 +18,9 @@ from vedette.instance.lock import hold, refuse_second
 from vedette.instance.server_log import ServerLog, remove_unused_logs
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Plan
+from vedette.serve.access.doorman import Access
+from vedette.serve.access.owner_key import make_owner_key
+from vedette.serve.access.principal import Role
 from vedette.serve.app import create_app
 from vedette.serve.connections.acceptor import serving
 from vedette.serve.connections.limits import limits_for, raise_descriptor_limit
@@ -57,8 +60,9 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
             models = Attachment(settings, url, screen.show)
         else:
             models = Fleet(settings, home, url, screen.show)
-        limits = limits_for(raise_descriptor_limit())
-        async with serving(create_app(models, settings.host, settings.wait_s, limits=limits), listener, limits):
+        limits, access = limits_for(raise_descriptor_limit()), _access(settings, home)
+        app = create_app(models, settings.host, settings.wait_s, limits=limits, access=access)
+        async with serving(app, listener, limits):
             screen.show(Listening(f"{url}/"))
             async with _shown(models.served, screen, began, serving=True), running(_rotate(server_log)):
                 await first_of(models.run(), stop_requested.wait())
@@ -77,6 +81,12 @@ async def try_plan(settings: Settings, home: Home, screen: Screen) -> tuple[Plan
         deployment = Deployment(settings, home, url, screen.show)
         async with _shown((deployment,), screen, began, serving=False):
             return await first_of(deployment.try_once(), stop_requested.wait())
+
+
+def _access(settings: Settings, home: Home) -> Access:
+    owner_key = make_owner_key(home.access)
+    open_role = Role.NOBODY if settings.require_key else Role.USE
+    return Access.of(home.access, owner_key, settings.port, open_role, is_encrypted=False)
 
 
 def _stop_signals() -> asyncio.Event:

@@ -37,7 +37,9 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "settings.port": "Port of the page and the API.",
     "settings.host": "Address to listen on; 0.0.0.0 lets the network in.",
     "settings.engine": "What runs the engine: auto, environment, container, a directory with vLLM in it, or the address of an OpenAI server that runs already.",
-    "settings.allow_swap": "Let a request that names another installed model change the served model.",
+    "settings.allow_swap": "Let everyone who may ask the models also change them: by a swap, or by a request that names another "
+    "installed model.",
+    "settings.require_key": "Ask everybody for a key, also on this machine (`vedette keys add NAME`).",
     "settings.allow_smaller": "Serve a smaller model of the family when memory no longer suffices for this one.",
     "settings.wait_s": "How long a request waits for an engine that is starting.",
     "settings.standby": "Keep a second engine process with its libraries loaded, to serve again sooner after a crash. auto: where the plan leaves plenty of memory.",
@@ -1365,12 +1367,13 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Let it end at a schema that is no reference.",
     ),
     "serve.swap_forbidden": (
-        "Another machine may not change what is served.",
-        "Allow it with `vedette up --allow-swap`.",
+        "Only the owner of this vedette may change the model.",
+        "Open the page with the link that `vedette open` prints, use a key with the role admin, or start with `vedette up "
+        "--allow-swap`.",
     ),
     "serve.model_not_installed": (
         "There is no model named {name} on this machine.",
-        "/api/models lists the models that are.",
+        "/api/models lists the models that are. Only the owner may name a directory or another model.",
     ),
     "serve.swap_missing": ("The request to swap is empty or too long.", 'Send {{"model": "NAME"}}.'),
     "serve.swap_unreadable": ("The request to swap cannot be read: {error}.", 'Send {{"model": "NAME"}}.'),
@@ -1447,6 +1450,29 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "serve.no_clips": (
         "This model takes no clips as it is planned here.",
         "Send single pictures, or start it with `vedette up MODEL --for clip`.",
+    ),
+    "access.key_needed": (
+        "This vedette asks for a key.",
+        "Send it as `Authorization: Bearer KEY`, or open /login. The owner makes keys with `vedette keys add NAME`.",
+    ),
+    "access.key_unknown": ("This key is not known here.", "The owner makes keys with `vedette keys add NAME`."),
+    "access.role_too_low": (
+        "This needs the role {needed}; the role of this request is {role}.",
+        "The owner gives roles with `vedette keys add NAME --role {needed}`.",
+    ),
+    "access.login_unreadable": ("The request to log in cannot be read.", 'Send {{"key": "KEY"}}.'),
+    "access.name_unusable": (
+        "{name} cannot be the name of a key.",
+        "Use letters, digits, dots, dashes and underscores, for example `vedette keys add lab-camera`.",
+    ),
+    "access.name_taken": (
+        "There is a key named {name} already.",
+        "Choose another name, or remove that key with `vedette keys revoke {name}`.",
+    ),
+    "access.no_such_key": ("There is no key named {name}. Known: {names}.", "See `vedette keys list`."),
+    "access.keys_unreadable": (
+        "The file of keys {path} is damaged: {error}.",
+        "Remove the file, and make the keys again with `vedette keys add NAME`.",
     ),
     # ---- instance, systemd ----
     "instance.changing": ("Another vedette is starting or stopping.", "Try again in a few seconds."),
@@ -1573,6 +1599,16 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "cli.swap.replace": "The served model to replace. Without it, the least used one.",
     "cli.swap.not_running": ("vedette is not running.", "Start it with `vedette up {model}`."),
     "cli.swap.done": "{model} is ready after {elapsed_s}.",
+    "cli.open": "Print the link that opens the page with the owner's right to change models.",
+    "cli.open.not_running": ("No vedette is running.", "Start it with `vedette up`."),
+    "cli.keys": "Make, list and revoke the keys of clients.",
+    "cli.keys.add": "Make a key and print it. A running vedette knows it at once.",
+    "cli.keys.role": "What the key may do: look at the pages, use the models, or change them.",
+    "cli.keys.shown_once": "Keep it: it is not shown again. Clients send it as `Authorization: Bearer KEY`.",
+    "cli.keys.list": "List the keys with their roles.",
+    "cli.keys.none": "There are no keys. Make one with `vedette keys add NAME`.",
+    "cli.keys.revoke": "Revoke a key. A running vedette refuses it at once.",
+    "cli.keys.revoked": "The key {name} is revoked.",
     "cli.down": "Stop the running vedette and its engines.",
     "cli.stopped": "Stopped vedette on {url}.",
     "cli.device": "Show what this machine is, as far as it is known.",

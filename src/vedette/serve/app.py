@@ -1,9 +1,12 @@
 """The one app on the one port: the live page, the engine's API, and the status."""
 
+import os
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
+from pathlib import Path
 
 from aiohttp import web
 
@@ -11,6 +14,11 @@ from vedette.errors import EngineUnavailableError
 from vedette.events import status_json
 from vedette.language.message import say
 from vedette.measure.metrics import Metrics, engine_families
+from vedette.serve.access.browser_login import Login
+from vedette.serve.access.doorman import Access, Doorman
+from vedette.serve.access.key_file import KeyFile
+from vedette.serve.access.principal import Role, principal_of
+from vedette.serve.access.redaction import public_status, without_places
 from vedette.serve.admission.admission import Admission
 from vedette.serve.admission.picture_gate import PictureGate
 from vedette.serve.api.endpoints import ENDPOINTS
@@ -42,27 +50,31 @@ def create_app(
     wait_s: float = 60.0,
     sources: Mapping[str, Factory] | None = None,
     limits: ConnectionLimits | None = None,
+    access: Access | None = None,
 ) -> web.Application:
     """The app for `backend`; `host` is the address or name that it listens on.
 
     wait_s: seconds that a request waits for an engine that starts, comes back or is swapped in.
     sources: by name, beside the page's camera and the scene.
+    access: the keys; by default, everybody may ask and nobody may change anything.
     limits: what clients may hold; those of time, and of connections, are kept by `serving` (connections/acceptor.py).
 
     Run it with `make_runner` (runner.py): a client that hangs up then cancels its handler, and so the engine's
     work on an answer that nobody will read.
     """
     limits = limits or ConnectionLimits()
+    access = access or Access(secrets.token_urlsafe(32), KeyFile(Path(os.devnull)))
     metrics = Metrics()
     scene = SceneCamera()
     queue: Queue[Served] = Queue(_capacity)
     gate = PictureGate()
     all_sources = Sources({"scene": lambda: SceneSource(scene), **(sources or {})})
     live = Live(backend, Shared(queue, all_sources, metrics, gate), limits)
-    app = web.Application(middlewares=[render_errors, follow_requests, Guard(host).check])
+    doorman = Doorman(access, {each.name: each.needs for each in ENDPOINTS})
+    app = web.Application(middlewares=[render_errors, follow_requests, Guard(host).check, doorman.check])
     through = PassThrough(backend, queue, Admission(gate), metrics, wait_s, limits)
-    handlers = _handlers(backend, through, live, scene, metrics)
-    app.add_routes([web.route(each.method, each.path, handlers[each.name]) for each in ENDPOINTS])
+    handlers = _handlers(backend, through, live, scene, metrics) | _login_handlers(access)
+    app.add_routes([web.route(each.method, each.path, handlers[each.name], name=each.name) for each in ENDPOINTS])
 
     async def begin(request: web.Request, response: web.StreamResponse) -> None:
         mark_begun(request)
@@ -93,6 +105,7 @@ def _handlers(
     site = _Site(backend, scene, metrics)
     return {
         "page": assets.page,
+        "login_page": assets.login_page,
         "file": assets.file,
         "icon": assets.icon,
         "healthz": site.healthz,
@@ -107,6 +120,11 @@ def _handlers(
         "v1_models": through.models,
         "v1": through.handle,
     }
+
+
+def _login_handlers(access: Access) -> dict[str, Handler]:
+    login = Login(access)
+    return {"login": login.begin, "logout": login.end}
 
 
 async def _refresh(queue: Queue[Served], backend: Backend) -> None:
@@ -127,18 +145,20 @@ class _Site:
         self._scene = scene
         self._metrics = metrics
 
-    async def healthz(self, _: web.Request) -> web.Response:
+    async def healthz(self, request: web.Request) -> web.Response:
         """Answer 200 if requests to all models are answered, else 503 with the reason."""
         down = next((served for served in self._backend.served if served.client is None), None)
         if down is None:
             return json_answer(Health(self._backend.served[0].status.state, None))
         error = not_ready(down)
-        health = Health(down.status.state, say(error.message))
+        reason = without_places(say(error.message)) if principal_of(request).role >= Role.LOOK else None
+        health = Health(down.status.state, reason)
         return json_answer(health, HTTPStatus.SERVICE_UNAVAILABLE, retry_headers(error))
 
-    async def status(self, _: web.Request) -> web.Response:
-        """Answer with what `vedette status --json` prints."""
-        return json_answer(status_json(self._backend.service_status))
+    async def status(self, request: web.Request) -> web.Response:
+        """Answer with what `vedette status --json` prints; paths and processes are for the owner only."""
+        status = status_json(self._backend.service_status)
+        return json_answer(status if principal_of(request).role is Role.OWNER else public_status(status))
 
     async def openapi(self, _: web.Request) -> web.Response:
         """Answer with the OpenAPI document."""

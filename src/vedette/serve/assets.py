@@ -7,6 +7,7 @@ from aiohttp import web
 
 _DIRECTORY = Path(__file__).parent / "static"
 _PAGE = "live/live.html"
+_LOGIN_PAGE = "login/login.html"
 _ICON = "shared/icon.svg"
 _TYPES = {
     ".css": "text/css",
@@ -17,7 +18,7 @@ _TYPES = {
 
 
 class Assets:
-    """The handlers of `/`, `/favicon.ico` and `/static/…`."""
+    """The handlers of `/`, `/login`, `/favicon.ico` and `/static/…`."""
 
     def __init__(self) -> None:
         paths = (path for path in _DIRECTORY.rglob("*") if path.suffix in _TYPES)
@@ -26,6 +27,9 @@ class Assets:
 
     async def page(self, request: web.Request) -> web.Response:
         return self._send(request, _PAGE)
+
+    async def login_page(self, request: web.Request) -> web.Response:
+        return self._send(request, _LOGIN_PAGE)
 
     async def icon(self, request: web.Request) -> web.Response:
         """What browsers ask for where they show no page of vedette's, as for a JSON document."""

@@ -67,7 +67,7 @@ class Backend(Protocol):
 
     @property
     def allow_swap(self) -> bool:
-        """Whether a request from another machine, or one that names another model, may change what is served."""
+        """Whether everyone who may ask the models may also change them: by a swap, or a request that names another."""
 
     @property
     def engine_is_shared(self) -> bool:
@@ -75,6 +75,9 @@ class Backend(Protocol):
 
     def installed(self) -> list[str]:
         """Names of the models whose files are on this machine."""
+
+    def known(self) -> Sequence[str]:
+        """Names of the models that can be fetched without naming a place."""
 
     async def swap(self, argument: str, replace: str | None = None) -> Served:
         """Serve another model in the place of `replace`, or of the one that was used longest ago.

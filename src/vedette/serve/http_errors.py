@@ -35,9 +35,12 @@ from vedette.errors import (
     SwapFailedError,
     TooLargeError,
     TooSlowError,
+    UnauthorizedError,
     VedetteError,
 )
 from vedette.language.message import message_json
+from vedette.serve.access.principal import Role, principal_of
+from vedette.serve.access.redaction import without_places
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ STATUS: dict[type[VedetteError], HTTPStatus] = {
     RequestRefusedError: HTTPStatus.BAD_REQUEST,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
+    UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     ForbiddenError: HTTPStatus.FORBIDDEN,
     NoSuchPageError: HTTPStatus.NOT_FOUND,
     ModelNotFoundError: HTTPStatus.NOT_FOUND,
@@ -176,6 +180,10 @@ def client_json(path: str, error: VedetteError) -> dict[str, object]:
 def _answer(request: web.Request, error: VedetteError, status: HTTPStatus, allow: str | None = None) -> web.Response:
     body = client_json(request.path, error)
     headers = retry_headers(error) | ({"Allow": allow} if allow else {})
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if principal_of(request).role is not Role.OWNER:
+        body = without_places(body)
     return web.json_response(body, status=status, headers=headers, dumps=_dumps)
 
 

@@ -28,6 +28,11 @@ class Home:
         return self.data / "models"
 
     @property
+    def access(self) -> Path:
+        """The directory of the owner's key and the clients' keys, for this account only."""
+        return self.data / "access"
+
+    @property
     def workplace(self) -> Path:
         """The directory that this home's engines, and the programs that prepare them, run in or below."""
         return self.state / "engine"

@@ -82,6 +82,7 @@ class Settings:
         Text("ENGINE", "container"), Message("settings.engine"), "auto", option="--engine", commands=SERVE
     )
     allow_swap: bool = _row(Switch(), Message("settings.allow_swap"), False, option="--allow-swap", commands=SERVE)
+    require_key: bool = _row(Switch(), Message("settings.require_key"), False, option="--require-key", commands=SERVE)
     allow_smaller: bool = _row(
         Switch(), Message("settings.allow_smaller"), False, option="--allow-smaller", commands=SERVE
     )

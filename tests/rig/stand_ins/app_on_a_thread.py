@@ -1,13 +1,15 @@
 """Two models side by side behind vedette's app, in states that the test sets: what no engine shows when asked to."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
 
-from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, Upstream
+from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, Upstream, access_of
 from vedette.engine.client import EngineClient
 from vedette.engine.state import Phase, State
 from vedette.serve.app import create_app
@@ -60,7 +62,7 @@ class AppOnAThread:
         self.first, self.second = self._deployment("vedette-tiny"), self._deployment("org/second")
         self.fleet = Fleet(self.first, self.second)
         self.fleet.names = ["vedette-tiny", "org/other", "org/a-model-with-a-rather-long-name-2B-Instruct-FP8"]
-        self.port = await self._listen(create_app(self.fleet))
+        self.port = await self._listen(create_app(self.fleet, access=access_of(Path(os.devnull))))
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(ANSWER_S)

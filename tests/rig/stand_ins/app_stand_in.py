@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,8 +18,19 @@ from vedette.engine.client import EngineClient
 from vedette.engine.state import Phase, State, Status
 from vedette.events import ModelStatus, ServiceStatus
 from vedette.plan.plan import Context
+from vedette.serve.access.doorman import Access
+from vedette.serve.access.principal import Role
 
 Serve = Callable[[web.Application], Awaitable[tuple[str, web.AppRunner]]]
+
+
+OWNER_KEY = "the-owners-key-of-a-test-0123456789"
+OWNER = {"Authorization": f"Bearer {OWNER_KEY}"}
+
+
+def access_of(directory: Path, open_role: Role = Role.USE, is_encrypted: bool = False) -> Access:
+    """The access of an app whose owner's key is OWNER_KEY, with the keys in a directory."""
+    return Access.of(directory, OWNER_KEY, 8090, open_role, is_encrypted)
 
 
 CONTEXT = Context(
@@ -129,12 +141,15 @@ class Deployment:
         self.abandoned = False
         self.answering = 0
         self.most_answering = 0
+        self.plan: dict[str, Any] | None = None
+        self.engine_pid: int | None = None
         self._status = Status(State.READY)
 
     @property
     def status(self) -> ModelStatus:
         url = "http://127.0.0.1:8000"
-        return ModelStatus(self._status, self.name, self.next_model, f"{url}/", f"{url}/v1")
+        names = (self.name, self.next_model)
+        return ModelStatus(self._status, *names, f"{url}/", f"{url}/v1", self.engine_pid, self.plan)
 
     @property
     def names(self) -> Sequence[str]:
@@ -190,6 +205,9 @@ class Fleet:
 
     def installed(self) -> list[str]:
         return self.names
+
+    def known(self) -> list[str]:
+        return ["of-the-catalogue"]
 
     async def swap(self, argument: str, replace: str | None = None) -> Deployment:
         self.swaps.append((argument, replace))

@@ -36,9 +36,11 @@ def page(path: str, language: Language) -> str:
 
 
 def test_the_commands_are_those_that_the_readme_names() -> None:
-    names = ["up", "plan", "status", "swap", "logs", "down", "service", "device", "settings"]
+    names = ["up", "plan", "status", "open", "keys", "swap", "logs", "down", "service", "device", "settings"]
     expected = {f"vedette {name}" for name in names}
-    assert set(ALL) == {"vedette"} | expected | {f"vedette service {name}" for name in ("install", "remove", "status")}
+    members = {"service": ("install", "remove", "status"), "keys": ("add", "list", "revoke")}
+    expected |= {f"vedette {group} {name}" for group, names in members.items() for name in names}
+    assert set(ALL) == {"vedette"} | expected
 
 
 @pytest.mark.parametrize("path", ALL)

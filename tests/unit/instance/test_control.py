@@ -12,7 +12,7 @@ from vedette.engine.state import Phase, State, Status
 from vedette.errors import DoesNotFitError, NotRunningError, RemoteError
 from vedette.events import Event, ModelStatus, ServiceStatus, StatusChanged, status_json
 from vedette.instance import control
-from vedette.instance.control import read_status, swap
+from vedette.instance.control import Way, read_status, swap
 
 Answer = Callable[[web.Request], Any]
 LOADING = Status(State.STARTING, Phase.LOADING, done=1, total=2)
@@ -25,12 +25,14 @@ class Vedette:
     status: Any = None
     swap: Any = None
     asked: Any = None
+    key: str | None = None
     url = ""
 
     async def answer_status(self, _: web.Request) -> web.Response:
         return web.json_response(self.status)
 
     async def answer_swap(self, request: web.Request) -> web.Response:
+        self.key = request.headers.get("Authorization")
         self.asked = await request.json()
         await asyncio.sleep(0.2)  # for the client to see the status meanwhile
         assert request.transport is not None
@@ -54,7 +56,7 @@ def status(next_model: str | None, now: Status = LOADING) -> dict[str, Any]:
 
 async def test_a_status_is_read_as_a_value(vedette: Vedette) -> None:
     vedette.status = status("two")
-    found = await read_status(vedette.url)
+    found = await read_status(Way(vedette.url))
     assert found is not None
     assert found.models[0].next_model == "two"
     assert found.models[0].status == LOADING
@@ -63,11 +65,11 @@ async def test_a_status_is_read_as_a_value(vedette: Vedette) -> None:
 @pytest.mark.parametrize("other", [None, [], "text", {}, {"models": 3}, {"models": [{"state": "dancing"}]}])
 async def test_what_is_no_vedette_has_no_status(vedette: Vedette, other: object) -> None:
     vedette.status = other
-    assert await read_status(vedette.url) is None
+    assert await read_status(Way(vedette.url)) is None
 
 
 async def test_nothing_there_has_no_status() -> None:
-    assert await read_status("http://127.0.0.1:1") is None
+    assert await read_status(Way("http://127.0.0.1:1")) is None
 
 
 async def test_a_swap_tells_each_step_once_and_returns_the_answer(
@@ -76,19 +78,20 @@ async def test_a_swap_tells_each_step_once_and_returns_the_answer(
     monkeypatch.setattr(control, "_LOOK_EVERY_S", 0.01)
     vedette.status, vedette.swap = status("two"), {"model": "two", "elapsed_ms": 5}
     seen: list[Event] = []
-    assert await swap(vedette.url, "two", None, seen.append) == {"model": "two", "elapsed_ms": 5}
+    assert await swap(Way(vedette.url, "the key"), "two", None, seen.append) == {"model": "two", "elapsed_ms": 5}
     assert vedette.asked == {"model": "two", "replace": None}
+    assert vedette.key == "Bearer the key"
     assert [event.status for event in seen if isinstance(event, StatusChanged)] == [LOADING]
 
 
 async def test_a_refusal_is_told_as_it_came(vedette: Vedette) -> None:
     vedette.swap = {"error": REFUSAL.as_json()}
     with pytest.raises(RemoteError) as refused:
-        await swap(vedette.url, "two", "one")
+        await swap(Way(vedette.url, "the key"), "two", "one")
     assert refused.value.as_json() == REFUSAL.as_json()
     assert refused.value.sentence == REFUSAL.sentence
 
 
 async def test_a_vedette_that_goes_away_is_said_so(vedette: Vedette) -> None:
     with pytest.raises(NotRunningError, match="stopped before it answered"):
-        await swap(vedette.url, "two", None)
+        await swap(Way(vedette.url, "the key"), "two", None)

@@ -1,12 +1,13 @@
 """A real upstream that misbehaves on command, a deployment whose state the test sets, and the app between them."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, OpenPage, Page, Serve, Upstream, jpeg_of_size
+from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, OpenPage, Page, Serve, Upstream, access_of, jpeg_of_size
 from vedette.engine.client import EngineClient
 from vedette.serve.app import create_app
 from vedette.serve.runner import make_runner
@@ -64,9 +65,9 @@ def fleet(deployment: Deployment) -> Fleet:
 
 
 @pytest.fixture
-async def url(fleet: Fleet, serve: Serve) -> str:
+async def url(fleet: Fleet, serve: Serve, tmp_path: Path) -> str:
     """Where the app listens."""
-    address, _ = await serve(create_app(fleet, wait_s=WAIT_S))
+    address, _ = await serve(create_app(fleet, wait_s=WAIT_S, access=access_of(tmp_path / "access")))
     return address
 
 

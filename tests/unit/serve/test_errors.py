@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from tests.rig.stand_ins.app_stand_in import Fleet, Serve
+from tests.rig.stand_ins.app_stand_in import OWNER, Fleet, Serve
 from vedette import errors
 from vedette.errors import Cause, EngineDiedError, FaultError, RemoteError, VedetteError
 from vedette.language.message import Message
@@ -57,7 +57,7 @@ async def test_a_swap_that_fails_is_answered_by_the_table(
         raise error
 
     fleet.on_swap = fail
-    async with http.post(f"{url}/api/swap", json={"model": "other"}) as answer:
+    async with http.post(f"{url}/api/swap", json={"model": "other"}, headers=OWNER) as answer:
         assert answer.status == status_of(error)
         assert ("Retry-After" in answer.headers) is kind.retryable
         text = await answer.text()

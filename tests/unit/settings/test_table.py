@@ -22,6 +22,7 @@ EXAMPLES = {
     "host": "0.0.0.0",
     "engine": "container",
     "allow_swap": "true",
+    "require_key": "true",
     "allow_smaller": "false",
     "wait_s": "5",
     "standby": "off",

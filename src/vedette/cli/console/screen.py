@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -65,9 +65,13 @@ class JsonScreen:
 class PersonScreen:
     """Writes lines for a person. On a terminal the line of the present phase is redrawn; elsewhere lines are added."""
 
-    def __init__(self, out: TextIO, language: Language = "en") -> None:
+    def __init__(
+        self, out: TextIO, language: Language = "en", owner_link: Callable[[str], str] = lambda page_url: page_url
+    ) -> None:
+        """owner_link: adds the owner's key to the page's address. It is shown on a terminal only, and in no log."""
         self._out = out
         self._language = language
+        self._owner_link = owner_link
         self._moving = out.isatty()
         self._phase: str | None = None
         """The name of the present phase in the screen's language; None between phases."""
@@ -92,7 +96,8 @@ class PersonScreen:
             case StatusChanged():
                 self._show_status(event.status)
             case Listening():
-                self._write_subject(Message("cli.label.page"), Message("cli.listening", url=event.page_url))
+                url = self._link(event.page_url)
+                self._write_subject(Message("cli.label.page"), Message("cli.listening", url=url))
             case Ready():
                 self._show_ready(event)
             case Failed():
@@ -131,8 +136,11 @@ class PersonScreen:
         self._finish_phase()
         message = Message("cli.ready", elapsed_s=event.elapsed_ms / 1000)
         self._write(click.style(self._say(message), fg="green", bold=True))
-        self._write(f"  {self._subject(Message('cli.label.page'))}{click.style(event.page_url, bold=True)}")
+        self._write(f"  {self._subject(Message('cli.label.page'))}{click.style(self._link(event.page_url), bold=True)}")
         self._write(f"  {self._subject(Message('cli.label.api'))}{event.api_url}")
+
+    def _link(self, page_url: str) -> str:
+        return self._owner_link(page_url) if self._moving else page_url
 
     def _show_error(self, message: Message) -> None:
         self._finish_phase(failed=True)
@@ -165,10 +173,10 @@ class PersonScreen:
         _put(self._out, start + plain_page(line if self._moving else click.unstyle(line)) + "\n")
 
 
-def make_screen(speech: Speech) -> Screen:
-    """Return the screen for standard output."""
+def make_screen(speech: Speech, owner_link: Callable[[str], str] = lambda page_url: page_url) -> Screen:
+    """Return the screen for standard output. owner_link: as in `PersonScreen`."""
     out = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - never closed; stdout is None if closed before start
-    return JsonScreen(out) if speech.as_json else PersonScreen(out, speech.language)
+    return JsonScreen(out) if speech.as_json else PersonScreen(out, speech.language, owner_link)
 
 
 def state_message(status: Status) -> Message:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from vedette.serve.access.browser_login import LoggedIn, ShownKey
+from vedette.serve.access.principal import Role
 from vedette.serve.api.served_models import ModelList, Swap, Swapped
 from vedette.serve.documents import Health, StatusDocument
 from vedette.serve.live.messages import ClientMessage, ServerMessage
@@ -36,6 +38,8 @@ class Endpoint:
 
     name: str
     """The handler's, in app.py."""
+    needs: Role
+    """The least role that may use it."""
     method: str
     path: str
     """As aiohttp's router reads it."""
@@ -54,9 +58,10 @@ _ENGINE_MISSING = {HTTPStatus.SERVICE_UNAVAILABLE: "No engine can answer now; `R
 _MODEL = Parameter("model", "query", "The model to look at, where several are served.")
 
 ENDPOINTS = (
-    Endpoint("page", "GET", "/", "The live page", answer="text/html"),
+    Endpoint("page", Role.LOOK, "GET", "/", "The live page", answer="text/html"),
     Endpoint(
         "file",
+        Role.NOBODY,
         "GET",
         "/static/{name:.+}",
         "A file of the page",
@@ -64,9 +69,34 @@ ENDPOINTS = (
         parameters=(Parameter("name", "path", "The file's path."),),
         statuses={HTTPStatus.NOT_FOUND: "There is no such file."},
     ),
-    Endpoint("icon", "GET", "/favicon.ico", "The page's icon", answer="image/svg+xml"),
+    Endpoint(
+        "login_page",
+        Role.NOBODY,
+        "GET",
+        "/login",
+        "The page that asks for a key",
+        "Where a key is needed, `/` leads here.",
+        answer="text/html",
+    ),
+    Endpoint(
+        "login",
+        Role.NOBODY,
+        "POST",
+        "/api/login",
+        "Show a key and get a cookie",
+        "For browsers. Programs send their key with each request, as `Authorization: Bearer KEY` or `x-api-key: KEY`.",
+        answer=LoggedIn,
+        request=ShownKey,
+        statuses={
+            HTTPStatus.BAD_REQUEST: "The body is not such an object.",
+            HTTPStatus.UNAUTHORIZED: "The key is not known.",
+        },
+    ),
+    Endpoint("logout", Role.NOBODY, "DELETE", "/api/login", "Give the cookie back", answer="*/*"),
+    Endpoint("icon", Role.NOBODY, "GET", "/favicon.ico", "The page's icon", answer="image/svg+xml"),
     Endpoint(
         "healthz",
+        Role.NOBODY,
         "GET",
         "/healthz",
         "Whether requests to all models are answered",
@@ -76,6 +106,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "metrics",
+        Role.LOOK,
         "GET",
         "/metrics",
         "Figures for Prometheus",
@@ -84,15 +115,19 @@ ENDPOINTS = (
     ),
     Endpoint(
         "status",
+        Role.LOOK,
         "GET",
         "/api/status",
         "The status of every served model",
         "What `vedette status --json` prints.",
         StatusDocument,
     ),
-    Endpoint("scene", "GET", "/api/scene.jpg", "A picture of the drawn scene at this moment", answer="image/jpeg"),
+    Endpoint(
+        "scene", Role.LOOK, "GET", "/api/scene.jpg", "A picture of the drawn scene at this moment", answer="image/jpeg"
+    ),
     Endpoint(
         "language",
+        Role.NOBODY,
         "GET",
         "/api/language/{language}",
         "The sentences of all messages in one language",
@@ -102,20 +137,23 @@ ENDPOINTS = (
         parameters=(Parameter("language", "path", "The language.", ("en", "zh")),),
         statuses={HTTPStatus.NOT_FOUND: "vedette does not speak this language."},
     ),
-    Endpoint("list_models", "GET", "/api/models", "The models that are served or installed", answer=ModelList),
+    Endpoint(
+        "list_models", Role.LOOK, "GET", "/api/models", "The models that are served or installed", answer=ModelList
+    ),
     Endpoint(
         "swap",
+        Role.USE,
         "POST",
         "/api/swap",
         "Serve another model",
         "Answers once the model does, and may take minutes. An installed model is swapped in even if the client hangs "
-        "up; a download ends with its client. Another machine may swap only where `vedette up --allow-swap` says so, "
-        "and only to installed models.",
+        "up; a download ends with its client. The owner may name any model; a key with the role admin, a model of the "
+        "catalogue or an installed one; others only where `vedette up --allow-swap` says so, and an installed one.",
         answer=Swapped,
         request=Swap,
         statuses={
             HTTPStatus.BAD_REQUEST: "The body is not such an object.",
-            HTTPStatus.FORBIDDEN: "Another machine may not swap.",
+            HTTPStatus.FORBIDDEN: "The client may not swap.",
             HTTPStatus.NOT_FOUND: "There is no such model.",
             HTTPStatus.CONFLICT: "The model does not fit, or did not start; the one before is served again.",
             HTTPStatus.UNPROCESSABLE_ENTITY: "The model or the engine cannot be used.",
@@ -126,6 +164,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "live",
+        Role.LOOK,
         "GET",
         "/api/live",
         "The live page's WebSocket",
@@ -139,6 +178,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "openapi",
+        Role.NOBODY,
         "GET",
         "/openapi.json",
         "This description as an OpenAPI document",
@@ -146,6 +186,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "v1_models",
+        Role.LOOK,
         "GET",
         "/v1/models",
         "The models that a request may name",
@@ -155,6 +196,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         "v1",
+        Role.USE,
         "*",
         "/v1/{path:.*}",
         "The OpenAI API of the engine",

@@ -12,6 +12,7 @@ import msgspec
 
 from vedette import __version__
 from vedette.serve import documents
+from vedette.serve.access import browser_login
 from vedette.serve.api import served_models
 from vedette.serve.api.endpoints import ENDPOINTS, Endpoint, Parameter
 from vedette.serve.documents import OpenAiProblem, Problem
@@ -27,7 +28,7 @@ def openapi_document() -> dict[str, Any]:
     """The document; the same every time."""
     types = list(_types())
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
-    for module in (documents, messages, served_models):
+    for module in (documents, messages, served_models, browser_login):
         _describe_fields(components, module)
     # A type may be no key (a union, a mapping), so each is found by its place.
     found = [(each, schema) for each, schema in zip(types, schemas, strict=True)]

@@ -18,6 +18,8 @@ from vedette.errors import (
 )
 from vedette.measure.metrics import Metrics
 from vedette.outputs import read_at_most
+from vedette.serve.access.principal import Role, principal_of
+from vedette.serve.access.redaction import without_places
 from vedette.serve.admission.admission import Admission, Admitted, Asked, read_request
 from vedette.serve.admission.request_limits import most_values
 from vedette.serve.backend import Backend, Served, not_ready, ready
@@ -42,8 +44,18 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _NOT_SENT_BACK = _HOP_BY_HOP | {"content-length"}
-# The body arrives here decompressed. Cookies and origins concern vedette only.
-_NOT_SENT_ON = _HOP_BY_HOP | {"host", "content-length", "content-encoding", "expect", "origin", "referer", "cookie"}
+# The body arrives here decompressed. Keys, cookies and origins concern vedette only.
+_NOT_SENT_ON = _HOP_BY_HOP | {
+    "host",
+    "content-length",
+    "content-encoding",
+    "expect",
+    "origin",
+    "referer",
+    "cookie",
+    "authorization",
+    "x-api-key",
+}
 
 _NO_SLOT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _NO_SLOT_ENDS = ("/tokenize", "/detokenize", "/count_tokens", "/render", "/cancel")
@@ -91,7 +103,7 @@ class PassThrough:
             most = most_values(served.context for served in self._backend.served)
             return await self._answered(request, read_request(body.data if request.body_exists else None, most))
 
-    async def models(self, _: web.Request) -> web.Response:
+    async def models(self, request: web.Request) -> web.Response:
         """`/v1/models`: the models that answer now, and those that a request may swap in by naming them."""
         data: list[object] = []
         for served in self._backend.served:
@@ -102,6 +114,8 @@ class PassThrough:
         names = {served.name for served in self._backend.served}
         others = [name for name in self._backend.installed() if name not in names] if self._backend.allow_swap else []
         data += [{"id": name, "object": "model", "created": 0, "owned_by": "vedette"} for name in others]
+        if principal_of(request).role is not Role.OWNER:
+            data = without_places(data)
         return web.json_response({"object": "list", "data": data})
 
     async def _read(self, request: web.Request, body: Body) -> None:
@@ -146,7 +160,7 @@ class PassThrough:
         return Ticket(
             destination,
             Priority.PERSON,
-            client=(request.remote, request.headers.get("Authorization")),
+            client=principal_of(request).client,
             wait_limit=WaitLimit(self._wait_s),
             takes_slot=generates and not self._backend.engine_is_shared,
             slots=admitted.sequences,

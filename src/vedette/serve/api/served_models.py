@@ -1,13 +1,14 @@
 """`/api/models` and `/api/swap`: which models are served, which could be, and the change from one to the other."""
 
 import asyncio
-import ipaddress
 import time
+from collections.abc import Sequence
 
 import msgspec
 from aiohttp import web
 
 from vedette.errors import BadInputError, ForbiddenError, ModelNotFoundError
+from vedette.serve.access.principal import Principal, Role, principal_of
 from vedette.serve.backend import Backend, Served
 from vedette.serve.json_answer import json_answer
 
@@ -67,18 +68,18 @@ class Models:
         models += [
             ListedModel(name, "installed", False, None) for name in self._backend.installed() if name not in names
         ]
-        return json_answer(ModelList(tuple(models), self._may_swap(request)))
+        return json_answer(ModelList(tuple(models), self._may_swap(principal_of(request))))
 
     async def swap(self, request: web.Request) -> web.Response:
         """Answer once the model does. Raises VedetteError.
 
-        Another machine may only swap where requests may, and only to installed models.
+        Only the owner may name a directory, or fetch whatever a hub has.
         """
-        began = time.monotonic()
+        began, principal = time.monotonic(), principal_of(request)
         order = await _read(request)
-        if not self._may_swap(request):
+        if not self._may_swap(principal):
             raise ForbiddenError("serve.swap_forbidden")
-        if not _from_here(request) and order.model not in self._backend.installed():
+        if principal.role < Role.OWNER and order.model not in self._nameable(principal):
             raise ModelNotFoundError("serve.model_not_installed", name=repr(order.model[:200]))
         served = await self._swap(order)
         return json_answer(Swapped(served.name, round((time.monotonic() - began) * 1000)))
@@ -97,8 +98,12 @@ class Models:
         if not swapping.cancelled():
             swapping.exception()  # a client that still waits gets it
 
-    def _may_swap(self, request: web.Request) -> bool:
-        return self._backend.allow_swap or _from_here(request)
+    def _may_swap(self, principal: Principal) -> bool:
+        return principal.role >= (Role.USE if self._backend.allow_swap else Role.ADMIN)
+
+    def _nameable(self, principal: Principal) -> Sequence[str]:
+        installed = self._backend.installed()
+        return [*installed, *self._backend.known()] if principal.role >= Role.ADMIN else installed
 
 
 async def _read(request: web.Request) -> Swap:
@@ -108,22 +113,3 @@ async def _read(request: web.Request) -> Swap:
         return msgspec.json.decode(await request.read(), type=Swap)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInputError("serve.swap_unreadable", error=str(error)) from error
-
-
-def _from_here(request: web.Request) -> bool:
-    """Whether the client is a program of this machine."""
-    local = request.transport.get_extra_info("sockname") if request.transport else None
-    return is_here(request.remote, local[0] if local else None)
-
-
-def is_here(remote: str | None, local: str | None = None) -> bool:
-    """Whether a connection's other end is this machine, given this end's address.
-
-    Both ends have the same address if a program of this machine uses one of its network addresses.
-    """
-    try:
-        address = ipaddress.ip_address((remote or "").partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback) or remote == local

@@ -7,9 +7,10 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from vedette.errors import BadInputError, EngineUnavailableError, FaultError, VedetteError
+from vedette.errors import BadInputError, EngineUnavailableError, FaultError, ForbiddenError, VedetteError
 from vedette.events import model_status_json
-from vedette.language.message import message_json
+from vedette.serve.access.principal import Principal, Role
+from vedette.serve.access.redaction import public_status, without_places
 from vedette.serve.admission.picture_gate import picture_limits
 from vedette.serve.backend import Served
 from vedette.serve.documents import MessageDocument
@@ -44,9 +45,10 @@ _MESSAGES_AT_ONCE = 100.0
 class Session:
     """Serves one page's socket."""
 
-    def __init__(self, served: Served, shared: Shared, socket: web.WebSocketResponse) -> None:
+    def __init__(self, served: Served, shared: Shared, socket: web.WebSocketResponse, principal: Principal) -> None:
         self._served = served
         self._socket = socket
+        self._principal = principal
         self._asking = Asking(served, shared, self._send, self._show)
         self._engine_ready = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -84,6 +86,8 @@ class Session:
             context = self._served.context
             limits = Limits(context.answer_tokens, picture_limits(context).max_pixels) if context else None
             status = model_status_json(self._served.status)
+            if self._principal.role is not Role.OWNER:
+                status = public_status(status)
             await self._send(Status(status, time.time(), self._served.thinks, self._served.sees, limits))
             if self._served.client is not None and context is not None:
                 self._engine_ready.set()
@@ -114,6 +118,8 @@ class Session:
             await self._stop()
             await self._send(Stopped())
         else:
+            if self._principal.role < Role.USE:
+                raise ForbiddenError("access.role_too_low", role=self._principal.role.name.lower(), needed="use")
             self._asking.order = order
             if self._loop is None or self._loop.done():
                 self._loop = asyncio.create_task(self._ask_on())
@@ -160,5 +166,6 @@ class Session:
         await self._socket.send_bytes(encode_frame(number, picture))
 
     async def _send_error(self, error: VedetteError, number: int | None = None) -> None:
-        message = MessageDocument(**message_json(error.message))
-        await self._send(Fault(error.code, error.sentence, error.hint, message, number))
+        shown = error.as_json() if self._principal.role is Role.OWNER else without_places(error.as_json())
+        message = MessageDocument(**shown["message"])
+        await self._send(Fault(error.code, shown["sentence"], shown["hint"], message, number))

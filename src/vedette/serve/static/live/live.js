@@ -3,6 +3,7 @@
 import { Banner } from "../shared/banner.js";
 import { closest, find } from "../shared/dom.js";
 import { onLanguage, setLanguage, showLanguage, t, tell } from "../shared/language.js";
+import { showKeyOfAddress } from "../shared/sign_in.js";
 import { Asker } from "./asker.js";
 import { EnginePanel } from "./engine_panel.js";
 import { Feed } from "./feed.js";
@@ -15,6 +16,8 @@ import { Stage } from "./stage.js";
 
 /** @type {import("./page_state.js").SourceName[]} In the order of their keys: 1, 2, 3. */
 const SOURCES = ["camera", "file", "scene"];
+
+await showKeyOfAddress(); // before anything is asked
 
 const empty = find("empty", HTMLElement);
 const emptyText = find("empty-text", HTMLElement);

@@ -4,6 +4,10 @@ export const ENGLISH = {
   language: "Language",
   skip: "Skip to the answers",
 
+  key: "Key",
+  logIn: "Log in",
+  aboutKey: "Its owner makes one with `vedette keys add NAME`, or opens the link that `vedette open` prints.",
+
   connecting: "Connecting …",
   lost: "vedette does not respond. Trying again …",
   lostHint:
@@ -40,7 +44,7 @@ export const ENGLISH = {
   replaces: "An installed model replaces {model}. Answers wait until the new model is ready.",
   noOthers: "No other model is installed. `vedette swap MODEL` fetches a model and serves it.",
   swapForbidden:
-    "Only the machine that runs vedette may change the served model. `vedette up --allow-swap` allows it for other machines.",
+    "Only the owner may change the model: open the link that `vedette open` prints. `vedette up --allow-swap` allows it to everyone.",
   oneChange: "Changing to {model}. Only one change at a time is possible.",
   changing: "Changing",
   changingTo: "Changing to {model}",
@@ -114,6 +118,10 @@ export const CHINESE = {
   language: "语言",
   skip: "跳到回答",
 
+  key: "密钥",
+  logIn: "登录",
+  aboutKey: "所有者可用 `vedette keys add NAME` 创建密钥，或打开 `vedette open` 打印的链接。",
+
   connecting: "正在连接……",
   lost: "vedette 没有回应，正在重试……",
   lostHint: "与 vedette 的连接已断开。恢复后本页会自动继续；如果一直没有恢复，请重新运行 `vedette up`。",
@@ -148,7 +156,7 @@ export const CHINESE = {
   dismiss: "关闭",
   replaces: "已安装的模型会接替 {model}。新模型就绪之前，回答会等待。",
   noOthers: "没有安装其他模型。`vedette swap MODEL` 会获取并启用一个。",
-  swapForbidden: "只有运行 vedette 的机器可以更换模型。`vedette up --allow-swap` 允许其他机器更换。",
+  swapForbidden: "只有所有者可以更换模型：请打开 `vedette open` 打印的链接。`vedette up --allow-swap` 允许所有人更换。",
   oneChange: "正在换成 {model}。一次只能更换一个。",
   changing: "更换中",
   changingTo: "正在换成 {model}",
