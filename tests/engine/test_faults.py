@@ -16,6 +16,7 @@ from vedette.engine.process.process_command import SOCKET, Command
 from vedette.engine.process.workplace import find_processes, make_workplace
 from vedette.engine.state import Life, Phase, State
 from vedette.errors import EngineDiedError
+from vedette.plan.deadlines import Patience, StartLimits
 
 
 async def launch(tmp_path: Path, *modes: str) -> tuple[Engine, Life]:
@@ -102,7 +103,7 @@ async def test_an_engine_that_accepts_requests_but_answers_none_counts_as_stuck(
     engine, _ = await launch(tmp_path, "stuck")
     try:
         await engine.wait_until_ready(CONTEXT)
-        watching = asyncio.create_task(engine.wait_until_dead(stuck_after_s=1))
+        watching = asyncio.create_task(engine.wait_until_dead(Patience(busy_s=1, poll_s=0.1)))
         asking = asyncio.create_task(anext(engine.client.stream_chat({"messages": [], "max_tokens": 1})))
         cause = await asyncio.wait_for(watching, 20)
         asking.cancel()
@@ -115,7 +116,7 @@ async def test_a_start_that_logs_nothing_for_too_long_fails(tmp_path: Path) -> N
     engine, _ = await launch(tmp_path, "mute")
     try:
         with pytest.raises(EngineDiedError) as caught:
-            await asyncio.wait_for(engine.wait_until_ready(CONTEXT, silence_s=1), 20)
+            await asyncio.wait_for(engine.wait_until_ready(CONTEXT, StartLimits(silence_s=1)), 20)
     finally:
         await engine.stop()
     assert caught.value.cause.code == "silent"

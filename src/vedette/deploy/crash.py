@@ -121,6 +121,8 @@ def refusal_of(crash: Crash, counts: Counts) -> EngineDiedError | None:
         too_often = counts.crashes > MAX_FAILED_STARTS and not counts.served
         return EngineDiedError(cause) if too_often else None
     if failure is Failure.OWN:
+        if cause.code == "too_slow" and counts.served:
+            return None  # other programs may have delayed it
         if outlook_of(cause) is Outlook.HOPELESS and not counts.served:
             return EngineDiedError(cause)
         if counts.recurred or counts.failed_starts >= MAX_FAILED_STARTS:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -52,6 +52,7 @@ from vedette.models.model import Model
 from vedette.models.store.model_fetching import fetch_model
 from vedette.models.store.model_lookup import ModelRef
 from vedette.plan.calibration import Calibration
+from vedette.plan.deadlines import patience_for, start_limits
 from vedette.plan.plan import Plan
 from vedette.plan.side_by_side import Share
 from vedette.settings.home import Home
@@ -78,6 +79,8 @@ class Deployment(ServedModel):
         self._surroundings = Surroundings(home, notify)
         self._standby = StandbyKeeper()
         self._swapping = asyncio.Lock()
+        self._last_start_s: Mapping[str, float] | None = None
+        """Seconds of the last start by phase, of whatever model."""
 
     # Running, and what callers request
 
@@ -243,22 +246,28 @@ class Deployment(ServedModel):
         try:
             engine = await self._standby.launch(command, self._slot.log, client, self.life, self._log_bytes)
             launched = self._stage = starting.launched(engine, command)
-            await engine.wait_until_ready(plan.context)
+            await engine.wait_until_ready(plan.context, start_limits(plan, self._earlier_start(starting)))
         except EngineFailedError as error:
             if isinstance(error, EngineDiedError) and error.cause.code == "engine_broken":
                 host.mark_broken()
             return await self._crashed(starting, cause_of(error))
         measured = await learn_start(launched, self.life, self._home)
+        self._last_start_s = {phase.value: seconds for phase, seconds in self.life.phase_s.items()}
         stage = self._stage = launched.running(measured)
         self.life.enter(State.READY)
         stage.assignment.recovery.mark_served()
         return stage
 
+    def _earlier_start(self, starting: Starting) -> Mapping[str, float] | None:
+        """Return the seconds of an earlier start by phase: of this plan, else of another model on this machine."""
+        calibration = starting.proposal.calibration
+        return (calibration.phase_s if calibration else None) or self._last_start_s
+
     async def _crashed(self, stage: Starting, cause: Cause) -> Down:
         """Record the crash, stop the engine's remaining processes, and return the stage after the crash."""
         down = stage.down(cause)
         self.life.enter(State.FAILED, cause=cause)
-        await self._stop_engine()
+        await self._stop_engine(cause)
         if outlook_of(cause) is Outlook.SMALLER:  # the next attempt needs the standby's memory
             await self._standby.end()
         self._stage = down
@@ -324,7 +333,8 @@ class Deployment(ServedModel):
         while True:
             await self._standby.prepare(stage)
             async with running(learn_long_runs(stage, self._home)):
-                cause = await stage.engine.wait_until_dead()
+                patience = patience_for(stage.proposal.plan, stage.engine.decode_tokens_per_s)
+                cause = await stage.engine.wait_until_dead(patience, stage.host.processes)
             stage = await self._recover(await self._crashed(stage, cause))
 
     async def _change_model(self, order: Order) -> Prepared:
@@ -357,11 +367,12 @@ class Deployment(ServedModel):
 
     # Stopping
 
-    async def _stop_engine(self) -> None:
-        """Stop the engine, if one runs."""
+    async def _stop_engine(self, cause: Cause | None = None) -> None:
+        """Stop the engine, if one runs. cause: why; requests in progress end with it, and at once."""
         stage = self._stage
         if isinstance(stage, Launched):
             self._stage = stage.assigned(stage.assignment)
+            await stage.engine.client.close(cause)
             await stage.host.end()
             await stage.engine.stop()
 

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ import msgspec
 
 from vedette.engine.chat_stream import Delta, read_deltas, refusal
 from vedette.engine.process.process_command import SOCKET
-from vedette.errors import EngineAnswerError, EngineUnavailableError, EngineUnreachableError
+from vedette.errors import Cause, EngineAnswerError, EngineUnavailableError, EngineUnreachableError
 from vedette.outputs import read_at_most
 from vedette.units import MIB
 
 CONNECT_TIMEOUT_S = 5.0
-SILENCE_TIMEOUT_S = 300.0
-"""Limit for silence within an answer: a long prompt on a slow board takes minutes."""
+SILENCE_TIMEOUT_S = 900.0
+"""Limit for silence within an answer. A stuck engine is found sooner (process/watchdog.py)."""
+_NO_SLOT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+_NO_SLOT_ENDS = ("/tokenize", "/detokenize", "/count_tokens", "/render", "/cancel")
+"""Ends of paths that the engine answers without generating (vllm/entrypoints, 0.12 to 0.33)."""
 _MOST_METRICS_BYTES = _MOST_DOCUMENT_BYTES = 4 * MIB
 _MOST_REFUSAL_BYTES = MIB
 _SOCKET_URL = "http://engine"
@@ -29,6 +33,16 @@ _SOCKET_URL = "http://engine"
 
 class _Models(msgspec.Struct):
     data: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What goes on between vedette and the engine, of requests for which the engine generates."""
+
+    requests: int
+    """Requests that are answered or wait for their answer."""
+    received_bytes: int
+    """Of all answers so far."""
 
 
 class EngineClient:
@@ -40,6 +54,9 @@ class EngineClient:
         self.model_name = model_name
         self._directory = None if isinstance(address, str) else os.open(address, os.O_PATH | os.O_DIRECTORY)
         self._open: set[aiohttp.ClientResponse] = set()
+        self._requests = 0
+        self._ended_bytes = 0
+        self._ending: EngineUnavailableError | None = None
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S)
         # vedette passes bytes on and does not decompress them: the browser or the caller does.
         # A new connection for each request: the engine closes idle ones, and a request sent then would be lost.
@@ -52,8 +69,19 @@ class EngineClient:
             connector=connector, timeout=timeout, auto_decompress=False, trust_env=False
         )
 
-    async def close(self) -> None:
-        """Close all connections, and end every answer that is being read: aiohttp would leave its reader waiting."""
+    @property
+    def traffic(self) -> Traffic:
+        """What goes on now."""
+        open_bytes = sum(each.content.total_bytes for each in self._open if _is_answer(each))
+        return Traffic(self._requests, self._ended_bytes + open_bytes)
+
+    async def close(self, cause: Cause | None = None) -> None:
+        """Close all connections, and end every answer that is being read: aiohttp would leave its reader waiting.
+
+        cause: why the engine ends; requests in progress raise it.
+        """
+        if cause is not None:
+            self._ending = EngineUnavailableError(cause.message.code, **cause.message.params)
         for response in self._open:
             response.content.set_exception(aiohttp.ClientConnectionError("the engine has stopped"))
         await self._session.close()
@@ -103,6 +131,8 @@ class EngineClient:
         """
         if self._session.closed:
             raise EngineUnreachableError("engine.just_stopped")
+        counts = generates(method, path)
+        self._requests += counts
         try:
             async with self._session.request(
                 method, f"{self.base_url}{path}", headers=headers, data=body, allow_redirects=False
@@ -112,10 +142,14 @@ class EngineClient:
                     yield response
                 finally:
                     self._open.discard(response)
+                    if _is_answer(response):
+                        self._ended_bytes += response.content.total_bytes
         except aiohttp.ClientConnectorError as error:
             raise EngineUnreachableError("engine.no_response", error=type(error).__name__) from error
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            raise EngineUnavailableError("engine.no_response", error=type(error).__name__) from error
+            raise self._ending or EngineUnavailableError("engine.no_response", error=type(error).__name__) from error
+        finally:
+            self._requests -= counts
 
     async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[Delta, None]:
         """The answer to one chat request; body: as of OpenAI's `chat/completions`, without `model` and `stream`.
@@ -140,3 +174,13 @@ class EngineClient:
             async with aclosing(read_deltas(chunks, kind, SILENCE_TIMEOUT_S)) as deltas:
                 async for delta in deltas:
                     yield delta
+
+
+def generates(method: str, path: str) -> bool:
+    """Whether the engine generates for a request, as far as its address tells: an unknown one may."""
+    return method not in _NO_SLOT_METHODS and not path.partition("?")[0].rstrip("/").endswith(_NO_SLOT_ENDS)
+
+
+def _is_answer(response: aiohttp.ClientResponse) -> bool:
+    """Whether a response comes from the engine's core: its server alone answers errors and some addresses."""
+    return response.status == HTTPStatus.OK and generates(response.method, response.url.path)

@@ -5,28 +5,30 @@ import base64
 import struct
 import time
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from vedette.engine.client import SILENCE_TIMEOUT_S, EngineClient
+import psutil
+
+from vedette.engine.client import EngineClient
 from vedette.engine.process.process import LOG_BYTES, EngineProcess
 from vedette.engine.process.process_command import SOCKET, Command
 from vedette.engine.process.standby import Standby, start
-from vedette.engine.process.watchdog import wait_until_stuck
+from vedette.engine.process.vital_signs import Watched
+from vedette.engine.process.watchdog import Signs, parse_work, wait_until_stuck
 from vedette.engine.state import Life, Phase
 from vedette.engine.vllm.causes import SILENT, STUCK, find_cause
-from vedette.engine.vllm.log import parse_line, reports_core_death, with_line
+from vedette.engine.vllm.log import parse_line, reports_core_death, reports_core_ready, with_line
 from vedette.errors import Cause, EngineDiedError, EngineFailedError, VedetteError
+from vedette.language.message import Message
 from vedette.plan.calibration import Reported
+from vedette.plan.deadlines import Patience, StartLimits
 from vedette.plan.plan import Context
 from vedette.tasks import first_of
 
 STOP_GRACE_S = 4.0
 """How long an engine may take to end by itself. With the kill after that, `vedette down` stays under 10 s."""
-
-START_SILENCE_S = 900.0
-"""How long an engine may print nothing while it starts: it may read weights from a slow card or compile kernels. With
-too little memory it may read its own code from the disk again and again for hours, and nothing kills it."""
 
 _POLL_S = 0.25
 _SHORTEST_S = 0.01
@@ -43,7 +45,10 @@ class Engine:
         """Figures of its log so far."""
         self.decode_tokens_per_s: float | None = None
         """Speed of the first answer; None before it, or if it was too short to tell."""
-        self._heard_at = time.monotonic()
+        self._launched_at = self._heard_at = time.monotonic()
+        self._core_ready_at: float | None = None
+        self._traffic = client.traffic
+        self._figures: tuple[tuple[str, float], ...] = ()
         self._process = process
         self._life = life
         self._ended = asyncio.create_task(process.listen(self._read))
@@ -66,25 +71,31 @@ class Engine:
         process = await start(command, standby)
         return cls(await EngineProcess.launch(command, log_path, process, log_bytes), client, life)
 
-    async def wait_until_ready(self, context: Context, silence_s: float = START_SILENCE_S) -> None:
+    async def wait_until_ready(self, context: Context, limits: StartLimits | None = None) -> None:
         """Returns once the engine has answered a real request, with a real picture if the model sees.
 
-        Raises EngineFailedError when the engine ends before that, cannot answer, or prints nothing for `silence_s`
-        seconds while it starts.
+        Raises EngineFailedError when the engine ends before that, cannot answer, or takes longer than the limits.
         """
-        await first_of(self._wait_until_healthy(silence_s), self._raise_at_end())
+        limits = limits or StartLimits()
+        too_late = self._raise_when_too_late(limits)
+        await first_of(self._wait_until_healthy(limits.silence_s), self._raise_at_end(), too_late)
         self._life.progress(Phase.WARMING)
+        too_late = self._raise_when_too_late(limits)
         try:
-            self.decode_tokens_per_s = await first_of(_ask_once(self.client, context), self._raise_at_end())
+            self.decode_tokens_per_s = await first_of(_ask_once(self.client, context), self._raise_at_end(), too_late)
         except EngineFailedError:
             raise
         except VedetteError as error:
             raise EngineFailedError("engine.no_answer", error=error.message, hint=error.hint) from error
 
-    async def wait_until_dead(self, stuck_after_s: float = SILENCE_TIMEOUT_S) -> Cause:
-        """Why the engine ended, once it has ended, or that it is stuck."""
-        stuck = wait_until_stuck(self.client.read_metrics, stuck_after_s)
-        death = await first_of(asyncio.shield(self._ended), stuck)
+    async def wait_until_dead(
+        self, patience: Patience | None = None, find: Callable[[], Sequence[psutil.Process]] = tuple
+    ) -> Cause:
+        """Why the engine ended, once it has ended, or that it is stuck. find: looks for the engine's processes."""
+        watched = Watched(find, self.pid)
+        death = await first_of(
+            asyncio.shield(self._ended), wait_until_stuck(lambda: self._read_signs(watched), patience or Patience())
+        )
         return STUCK if death is None else find_cause(death)
 
     async def stop(self) -> None:
@@ -96,6 +107,8 @@ class Engine:
     def _read(self, line: str) -> None:
         self._heard_at = time.monotonic()
         self.reported = with_line(self.reported, line)
+        if reports_core_ready(line):
+            self._core_ready_at = time.monotonic()
         if reports_core_death(line):
             self._process.stop_server()
         fact = parse_line(line)
@@ -107,6 +120,28 @@ class Engine:
             if time.monotonic() - self._heard_at > silence_s:
                 raise EngineDiedError(SILENT)
             await asyncio.sleep(_POLL_S)
+
+    async def _raise_when_too_late(self, limits: StartLimits) -> NoReturn:
+        """Raises EngineDiedError once the start has taken too long."""
+        while True:
+            now = time.monotonic()
+            if self._core_ready_at is not None and now - self._core_ready_at > limits.opening_s:
+                raise EngineDiedError(Cause("too_slow", Message("engine.never_opened", limit_s=limits.opening_s)))
+            if now - self._launched_at > limits.whole_s:
+                raise EngineDiedError(Cause("too_slow", Message("engine.start_too_slow", limit_s=limits.whole_s)))
+            await asyncio.sleep(_POLL_S)
+
+    async def _read_signs(self, watched: Watched) -> Signs:
+        """What the engine shows of its work. It is asked for its metrics only while its answers do not come."""
+        traffic, before = self.client.traffic, self._traffic
+        self._traffic = traffic
+        is_silent = traffic.requests > 0 and traffic.received_bytes == before.received_bytes
+        metrics = await self.client.read_metrics() if is_silent else None
+        if metrics is not None:
+            self._figures = parse_work(metrics)
+        vital = await asyncio.to_thread(watched.look)
+        work = (traffic.received_bytes, self._figures)
+        return Signs(traffic.requests > 0, work, vital.computes, vital.is_stopped)
 
     async def _raise_at_end(self) -> NoReturn:
         raise EngineDiedError(find_cause(await asyncio.shield(self._ended)))

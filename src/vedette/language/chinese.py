@@ -719,8 +719,16 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "其他程序终止了引擎（SIGKILL）。内存并未耗尽，不是内核所为。",
         "vedette 会重新启动引擎。如果再次发生，请查明是哪个程序所为。",
     ),
+    "engine.never_opened": (
+        "引擎已加载模型，但此后 {limit_s} 内没有响应。模型的聊天模板可能陷入死循环。",
+        "请查看 `vedette logs`，或改用其他模型。",
+    ),
+    "engine.start_too_slow": (
+        "引擎未在 {limit_s} 内就绪。",
+        "请查看 `vedette logs`。磁盘过慢或其他程序可能造成延迟。",
+    ),
     "engine.stuck": (
-        "引擎接受了请求，但几分钟内一个也没有回答。",
+        "引擎已停止处理它所接受的请求。",
         "vedette 会重新启动引擎。如果再次发生，请查看 `vedette logs`。",
     ),
     "engine.silent": (

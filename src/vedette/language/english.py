@@ -815,8 +815,16 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Another program killed the engine (SIGKILL). The kernel did not: memory had not run out.",
         "vedette restarts the engine. If it is killed again, find out which program does it.",
     ),
+    "engine.never_opened": (
+        "The engine loaded the model and then answered nobody for {limit_s}. The model's chat template may never end.",
+        "See `vedette logs`, or serve another model.",
+    ),
+    "engine.start_too_slow": (
+        "The engine was not ready within {limit_s}.",
+        "See `vedette logs`. A slow disk, or other programs, may delay it.",
+    ),
     "engine.stuck": (
-        "The engine accepted requests and answered none of them for minutes.",
+        "The engine stopped working on the requests that it had accepted.",
         "vedette restarts the engine. If this happens again, see `vedette logs`.",
     ),
     "engine.silent": (

@@ -3,51 +3,65 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
-from vedette.engine.client import SILENCE_TIMEOUT_S
+from vedette.plan.deadlines import Patience
 
-_WAITING = {"vllm:num_requests_running", "vllm:num_requests_waiting"}
-_DONE = {"vllm:prompt_tokens_total", "vllm:generation_tokens_total"}
+_FIGURES = frozenset(
+    {
+        "vllm:prompt_tokens_total",
+        "vllm:generation_tokens_total",
+        "vllm:num_requests_running",
+        "vllm:num_requests_waiting",
+        "vllm:kv_cache_usage_perc",
+        "vllm:iteration_tokens_total_count",
+    }
+)
+"""Figures that only a core at work changes: the server counts them from what the core reports after each step."""
+_STOPPED_POLLS = 3
 
 
 @dataclass(frozen=True)
-class Progress:
-    """The work of an engine: requests to answer, and tokens processed."""
+class Signs:
+    """What an engine shows of its work at one moment."""
 
-    requests: float
-    """Requests that run or wait."""
-    tokens: float
-    """Prompt and answer tokens since the start."""
+    is_waited_for: bool
+    work: Hashable
+    """Changes whenever the engine has worked: with each byte of an answer, and with the figures of its metrics."""
+    computes: bool = True
+    """Its processes compute, or nobody can tell."""
+    is_stopped: bool = False
+    """Its processes were stopped by a signal."""
 
 
-def parse_progress(text: str) -> Progress:
-    """The progress in the engine's metrics (Prometheus' text format); a missing figure counts as 0."""
-    sums = dict.fromkeys(_WAITING | _DONE, 0.0)
+def parse_work(text: str) -> tuple[tuple[str, float], ...]:
+    """The figures in the engine's metrics (Prometheus' text format) that change while it works."""
+    sums = dict.fromkeys(_FIGURES, 0.0)
     for line in text.splitlines():
         name, _, rest = line.partition("{")
         if name in sums:
             with contextlib.suppress(ValueError):
                 sums[name] += float(rest.rpartition(" ")[2])
-    return Progress(sum(sums[name] for name in _WAITING), sum(sums[name] for name in _DONE))
+    return tuple(sorted(sums.items()))
 
 
-async def wait_until_stuck(
-    read_metrics: Callable[[], Awaitable[str | None]], limit_s: float = SILENCE_TIMEOUT_S, poll_s: float = 5.0
-) -> None:
-    """Return when the engine has had requests for `limit_s` seconds without one more token, or no metrics for as long.
+async def wait_until_stuck(read: Callable[[], Awaitable[Signs]], patience: Patience) -> None:
+    """Return when somebody has waited for too long without a sign of work, or the engine's processes are stopped.
 
-    The caller cancels this when the engine ends. read_metrics: the metrics' text; None if they do not arrive.
+    The caller cancels this when the engine ends.
     """
-    last: Progress | None = None
-    progress_at = time.monotonic()
-    while True:
-        text = await read_metrics()
-        now = parse_progress(text) if text is not None else None
-        if now is not None and (not now.requests or last is None or now.tokens != last.tokens):
-            progress_at = time.monotonic()
-        last = now or last
-        if time.monotonic() - progress_at >= limit_s:
+    last: Signs | None = None
+    worked_at = computed_at = time.monotonic()
+    stopped_polls = 0
+    while stopped_polls < _STOPPED_POLLS:
+        now, asked_at = await read(), time.monotonic()
+        if last is None or not now.is_waited_for or now.work != last.work:
+            worked_at = computed_at = asked_at
+        elif now.computes:
+            computed_at = asked_at
+        if asked_at - computed_at >= patience.quiet_s or asked_at - worked_at >= patience.busy_s:
             return
-        await asyncio.sleep(poll_s)
+        stopped_polls = stopped_polls + 1 if now.is_stopped else 0
+        last = now
+        await asyncio.sleep(patience.poll_s)

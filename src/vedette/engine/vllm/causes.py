@@ -42,6 +42,7 @@ _OUTLOOKS = {
     "silent": Outlook.SMALLER,
     "killed": Outlook.SAME,
     "stuck": Outlook.SAME,
+    "too_slow": Outlook.HOPELESS,
     "port_in_use": Outlook.SAME,
     "memory_returned": Outlook.SAME,
     "engine_broken": Outlook.REMADE,

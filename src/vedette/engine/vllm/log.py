@@ -69,6 +69,14 @@ def reports_core_death(line: str) -> bool:
     return _CORE_DIED.match(line, 0, _LONGEST_LINE) is not None
 
 
+_CORE_READY = re.compile(r"init engine \(.*\) took|Supported tasks: ")
+
+
+def reports_core_ready(line: str) -> bool:
+    """Whether the engine core is ready, so that only the server's own preparations are left."""
+    return _CORE_READY.search(line, 0, _LONGEST_LINE) is not None
+
+
 _LONGEST_LINE = 2000
 """Characters that are searched: the known lines are shorter, and a search in a very long line would take long."""
 _NUMBER = r"(-?[\d.,]+)"

@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
+from vedette.engine.client import generates
 from vedette.errors import (
     BadInputError,
     EngineUnavailableError,
@@ -56,10 +57,6 @@ _NOT_SENT_ON = _HOP_BY_HOP | {
     "authorization",
     "x-api-key",
 }
-
-_NO_SLOT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
-_NO_SLOT_ENDS = ("/tokenize", "/detokenize", "/count_tokens", "/render", "/cancel")
-"""Ends of paths that the engine answers without generating (vllm/entrypoints, 0.12 to 0.33)."""
 
 _DEAD_ENGINE = (b"EngineDeadError", b"EngineCore encountered an issue")
 """The answers of vLLM's server between its core's death and its own (v1/engine/exceptions.py)."""
@@ -156,13 +153,13 @@ class PassThrough:
         return await self._admitted(read_request(admitted.body, most_values([served.context])), served)
 
     def _ticket(self, request: web.Request, destination: ByName, admitted: Admitted) -> Ticket[Served]:
-        generates = takes_slot(request.method, request.path) or admitted.has_media
+        takes_slot = generates(request.method, request.path) or admitted.has_media
         return Ticket(
             destination,
             Priority.PERSON,
             client=principal_of(request).client,
             wait_limit=WaitLimit(self._wait_s),
-            takes_slot=generates and not self._backend.engine_is_shared,
+            takes_slot=takes_slot and not self._backend.engine_is_shared,
             slots=admitted.sequences,
             early=True,
         )
@@ -188,11 +185,6 @@ class PassThrough:
                 raise
             await _cut_off(request, response, error)
         return response
-
-
-def takes_slot(method: str, path: str) -> bool:
-    """Whether the engine generates for a request, as far as its address tells: an unknown one may."""
-    return method not in _NO_SLOT_METHODS and not path.rstrip("/").endswith(_NO_SLOT_ENDS)
 
 
 async def _refusal(upstream: aiohttp.ClientResponse, served: Served) -> web.Response:

@@ -6,10 +6,9 @@ import aiohttp
 import pytest
 
 from tests.rig.stand_ins.app_stand_in import OWNER, Deployment, Fleet, OpenPage, Serve, Upstream
-from vedette.engine.client import EngineClient
+from vedette.engine.client import EngineClient, generates
 from vedette.engine.state import Phase, State
 from vedette.errors import DoesNotFitError
-from vedette.serve.api.passthrough import takes_slot
 from vedette.serve.app import create_app
 from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.queue import MOST_PASSED_OVER
@@ -320,7 +319,7 @@ async def test_a_page_finds_its_model_before_that_is_up(
     ],
 )
 def test_only_requests_that_generate_take_a_slot(method: str, path: str, takes: bool) -> None:
-    assert takes_slot(method, path) is takes
+    assert generates(method, path) is takes
 
 
 async def test_requests_wait_here_beyond_what_the_engine_answers_and_prepares(
