@@ -18,7 +18,8 @@
     ├── EngineAnswerError          what an engine or a server sent cannot be read
     ├── RequestRefusedError        the engine refused a request
     ├── BadInputError              input that cannot be used
-    │   └── TooLargeError          input above a size limit
+    │   ├── TooLargeError          input above a size limit
+    │   └── CostlyRequestError     a request with which an engine ran out of memory
     ├── TooSlowError               a client that keeps vedette waiting
     ├── OverloadedError            more connections or bytes than vedette holds at a time
     ├── UnauthorizedError          a request without the key that it needs
@@ -224,6 +225,12 @@ class UnauthorizedError(VedetteError):
     """A request without a key where one is needed, or with one that is not known."""
 
     code = "unauthorized"
+
+
+class CostlyRequestError(BadInputError):
+    """A request with which an engine ran out of memory; sent again soon, it is refused."""
+
+    code = "costly_request"
 
 
 class ForbiddenError(VedetteError):

@@ -54,6 +54,7 @@ class Attachment:
         self.abandoned = False
         self._swapping = asyncio.Lock()
         self.used_at = 0.0
+        self.blames_request: bool | None = False
         self._server = ExternalServer(settings.engine, os.environ.get(KEY_VARIABLE))
         self._wanted = settings.model
         self._wish = wish_of(settings)

@@ -29,6 +29,8 @@ class Fault(Enum):
     """The engine took more than planned. Every later plan learns from this."""
     OTHERS = "others"
     """Other programs took memory that the plan needed. The next plan uses the memory that is left."""
+    REQUEST = "request"
+    """A request in flight, which is refused from now on. The plan was right for all before, and stays."""
     TRANSIENT = "transient"
     """Unknown: the planned memory and much more is free again, so some program held it only briefly."""
 
@@ -46,6 +48,8 @@ class Crash:
     """The device after all processes of the engine had ended."""
     served_s: float | None
     """How long the engine was ready; None if it was never ready."""
+    broke_off: bool = False
+    """Whether an answer broke off with it."""
 
 
 class Failure(Enum):
@@ -141,6 +145,8 @@ def fault_of(crash: Crash, shortages: int) -> Fault | None:
     planned, before, after = _memory(crash)
     if crash.cause.code == "memory_taken" or (after < planned and before - after > TAKEN_BYTES):
         return Fault.OTHERS
+    if crash.broke_off and shortages == 1:
+        return Fault.REQUEST
     killed = crash.cause in (KERNEL_KILL, SILENT_KILL)
     return Fault.TRANSIENT if killed and shortages == 1 and _much_is_free(crash) else Fault.ENGINE
 
@@ -150,6 +156,8 @@ def shortage_message(crash: Crash, fault: Fault) -> Message:
     phase = Message("deploy.while_starting") if crash.served_s is None else Message("deploy.while_serving")
     if fault is Fault.ENGINE:
         return Message("deploy.engine_took_more", phase=phase, planned_bytes=planned)
+    if fault is Fault.REQUEST:
+        return Message("deploy.request_took", phase=phase, planned_bytes=planned)
     if fault is Fault.TRANSIENT:
         return Message("deploy.taken_for_a_moment", phase=phase, free_bytes=after, planned_bytes=planned)
     if before - after <= TAKEN_BYTES:

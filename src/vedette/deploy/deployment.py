@@ -265,7 +265,8 @@ class Deployment(ServedModel):
 
     async def _crashed(self, stage: Starting, cause: Cause) -> Down:
         """Record the crash, stop the engine's remaining processes, and return the stage after the crash."""
-        down = stage.down(cause)
+        down = dataclasses.replace(stage.down(cause), broke_off=self.broke_off_lately())
+        self.blames_request = None if outlook_of(cause) is Outlook.SMALLER else False
         self.life.enter(State.FAILED, cause=cause)
         await self._stop_engine(cause)
         if outlook_of(cause) is Outlook.SMALLER:  # the next attempt needs the standby's memory
@@ -297,7 +298,8 @@ class Deployment(ServedModel):
         """Return the next attempt after a crash and record its lesson. Raises EngineDiedError if there is none."""
         recovery, plan = down.assignment.recovery, down.proposal.plan
         after = self._shared(await self._surroundings.read())
-        attempt = recovery.attempt_after(Crash(down.cause, plan, down.known, after, down.served_s))
+        attempt = recovery.attempt_after(Crash(down.cause, plan, down.known, after, down.served_s, down.broke_off))
+        self.blames_request = recovery.blames_request
         if attempt.lesson is not None and not await learn_lesson(down.proposal, attempt.lesson, self._home):
             recovery.limit_to(attempt.lesson)
         return attempt

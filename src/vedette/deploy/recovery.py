@@ -124,6 +124,11 @@ class Recovery:
             raise error
         raise DoesNotFitError("deploy.no_room_after_crash", crash=reason, error=error.message, hint=error.hint)
 
+    @property
+    def blames_request(self) -> bool:
+        """Whether the last crash is the fault of a request that the engine was answering."""
+        return self._trouble is not None and self._trouble.fault is Fault.REQUEST
+
     def limit_to(self, lesson: Lesson) -> None:
         """Apply a lesson that could not be recorded to this deployment only."""
         self.budget_bytes = lesson.at_most_bytes
@@ -167,7 +172,7 @@ class Recovery:
             self.budget_bytes = smaller_budget_bytes(total_bytes, counts.shortages)
             return Attempt(BACKOFF_S, crash.cause.message), None
         reason = shortage_message(crash, fault)
-        if fault is Fault.TRANSIENT:
+        if fault in (Fault.TRANSIENT, Fault.REQUEST):
             return Attempt(delay_s, reason), fault
         if fault is Fault.OTHERS:
             self.spare_bytes = step_bytes(total_bytes) * min(counts.shortages - 1, MAX_SPARE_STEPS)

@@ -11,8 +11,12 @@ from vedette.deploy.stages import Chosen, Idle, Launched, Running, Stage
 from vedette.deploy.swap import Orders
 from vedette.engine.client import EngineClient
 from vedette.engine.state import Life
+from vedette.errors import EngineUnavailableError, EngineUnreachableError
 from vedette.events import ModelStatus
 from vedette.plan.plan import Context
+
+_BROKE_OFF_S = 3.0
+"""A server may end up to two seconds after its engine core (engine/process/process.py)."""
 
 
 class ServedModel:
@@ -23,6 +27,7 @@ class ServedModel:
         self.url = url
         self.used_at = 0.0
         """Time of the last request, in seconds of the monotonic clock."""
+        self.blames_request: bool | None = False
         self._stage: Stage = Idle()
         self._proposal: Proposal | None = None
         """The last plan. Its limits stay valid while the engine restarts."""
@@ -30,6 +35,7 @@ class ServedModel:
         """The plan of the last start, as JSON; None before the first start."""
         self._orders = Orders()
         self._answering = 0
+        self._broke_off_at = float("-inf")
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -86,10 +92,19 @@ class ServedModel:
         self.used_at = time.monotonic()
         try:
             yield
+        except EngineUnreachableError:
+            raise
+        except EngineUnavailableError:
+            self._broke_off_at = time.monotonic()
+            raise
         finally:
             self._answering -= 1
             if not self._answering:
                 self._idle.set()
+
+    def broke_off_lately(self) -> bool:
+        """Whether an answer has broken off just now, or is about to: an engine's end is noticed within a second."""
+        return self._answering > 0 or time.monotonic() - self._broke_off_at < _BROKE_OFF_S
 
     async def watch(self) -> AsyncGenerator[None, None]:
         async with contextlib.aclosing(self.life.watch()) as statuses:

@@ -120,6 +120,8 @@ class Down(Starting):
     cause: Cause
     served_s: float | None
     """How long it was ready; None if it never was."""
+    broke_off: bool = False
+    """Whether an answer broke off with it."""
 
 
 Stage: TypeAlias = Idle | Chosen | Prepared | Starting | Launched | Running | Down

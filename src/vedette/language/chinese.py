@@ -1083,6 +1083,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "deploy.while_serving": "服务时",
     "deploy.lesson": "{shortage}今后的计划比它少用 {kept_free_bytes}。",
     "deploy.engine_took_more": "{phase}内存耗尽：引擎占用的内存超过了为它计划的 {planned_bytes}。",
+    "deploy.request_took": "{phase}内存耗尽：某个请求所需的内存超过了计划的 {planned_bytes}，此后将拒绝该请求。",
     "deploy.taken_for_a_moment": "{phase}内存耗尽：其他程序短暂占用了内存；现在又有 {free_bytes} 空闲，需要 {planned_bytes}。",
     "deploy.taken_and_freed": "{phase}内存耗尽：其他程序占用了计划的 {planned_bytes} 中的一部分，现已释放。",
     "deploy.taken_by_others": "{phase}内存耗尽：计划的 {planned_bytes} 只剩 {left_bytes}，因为{taker}。",
@@ -1209,6 +1210,14 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.schema_members": ("模式共有 {members} 个属性、取值和备选项；上限为 {most}。", "请使用更小的模式。"),
     "serve.schema_repeats": ("模式或正则表达式将某部分重复 {repeats} 次；上限为 {most}。", "请减少重复次数。"),
     "serve.schema_loop": ("模式中的引用 {reference} 又指向自身。", "请让引用最终指向一个不是引用的模式。"),
+    "serve.request_took_memory": (
+        "引擎在回答此请求时内存耗尽，正在重新启动。",
+        "请发送更小的图片或更短的文本。在 {wait_s} 内，相同的内容会被拒绝。",
+    ),
+    "serve.request_refused_again": (
+        "引擎不久前在处理此图片或文本时内存耗尽。",
+        "请发送更小的内容，或在事发 {wait_s} 后再发送相同的内容。",
+    ),
     "serve.swap_forbidden": (
         "只有此 vedette 的所有者可以更换模型。",
         "请用 `vedette open` 打印的链接打开页面，或使用 admin 角色的密钥，或以 `vedette up --allow-swap` 启动。",

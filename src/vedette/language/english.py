@@ -1197,6 +1197,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "deploy.while_serving": "while serving",
     "deploy.lesson": "{shortage} From now on plans keep {kept_free_bytes} below that.",
     "deploy.engine_took_more": "Out of memory {phase}: the engine took more than the {planned_bytes} planned for it.",
+    "deploy.request_took": "Out of memory {phase}: a request needed more than the {planned_bytes} planned, and is refused from now on.",
     "deploy.taken_for_a_moment": "Out of memory {phase}: another program took it for a moment; {free_bytes} are free again, {planned_bytes} are needed.",
     "deploy.taken_and_freed": "Out of memory {phase}: another program held part of the {planned_bytes} planned and has freed it.",
     "deploy.taken_by_others": "Out of memory {phase}: {left_bytes} were left of the {planned_bytes} planned, because {taker}.",
@@ -1373,6 +1374,14 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "serve.schema_loop": (
         "The schema's reference {reference} leads back to itself.",
         "Let it end at a schema that is no reference.",
+    ),
+    "serve.request_took_memory": (
+        "The engine ran out of memory while it answered this request, and is started again.",
+        "Send a smaller picture or less text. The same is refused for {wait_s}.",
+    ),
+    "serve.request_refused_again": (
+        "The engine ran out of memory with this picture or text a short time ago.",
+        "Send a smaller one, or the same again {wait_s} after that.",
     ),
     "serve.swap_forbidden": (
         "Only the owner of this vedette may change the model.",

@@ -32,6 +32,10 @@ class Served(Protocol):
         """Whether it was given up for good."""
 
     @property
+    def blames_request(self) -> bool | None:
+        """Whether a request in flight was why the engine last ran out of memory; None until that is known."""
+
+    @property
     def client(self) -> EngineClient | None:
         """The way to the engine; None unless it is ready."""
 

@@ -139,6 +139,7 @@ class Deployment:
         self.next_model: str | None = None
         self.stands_in_for: tuple[str, ...] = ()
         self.abandoned = False
+        self.blames_request: bool | None = False
         self.answering = 0
         self.most_answering = 0
         self.plan: dict[str, Any] | None = None

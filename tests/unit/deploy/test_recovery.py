@@ -65,9 +65,15 @@ PLAN = plan_on(TIGHT)
 
 
 def crash(
-    cause: Cause, after: Device = TIGHT, *, plan: Plan = PLAN, before: Device = TIGHT, served_s: float | None = None
+    cause: Cause,
+    after: Device = TIGHT,
+    *,
+    plan: Plan = PLAN,
+    before: Device = TIGHT,
+    served_s: float | None = None,
+    broke_off: bool = False,
 ) -> Crash:
-    return Crash(cause, plan, before, after, served_s)
+    return Crash(cause, plan, before, after, served_s, broke_off)
 
 
 def less(device: Device, taken_bytes: int, *others: OtherProcess) -> Device:
@@ -474,3 +480,22 @@ def test_after_a_long_run_all_memory_may_be_used_again(served_s: float) -> None:
     recovery = Recovery(budget_bytes=GIB)
     recovery.attempt_after(crash(KILLED, served_s=LONG_RUN_S - 1))
     assert recovery.within(TIGHT).memory_available_bytes == GIB
+
+
+@pytest.mark.parametrize("cause", [ALLOCATOR, KERNEL_KILL, SILENT_KILL])
+def test_memory_that_ran_out_with_a_request_in_flight_is_the_request_s_fault_once(cause: Cause) -> None:
+    recovery = Recovery()
+    attempt = recovery.attempt_after(crash(cause, served_s=30.0, broke_off=True))
+    assert (attempt.lesson, attempt.delay_s) == (None, 0.0)
+    assert recovery.blames_request
+    assert recovery.within(TIGHT) == TIGHT
+    assert "a request needed more than the" in say(attempt.reason)
+    again = recovery.attempt_after(crash(cause, served_s=30.0, broke_off=True))
+    assert again.lesson is not None
+    assert not recovery.blames_request
+
+
+def test_a_request_is_not_to_blame_for_memory_that_others_took() -> None:
+    recovery = Recovery()
+    recovery.attempt_after(crash(KERNEL_KILL, less(TIGHT, 3 * GIB), served_s=30.0, broke_off=True))
+    assert not recovery.blames_request

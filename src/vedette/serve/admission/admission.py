@@ -88,6 +88,12 @@ def read_request(body: bytes | bytearray | None, most_values: int) -> Asked:
     return Asked(body, model if isinstance(model, str) else None, document)
 
 
+def media_in(body: bytes) -> list[str]:
+    """The `data:` addresses in an admitted request."""
+    document = parse_request(body)
+    return [part.url for part in media_of(document)] if isinstance(document, (dict, list)) else []
+
+
 def _check_text(size: int, limits: RequestLimits) -> None:
     if size > limits.text_bytes:
         raise BadInputError(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -10,9 +11,10 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from vedette.engine.client import generates
+from vedette.engine.client import EngineClient, generates
 from vedette.errors import (
     BadInputError,
+    CostlyRequestError,
     EngineUnavailableError,
     EngineUnreachableError,
     VedetteError,
@@ -23,6 +25,7 @@ from vedette.serve.access.principal import Role, principal_of
 from vedette.serve.access.redaction import without_places
 from vedette.serve.admission.admission import Admission, Admitted, Asked, read_request
 from vedette.serve.admission.request_limits import most_values
+from vedette.serve.admission.suspects import REFUSED_S, Suspects
 from vedette.serve.backend import Backend, Served, not_ready, ready
 from vedette.serve.connections.bodies import Bodies, Body
 from vedette.serve.connections.limits import ConnectionLimits
@@ -65,7 +68,12 @@ _NOTICE_S = 0.5
 """The time in which the deployment notices that an engine's server has ended …"""
 _NOTICE_DEATH_S = 1.5
 """… and that its core has (engine/process/process.py)."""
+_NOTICE_FAULT_S = 10.0
+"""… and whose fault it is: that is known once the engine's processes have ended (deploy/recovery.py)."""
+_LOOK_EVERY_S = 0.05
 _ATTEMPTS = 3
+
+_RESPONSE = web.RequestKey("response", web.StreamResponse)
 
 
 class PassThrough:
@@ -87,6 +95,7 @@ class PassThrough:
         self._wait_s = wait_s
         self._metrics = metrics
         self._bodies = Bodies(limits)
+        self._suspects = Suspects()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer with the engine's answer, its errors included unless it is crashing. Raises VedetteError."""
@@ -98,7 +107,14 @@ class PassThrough:
         with self._bodies.hold(request) as body:
             await self._read(request, body)
             most = most_values(served.context for served in self._backend.served)
-            return await self._answered(request, read_request(body.data if request.body_exists else None, most))
+            asked = read_request(body.data if request.body_exists else None, most)
+            try:
+                return await self._answered(request, asked)
+            except VedetteError as error:
+                if not begun(request):
+                    raise
+                await _cut_off(request, request[_RESPONSE], error)
+                return request[_RESPONSE]
 
     async def models(self, request: web.Request) -> web.Response:
         """`/v1/models`: the models that answer now, and those that a request may swap in by naming them."""
@@ -133,8 +149,8 @@ class PassThrough:
             async with self._queue.admit(ticket) as served:
                 admitted = await self._again(admitted, served)
                 # An engine that crashed unnoticed has seen nothing of the request.
-                with suppress(EngineUnreachableError), served.busy():
-                    return await self._pass_on(request, served, admitted.body)
+                with suppress(EngineUnreachableError):
+                    return await self._ask(request, served, admitted)
             await asyncio.sleep(_NOTICE_S)
         raise not_ready(served)
 
@@ -164,26 +180,36 @@ class PassThrough:
             early=True,
         )
 
+    async def _ask(self, request: web.Request, served: Served, admitted: Admitted) -> web.StreamResponse:
+        """The engine's answer. Raises CostlyRequestError if the engine ran out of memory because of this request."""
+        client, _ = ready(served)
+        self._suspects.refuse(admitted)
+        with self._suspects.watch(client, admitted) as in_flight:
+            try:
+                with served.busy():
+                    return await self._pass_on(request, served, admitted.body)
+            except EngineUnreachableError:
+                raise
+            except EngineUnavailableError as error:
+                in_flight.break_off()
+                if await _died_of_request(served, client) and self._suspects.is_to_blame(client, in_flight):
+                    raise CostlyRequestError("serve.request_took_memory", wait_s=round(REFUSED_S)) from error
+                raise
+
     async def _pass_on(
         self, request: web.Request, served: Served, body: bytes | bytearray | None
     ) -> web.StreamResponse:
         client, _ = ready(served)
         headers = _kept(request.headers, _NOT_SENT_ON)
-        response: web.StreamResponse | None = None
-        try:
-            async with client.request(request.method, request.raw_path, headers, body) as upstream:
-                if upstream.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                    refusal = await _refusal(upstream, served)
-                    self._metrics.api_requests.labels(status=str(upstream.status)).inc()
-                    return refusal
-                response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
-                response.headers.update(_kept(upstream.headers, _HOP_BY_HOP))
+        async with client.request(request.method, request.raw_path, headers, body) as upstream:
+            if upstream.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                refusal = await _refusal(upstream, served)
                 self._metrics.api_requests.labels(status=str(upstream.status)).inc()
-                await _copy(request, upstream, response)
-        except EngineUnavailableError as error:
-            if response is None or not begun(request):
-                raise
-            await _cut_off(request, response, error)
+                return refusal
+            response = request[_RESPONSE] = web.StreamResponse(status=upstream.status, reason=upstream.reason)
+            response.headers.update(_kept(upstream.headers, _HOP_BY_HOP))
+            self._metrics.api_requests.labels(status=str(upstream.status)).inc()
+            await _copy(request, upstream, response)
         return response
 
 
@@ -200,6 +226,19 @@ async def _refusal(upstream: aiohttp.ClientResponse, served: Served) -> web.Resp
         if served.client is client:
             return web.Response(status=upstream.status, body=body, headers=_kept(upstream.headers, _NOT_SENT_BACK))
     raise EngineUnavailableError("serve.engine_ended")
+
+
+async def _died_of_request(served: Served, client: EngineClient | None) -> bool:
+    """Whether the engine of this client has just run out of memory because of a request."""
+    began_at = time.monotonic()
+    while (waited_s := time.monotonic() - began_at) < _NOTICE_FAULT_S:
+        if served.client is client:
+            if waited_s > _NOTICE_DEATH_S:
+                return False
+        elif served.blames_request is not None:
+            return served.blames_request
+        await asyncio.sleep(_LOOK_EVERY_S)
+    return False
 
 
 async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
