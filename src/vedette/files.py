@@ -18,6 +18,7 @@ _LOOK = os.O_PATH | os.O_CLOEXEC
 """Finds what a path leads to without opening it: a device is not touched, a FIFO not waited for."""
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+FOR_OTHERS_TO_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class NotRegularError(OSError):
@@ -28,15 +29,18 @@ class TooLargeFileError(OSError):
     """A file is larger than its reader allows, or has more content than its size says."""
 
 
-def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
+def open_regular(path: Path, *, own: bool = False) -> BinaryIO:
     """A regular file, open to read. Raises NotRegularError for anything else, and OSError.
 
-    follow_links: whether the path itself may be a link; its directories always may.
+    own: it is no link, it belongs to its directory's owner, and nobody else may write to it: a file of vedette's.
     """
-    found = os.open(path, _LOOK | (0 if follow_links else os.O_NOFOLLOW))
+    found = os.open(path, _LOOK | (os.O_NOFOLLOW if own else 0))
     try:
-        if not stat.S_ISREG(os.fstat(found).st_mode):
+        facts = os.fstat(found)
+        if not stat.S_ISREG(facts.st_mode):
             raise NotRegularError(errno.EINVAL, "not a regular file", str(path))
+        if own and (facts.st_uid != path.parent.stat().st_uid or facts.st_mode & FOR_OTHERS_TO_WRITE):
+            raise PermissionError(errno.EPERM, "others may have written it", str(path))
         try:
             return os.fdopen(os.open(f"/proc/self/fd/{found}", _READ), "rb")
         except OSError as error:
@@ -45,12 +49,13 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
         os.close(found)
 
 
-def read_whole(path: Path, most_bytes: int, *, follow_links: bool = True) -> bytes:
+def read_whole(path: Path, most_bytes: int, *, own: bool = False) -> bytes:
     """The content of a regular file. Raises TooLargeFileError above `most_bytes`, NotRegularError, and OSError.
 
-    A file with more content than its size says is refused: it grows, or it is one of /proc, whose sizes are wrong.
+    own: as in `open_regular`. A file with more content than its size says is refused: it grows, or it is one of /proc,
+    whose sizes are wrong.
     """
-    with open_regular(path, follow_links=follow_links) as file:
+    with open_regular(path, own=own) as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(size + 1) if size <= most_bytes else b""
     if size > most_bytes or len(data) > size:
@@ -106,4 +111,4 @@ def open_log(path: Path, *, emptied: bool = False) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
-    return os.fdopen(descriptor, "ab", buffering=0)
+    return os.fdopen(descriptor, "ab")

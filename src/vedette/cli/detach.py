@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,13 +11,17 @@ from pathlib import Path
 
 from vedette.cli.console.screen import Screen, make_screen
 from vedette.cli.console.speech import Speech
-from vedette.events import Event, Failed, Note, Ready, parse_event
+from vedette.errors import DiskFullError, EngineFailedError, VedetteError
+from vedette.events import Event, Failed, Note, Ready, Stopped, parse_event
+from vedette.files import open_log
 from vedette.instance.lock import refuse_second
 from vedette.language.message import Message
 from vedette.serve.access.owner_key import owner_link
 from vedette.settings.home import Home
 
 _LOOK_EVERY_S = 0.1
+_LEAST_FREE_BYTES = 65_536
+"""With less, the log of a start does not fit."""
 
 
 def start_detached(home: Home, arguments: Sequence[str], speech: Speech) -> None:
@@ -26,7 +31,7 @@ def start_detached(home: Home, arguments: Sequence[str], speech: Speech) -> None
     """
     refuse_second(home)  # before its log is overwritten
     screen = make_screen(speech, owner_link(home.access))
-    with home.server_log.open("w", encoding="utf-8") as log:
+    with open_log(home.server_log, emptied=True) as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "vedette", "up", "--json", *arguments],
             env={**os.environ, "PYTHONSAFEPATH": "1"},  # do not import modules from the current directory
@@ -39,7 +44,10 @@ def start_detached(home: Home, arguments: Sequence[str], speech: Speech) -> None
         process.wait()
         raise
     if not isinstance(last, Ready):
-        sys.exit(process.wait() or 1)
+        code = process.wait() or 1
+        if not isinstance(last, (Failed, Stopped)):
+            raise _unsaid(home.server_log, code)
+        sys.exit(code)
 
 
 def _follow(process: "subprocess.Popen[bytes]", log: Path, screen: Screen) -> Event | None:
@@ -59,6 +67,13 @@ def _follow(process: "subprocess.Popen[bytes]", log: Path, screen: Screen) -> Ev
                 time.sleep(_LOOK_EVERY_S)
                 screen.tick()
     return last
+
+
+def _unsaid(log: Path, code: int) -> VedetteError:
+    """The error for a background vedette that has not said why it ended: on a full disk it cannot."""
+    if shutil.disk_usage(log.parent).free < _LEAST_FREE_BYTES:
+        return DiskFullError("cli.disk_full_at", path=str(log))
+    return EngineFailedError("cli.detached_ended", code=code, log=str(log))
 
 
 def _parse_line(line: str) -> Event:

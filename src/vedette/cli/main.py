@@ -23,8 +23,11 @@ from vedette.cli.status_command import status_command
 from vedette.cli.swap_command import swap_command
 from vedette.cli.up_command import up_command
 from vedette.errors import DiskFullError, FileAccessError, VedetteError
+from vedette.files import NotRegularError, TooLargeFileError
 from vedette.language.message import Message
 from vedette.settings.load import read_language
+
+_ODD = (NotRegularError, TooLargeFileError)
 
 
 def main() -> None:
@@ -32,6 +35,7 @@ def main() -> None:
 
     A bug keeps its traceback.
     """
+    os.umask(0o077)  # what vedette writes is its user's alone: logs, prompts in them, keys
     speech = Speech(read_language())
     try:
         root_command().main(obj=speech, prog_name="vedette", standalone_mode=False)
@@ -78,7 +82,7 @@ def _file_error(error: OSError) -> VedetteError:
             if path is None
             else DiskFullError("cli.disk_full_at", path=path)
         )
-    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP) and not isinstance(error, _ODD):
         raise error
     if path is None:
         return FileAccessError("cli.file_access", error=error.strerror)

@@ -8,6 +8,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from vedette.files import open_log
+
 _OUTPUTS = (1, 2)
 
 
@@ -29,10 +31,9 @@ class ServerLog:
             if os.fstat(self._rotated[0]).st_size < self._half_bytes:
                 return
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            fresh = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            for number in self._rotated:
-                os.dup2(fresh, number)
-            os.close(fresh)
+            with open_log(self._path) as fresh:
+                for number in self._rotated:
+                    os.dup2(fresh.fileno(), number)
 
 
 def remove_unused_logs(engine_log: Path, engines: int) -> None:

@@ -69,6 +69,14 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "settings.no_home": ("没有可存放 vedette 文件的主目录（{error}）。", "请将 VEDETTE_HOME 设为您有权写入的目录。"),
     "settings.home_not_made": ("无法创建目录 {path}（{error}）。", "请将 VEDETTE_HOME 设为您有权写入的目录。"),
     "settings.home_not_writable": ("您无权写入目录 {path}。", "请将 VEDETTE_HOME 设为您有权写入的目录。"),
+    "settings.home_of_another": (
+        "目录 {path} 属于其他用户（编号 {uid}），该用户可以更改 vedette 从中运行的内容。",
+        "请以该用户身份运行此命令，或将 VEDETTE_HOME 设为您自己的目录。",
+    ),
+    "settings.home_open": (
+        "其他用户可以写入目录 {path}，且无法更改其权限：{error}。",
+        "请对它运行 `chmod go-w`，或将 VEDETTE_HOME 设为您自己的目录。",
+    ),
     # ---- device ----
     "device.unknown_board": ("没有名为“{name}”的设备。", "已知的设备：{known}。"),
     "device.unknown_board_with_suggestion": (
@@ -1480,6 +1488,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "cli.usage": ("{sentence}", "见 `{command} --help`。"),
     "cli.disk_full": ("无法写入文件：磁盘已满（{error}）。", "请释放磁盘空间，然后重试。"),
     "cli.disk_full_at": ("无法写入 {path}：磁盘已满。", "请释放该磁盘的空间，然后重试。"),
+    "cli.detached_ended": (
+        "vedette 在开始提供服务之前就结束了（退出码 {code:d}）。",
+        "输出见 {log}；`vedette up` 会实时显示。",
+    ),
     "cli.file_access": (
         "无法读写文件（{error}）。",
         "请修正 vedette 各目录的权限（`vedette settings` 会显示），然后重试。",

@@ -85,6 +85,14 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "You may not write to the directory {path}.",
         "Set VEDETTE_HOME to a directory that you may write to.",
     ),
+    "settings.home_of_another": (
+        "The directory {path} belongs to another user (number {uid}), who could change what vedette runs from there.",
+        "Run the command as that user, or set VEDETTE_HOME to a directory of your own.",
+    ),
+    "settings.home_open": (
+        "Other users may write to the directory {path}, and that cannot be changed: {error}.",
+        "Run `chmod go-w` on it, or set VEDETTE_HOME to a directory of your own.",
+    ),
     # ---- device ----
     "device.unknown_board": ("There is no device named '{name}' in the catalogue.", "Known devices: {known}."),
     "device.unknown_board_with_suggestion": (
@@ -1685,6 +1693,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "cli.usage": ("{sentence}", "See `{command} --help`."),
     "cli.disk_full": ("A file could not be written: the disk is full ({error}).", "Free disk space, then try again."),
     "cli.disk_full_at": ("{path} could not be written: the disk is full.", "Free space on that disk, then try again."),
+    "cli.detached_ended": (
+        "vedette ended before it served (exit code {code:d}).",
+        "Its output is in {log}; `vedette up` shows it as it happens.",
+    ),
     "cli.file_access": (
         "A file could not be read or written ({error}).",
         "Correct the rights of vedette's directories (`vedette settings` shows them), then try again.",

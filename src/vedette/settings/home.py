@@ -1,11 +1,14 @@
 """Where vedette keeps its files."""
 
 import os
+import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from vedette.errors import ConfigError
+from vedette.files import FOR_OTHERS_TO_WRITE
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class Slot:
 def read_home(environment: Mapping[str, str] = os.environ) -> Home:
     """The home, its directories made: below `VEDETTE_HOME` if that is set, else in the XDG base directories.
 
-    Raises ConfigError if a directory cannot be made or written to.
+    Raises ConfigError if a directory cannot be made or written to, or belongs to another user. Other users' rights are
+    taken from them (`_close`).
     """
     try:
         home = home_paths(environment)
@@ -75,7 +79,44 @@ def read_home(environment: Mapping[str, str] = os.environ) -> Home:
             raise ConfigError("settings.home_not_made", path=str(directory), error=error.strerror) from error
         if not os.access(directory, os.W_OK | os.X_OK):
             raise ConfigError("settings.home_not_writable", path=str(directory))
+        _close(directory, private=directory == home.state)
+    if home.engines.exists():
+        _close(home.engines)
     return home
+
+
+def _close(directory: Path, private: bool = False) -> None:
+    """Takes from other users the right to write to a directory; where it is `private`, every right.
+
+    What they may have put into a private directory before is removed: vedette acts on what it finds there. A directory
+    with the sticky bit, such as /tmp, stays as it is. Raises ConfigError if the directory is another user's.
+    """
+    found = directory.stat()
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ConfigError("settings.home_of_another", path=str(directory), uid=str(found.st_uid))
+    mode = stat.S_IMODE(found.st_mode)
+    open_to_others = bool(mode & FOR_OTHERS_TO_WRITE)
+    wanted = mode & 0o700 if private else mode & ~FOR_OTHERS_TO_WRITE
+    if wanted == mode or (mode & stat.S_ISVTX and not private):
+        return
+    try:
+        directory.chmod(wanted)
+    except OSError as error:
+        raise ConfigError("settings.home_open", path=str(directory), error=error.strerror) from error
+    if private and open_to_others:
+        _remove_foreign(directory)
+
+
+def _remove_foreign(directory: Path) -> None:
+    """Removes links, and what belongs to another user."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.stat(follow_symlinks=False).st_uid == os.geteuid() and not entry.is_symlink():
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                Path(entry.path).unlink()
 
 
 def home_paths(environment: Mapping[str, str]) -> Home:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from vedette.files import write_whole
+from vedette.files import read_whole, write_whole
 
 _RECORD = "container.json"
 _GRACE_S = 4
@@ -56,9 +56,11 @@ def container_processes(workplace: Path) -> list[psutil.Process]:
 def _read_record(workplace: Path) -> tuple[str, str] | None:
     """Program and name of the container; None if no container was recorded."""
     try:
-        return msgspec.json.decode((workplace / _RECORD).read_bytes(), type=tuple[str, str])
+        record = read_whole(workplace / _RECORD, _MOST_OUTPUT_BYTES, own=True)
+        program, name = msgspec.json.decode(record, type=tuple[str, str])
     except (OSError, ValueError, RecursionError):
         return None
+    return None if name.startswith("-") else (program, name)
 
 
 def _run(program: str, *words: str, timeout_s: float = _COMMAND_TIMEOUT_S) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import logging
 import logging.handlers
 import os
@@ -16,6 +17,7 @@ from vedette.engine.process.oom_kills import KillWatch
 from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import end_processes, make_workplace
 from vedette.engine.vllm.causes import Death
+from vedette.files import open_log
 from vedette.language.foreign_text import plain
 from vedette.outputs import lines_of
 from vedette.units import MIB
@@ -34,6 +36,13 @@ _LONGEST_END = 1000
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _GRACE_S = 10
 """How long an engine may take to end by itself after vedette was killed."""
+
+
+class _Log(logging.handlers.RotatingFileHandler):
+    """The engine's log, which only its owner may read: requests may be in it."""
+
+    def _open(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(open_log(Path(self.baseFilename)), self.encoding)
 
 
 class EngineProcess:
@@ -61,7 +70,7 @@ class EngineProcess:
         process: the engine's process, if it already runs (standby.py). log_bytes: of the log and its older half.
         """
         process = process or await spawn(command)
-        log = logging.handlers.RotatingFileHandler(log_path, maxBytes=log_bytes // 2, backupCount=1, encoding="utf-8")
+        log = _Log(log_path, maxBytes=log_bytes // 2, backupCount=1, encoding="utf-8")
         return cls(process, command, log)
 
     async def listen(self, on_line: Callable[[str], None]) -> Death:

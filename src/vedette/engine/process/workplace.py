@@ -22,13 +22,15 @@ def make_workplace(workplace: Path) -> None:
 
 
 def find_processes(workplace: Path) -> list[psutil.Process]:
-    """All processes that run in a working directory or below it, except a person's shell, which has a terminal.
+    """This user's processes that run in a working directory or below it, but no shell of a person: it has a terminal.
 
     A mark in the environment would not do: vLLM's workers overwrite theirs with their title.
     """
-    found, real = [], os.path.realpath(workplace)
+    found, real, user = [], os.path.realpath(workplace), os.geteuid()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
+            if process.uids().effective != user:
+                continue
             directory = process.cwd()
             if (directory == real or directory.startswith(f"{real}/")) and process.terminal() is None:
                 found.append(process)
