@@ -47,7 +47,7 @@ def _system_flag() -> Option:
         "vedette service install",
         "vedette service install vedette-tiny --port 9000 --for live",
         "vedette service install --print",
-        "sudo vedette service install --system --run-as camera --host 0.0.0.0",
+        "sudo vedette service install --system --run-as camera --host 0.0.0.0 --https",
     ),
 )
 def install_command(
@@ -127,10 +127,13 @@ def _make_service(system: bool, run_as: str | None, flags: Mapping[str, Any]) ->
     """The service, checked as far as `vedette up` checks before it starts. Raises VedetteError."""
     if run_as is not None and not system:
         raise WrongUseError(BadInputError("cli.service.run_as_without_system", command="vedette service install"))
+    from vedette.instance.exposure import exposure_of
+
     account = _system_account(run_as) if system else _own_account()
     inherited = {name: value for name, value in os.environ.items() if name.startswith("VEDETTE_")}
     surroundings = {"HOME": str(account.home), **inherited} if system else dict(os.environ)
     settings, home = read_settings(flags, surroundings), home_paths(surroundings)
+    exposure_of(settings)
     model, directory = _settled_model(settings.model, home.models)
     given = {name: value for name, value in flags.items() if value is not None}
     environment = _service_environment(given, system)

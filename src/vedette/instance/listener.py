@@ -28,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def page_url(host: str, port: int) -> str:
+def page_url(host: str, port: int, scheme: str = "http") -> str:
     """Where a browser on this machine finds the page, without a trailing slash."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{reachable}:{port}"
+    return f"{scheme}://{reachable}:{port}"

@@ -12,18 +12,21 @@ from vedette.deploy.deployment import Deployment
 from vedette.deploy.fleet import Fleet
 from vedette.deploy.hosting import is_address
 from vedette.engine.state import State
-from vedette.events import Event, Listening, Ready, StatusChanged, Stopped
+from vedette.events import Event, Listening, Note, Ready, StatusChanged, Stopped
+from vedette.instance.certificate import fingerprint, served_certificate, server_context
+from vedette.instance.exposure import Exposure, exposure_notes, exposure_of
 from vedette.instance.listener import listen, page_url
 from vedette.instance.lock import hold, refuse_second
 from vedette.instance.server_log import ServerLog, remove_unused_logs
+from vedette.language.message import Message
 from vedette.plan.calibration import Calibration
 from vedette.plan.plan import Plan
 from vedette.serve.access.doorman import Access
 from vedette.serve.access.owner_key import make_owner_key
-from vedette.serve.access.principal import Role
 from vedette.serve.app import create_app
 from vedette.serve.connections.acceptor import serving
 from vedette.serve.connections.limits import limits_for, raise_descriptor_limit
+from vedette.serve.guard import Guard
 from vedette.settings.home import Home
 from vedette.settings.log_sizes import server_log_bytes
 from vedette.settings.table import Settings
@@ -49,9 +52,11 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
     """
     began = time.monotonic()
     refuse_second(home)  # a clearer error than that the port is taken
+    exposure = exposure_of(settings)
     stop_requested = _stop_signals()
+    tls = server_context(settings, home) if exposure.uses_https else None
     listener = listen(settings.host, settings.port)
-    url = page_url(settings.host, settings.port)
+    url = page_url(settings.host, settings.port, exposure.scheme)
     with contextlib.closing(listener), hold(home, url):
         remove_unused_logs(home.engine_log, 1 + len(settings.beside))
         server_log = ServerLog(home.server_log, server_log_bytes(settings))
@@ -60,10 +65,13 @@ async def serve(settings: Settings, home: Home, screen: Screen) -> None:
             models = Attachment(settings, url, screen.show)
         else:
             models = Fleet(settings, home, url, screen.show)
-        limits, access = limits_for(raise_descriptor_limit()), _access(settings, home)
-        app = create_app(models, settings.host, settings.wait_s, limits=limits, access=access)
-        async with serving(app, listener, limits):
+        limits, access = limits_for(raise_descriptor_limit()), _access(settings, home, exposure)
+        guard = Guard(settings.host, settings.allowed_hosts, settings.allowed_origins)
+        app = create_app(models, guard, settings.wait_s, limits=limits, access=access)
+        async with serving(app, listener, limits, tls):
             screen.show(Listening(f"{url}/"))
+            for note in _notes(settings, home, exposure):
+                screen.show(note)
             async with _shown(models.served, screen, began, serving=True), running(_rotate(server_log)):
                 await first_of(models.run(), stop_requested.wait())
     screen.show(Stopped())
@@ -83,10 +91,18 @@ async def try_plan(settings: Settings, home: Home, screen: Screen) -> tuple[Plan
             return await first_of(deployment.try_once(), stop_requested.wait())
 
 
-def _access(settings: Settings, home: Home) -> Access:
+def _access(settings: Settings, home: Home, exposure: Exposure) -> Access:
     owner_key = make_owner_key(home.access)
-    open_role = Role.NOBODY if settings.require_key else Role.USE
-    return Access.of(home.access, owner_key, settings.port, open_role, is_encrypted=False)
+    return Access.of(home.access, owner_key, settings.port, exposure.open_role, exposure.uses_https)
+
+
+def _notes(settings: Settings, home: Home, exposure: Exposure) -> list[Note]:
+    """What a person must know before others reach this vedette."""
+    notes = exposure_notes(exposure, settings.host, settings.port)
+    if exposure.uses_https and settings.tls_cert is None:
+        found = fingerprint(served_certificate(home))
+        notes.append(Note(Message("instance.own_certificate", fingerprint=found)))
+    return notes
 
 
 def _stop_signals() -> asyncio.Event:

@@ -35,11 +35,17 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "settings.answer_tokens": "The longest answer that must be possible.",
     "settings.concurrency": "Requests served at the same time.",
     "settings.port": "Port of the page and the API.",
-    "settings.host": "Address to listen on; 0.0.0.0 lets the network in.",
+    "settings.host": "Address to listen on; 0.0.0.0 lets the network in, with `--https` or `--insecure`.",
     "settings.engine": "What runs the engine: auto, environment, container, a directory with vLLM in it, or the address of an OpenAI server that runs already.",
     "settings.allow_swap": "Let everyone who may ask the models also change them: by a swap, or by a request that names another "
     "installed model.",
     "settings.require_key": "Ask everybody for a key, also on this machine (`vedette keys add NAME`).",
+    "settings.https": "Serve over HTTPS, with a certificate that vedette makes where none is given.",
+    "settings.tls_cert": "Certificate to serve with over HTTPS, in PEM.",
+    "settings.tls_key": "Key of that certificate, in PEM.",
+    "settings.insecure": "Let the network ask the models without encryption and, unless --require-key is given, without a key.",
+    "settings.allowed_hosts": "Further host names that vedette answers to.",
+    "settings.allowed_origins": "Web pages of other servers that may call the API.",
     "settings.allow_smaller": "Serve a smaller model of the family when memory no longer suffices for this one.",
     "settings.wait_s": "How long a request waits for an engine that is starting.",
     "settings.standby": "Keep a second engine process with its libraries loaded, to serve again sooner after a crash. auto: where the plan leaves plenty of memory.",
@@ -55,7 +61,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "settings.kind.choice": "one of {choices}",
     "settings.kind.switch": "true or false",
     "settings.kind.picture": "a picture size such as 640x480 (each side from 1 to {most:d} pixels)",
-    "settings.kind.names": "names with commas in between, such as 'ernie-4.5-0.3b, vedette-tiny'",
+    "settings.kind.names": "names with commas in between, such as '{example}'",
     "settings.unusable": ("{name} is {value}: not {wanted}.", "{fix}"),
     "settings.fix.file": "Correct it in {path}.",
     "settings.fix.variable": "Correct the environment variable {variable}.",
@@ -1242,11 +1248,11 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "serve.http_error": ("The request is invalid ({status}).", "Correct the request."),
     "serve.unknown_host": (
         "vedette does not answer to the host name {host}.",
-        "Open vedette by its IP address, as localhost, or by the name that `vedette up --host` was given.",
+        "Open vedette by its IP address or as localhost, or allow the name with `vedette up --allowed-hosts NAME`.",
     ),
     "serve.other_origin": (
         "A page of another site ({origin}) may not use this vedette.",
-        "Open vedette's own page, or call the API from a program instead of a page.",
+        "Open vedette's own page, or allow the other one with `vedette up --allowed-origins ORIGIN`.",
     ),
     "serve.not_ready": (
         "The engine is not ready: {state}.",
@@ -1508,6 +1514,41 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "instance.not_running": ("vedette is not running.", "Start it with `vedette up`."),
     "instance.no_answer": ("vedette (process {pid:d}) does not answer on {url}.", "Stop it with `vedette down`."),
     "instance.stopped_before_answer": ("vedette on {url} stopped before it answered.", "See `vedette status`."),
+    "instance.network_unguarded": (
+        "On {host} other machines would reach this vedette, and nothing would keep them out.",
+        "Type `vedette up --host {host} --https` (encrypted, with a key for each client), or `vedette up --host {host} "
+        "--insecure` (open to everyone on the network).",
+    ),
+    "instance.tls_key_missing": (
+        "A certificate without its key cannot be used.",
+        "Give both: `--tls-cert FILE --tls-key FILE`.",
+    ),
+    "instance.tls_unusable": (
+        "The certificate {path} or its key cannot be used: {error}.",
+        "Give two files in PEM that belong together: `--tls-cert FILE --tls-key FILE`.",
+    ),
+    "instance.no_openssl": (
+        "vedette cannot make a certificate: {error}.",
+        "Install openssl (on Debian and Ubuntu: `sudo apt install openssl`), or give `--tls-cert FILE --tls-key FILE`.",
+    ),
+    "instance.reached_with_key": (
+        "Other machines reach vedette at {urls}. They may do nothing without a key.",
+        "Make one with `vedette keys add NAME`.",
+    ),
+    "instance.reached_with_key_in_the_clear": (
+        "Other machines reach vedette at {urls} with a key. Nothing is encrypted: keys, pictures and answers can be read on "
+        "the way.",
+        "Leave out `--insecure` and type `--https` to encrypt it.",
+    ),
+    "instance.reached_by_all": (
+        "Everyone on the network may ask the models at {urls}, without a key. Nothing is encrypted. Only the owner may "
+        "change the model.",
+        "Type `--https` in the place of `--insecure` to close it.",
+    ),
+    "instance.own_certificate": (
+        "The certificate is vedette's own, so a browser warns once. Its SHA-256 fingerprint: {fingerprint}",
+        "Compare it in the browser's warning.",
+    ),
     "instance.no_address": (
         "{host} is not an address of this machine.",
         "Use 127.0.0.1 (this machine only) or 0.0.0.0 (the network too).",

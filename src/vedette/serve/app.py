@@ -30,7 +30,7 @@ from vedette.serve.backend import Backend, Served, not_ready
 from vedette.serve.connections.connection import follow_requests
 from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.documents import Health
-from vedette.serve.guard import Guard, add_headers
+from vedette.serve.guard import Guard
 from vedette.serve.http_errors import mark_begun, render_errors, retry_headers
 from vedette.serve.json_answer import json_answer
 from vedette.serve.languages import language
@@ -46,14 +46,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def create_app(
     backend: Backend,
-    host: str = "127.0.0.1",
+    guard: Guard | None = None,
     wait_s: float = 60.0,
     sources: Mapping[str, Factory] | None = None,
     limits: ConnectionLimits | None = None,
     access: Access | None = None,
 ) -> web.Application:
-    """The app for `backend`; `host` is the address or name that it listens on.
+    """The app for `backend`.
 
+    guard: the host names and the pages of other servers that it answers to; by default, this machine's names alone.
     wait_s: seconds that a request waits for an engine that starts, comes back or is swapped in.
     sources: by name, beside the page's camera and the scene.
     access: the keys; by default, everybody may ask and nobody may change anything.
@@ -62,7 +63,7 @@ def create_app(
     Run it with `make_runner` (runner.py): a client that hangs up then cancels its handler, and so the engine's
     work on an answer that nobody will read.
     """
-    limits = limits or ConnectionLimits()
+    limits, guard = limits or ConnectionLimits(), guard or Guard("127.0.0.1")
     access = access or Access(secrets.token_urlsafe(32), KeyFile(Path(os.devnull)))
     metrics = Metrics()
     scene = SceneCamera()
@@ -71,14 +72,14 @@ def create_app(
     all_sources = Sources({"scene": lambda: SceneSource(scene), **(sources or {})})
     live = Live(backend, Shared(queue, all_sources, metrics, gate), limits)
     doorman = Doorman(access, {each.name: each.needs for each in ENDPOINTS})
-    app = web.Application(middlewares=[render_errors, follow_requests, Guard(host).check, doorman.check])
+    app = web.Application(middlewares=[render_errors, follow_requests, guard.check, doorman.check])
     through = PassThrough(backend, queue, Admission(gate), metrics, wait_s, limits)
     handlers = _handlers(backend, through, live, scene, metrics) | _login_handlers(access)
     app.add_routes([web.route(each.method, each.path, handlers[each.name], name=each.name) for each in ENDPOINTS])
 
     async def begin(request: web.Request, response: web.StreamResponse) -> None:
         mark_begun(request)
-        await add_headers(request, response)
+        await guard.add_headers(request, response)
 
     async def follow(_: web.Application) -> AsyncIterator[None]:
         async with running(_refresh(queue, backend)):

@@ -1,18 +1,21 @@
 """Keeps pages of other sites out: every page in a user's browser can send requests to a loopback address.
 
 Two checks close the two ways in. A page whose own host name was made to resolve to this machine (DNS rebinding) sends
-that name as Host; a page that sends requests to this address carries its own Origin. No other origin is allowed.
+that name as Host; a page that sends requests to this address carries its own Origin: scheme, host and port. No other
+name and no other origin is allowed, unless the owner allows it.
 """
 
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from vedette.errors import ForbiddenError
 
+_PORTS = {"http": 80, "https": 443}
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _HEADERS = {
@@ -28,12 +31,18 @@ _HEADERS = {
 }
 
 
-class Guard:
-    """Holds the host names that vedette answers to."""
+_METHODS = "GET, POST, DELETE"
+_PREFLIGHT_S = 600
 
-    def __init__(self, host: str) -> None:
+
+class Guard:
+    """Holds the host names that vedette answers to, and the pages of other servers that may call it."""
+
+    def __init__(self, host: str, allowed_hosts: Sequence[str] = (), allowed_origins: Sequence[str] = ()) -> None:
+        """allowed_hosts: names without a port. allowed_origins: as a browser sends them, such as `https://app.lan`."""
         name = socket.gethostname().lower()
-        self._names = {"localhost", host.lower(), name, f"{name}.local"}
+        self._names = {"localhost", host.lower(), name, f"{name}.local", *map(str.lower, allowed_hosts)}
+        self._origins = {_plain_origin(origin) for origin in allowed_origins}
 
     @web.middleware
     async def check(
@@ -41,8 +50,21 @@ class Guard:
     ) -> web.StreamResponse:
         """Answer a request that is allowed. Raises ForbiddenError for any other."""
         self._check_host(request)
-        _check_origin(request)
+        self._check_origin(request)
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            if not self._is_allowed(request):
+                raise ForbiddenError("serve.other_origin", origin=request.headers.get("Origin", "")[:100])
+            return web.Response(status=HTTPStatus.NO_CONTENT, headers=_preflight(request))
         return await handler(request)
+
+    async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Put the security headers on every answer, streams included."""
+        for name, value in _HEADERS.items():
+            response.headers[name] = value
+        response.headers["Server"] = "vedette"
+        if self._is_allowed(request):  # without cookies: a page of another server shows a key
+            response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+            response.headers["Vary"] = "Origin"
 
     def _check_host(self, request: web.Request) -> None:
         host = request.headers.get("Host", "")
@@ -51,22 +73,43 @@ class Guard:
             return
         raise ForbiddenError("serve.unknown_host", host=repr(host[:100]))
 
+    def _check_origin(self, request: web.Request) -> None:
+        """Raises ForbiddenError for other sites' pages: browsers name the site in a POST and for a socket."""
+        if request.method in _SAFE_METHODS and request.headers.get("Upgrade", "").lower() != "websocket":
+            return
+        if self._is_allowed(request):
+            return
+        origin = request.headers.get("Origin")
+        same = origin is None or _plain_origin(origin) == _plain_origin(f"{request.scheme}://{request.headers['Host']}")
+        if not same or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+            raise ForbiddenError("serve.other_origin", origin=str(origin)[:100])
 
-def _check_origin(request: web.Request) -> None:
-    """Raises ForbiddenError for other sites' pages: browsers name the site in a POST and when a socket is opened."""
-    if request.method in _SAFE_METHODS and request.headers.get("Upgrade", "").lower() != "websocket":
-        return
-    origin = request.headers.get("Origin")
-    same = origin is None or (_is_netloc(origin) and urlsplit(origin).netloc == request.headers.get("Host"))
-    if not same or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise ForbiddenError("serve.other_origin", origin=str(origin)[:100])
+    def _is_allowed(self, request: web.Request) -> bool:
+        """Whether a page of another server sends the request, and is allowed to."""
+        return bool(self._origins) and _plain_origin(request.headers.get("Origin", "")) in self._origins
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the security headers on every answer, streams included."""
-    for name, value in _HEADERS.items():
-        response.headers[name] = value
-    response.headers["Server"] = "vedette"
+def _preflight(request: web.Request) -> dict[str, str]:
+    """What a browser wants to know before it sends another server's page's request."""
+    headers = {"Access-Control-Allow-Methods": _METHODS, "Access-Control-Max-Age": str(_PREFLIGHT_S)}
+    if wanted := request.headers.get("Access-Control-Request-Headers"):
+        headers["Access-Control-Allow-Headers"] = wanted
+    if "Access-Control-Request-Private-Network" in request.headers:
+        headers["Access-Control-Allow-Private-Network"] = "true"
+    return headers
+
+
+def _plain_origin(origin: str) -> str:
+    """Scheme, host and port of an origin, the port of its scheme left out; "" for what is none."""
+    try:
+        parts = urlsplit(origin.rstrip("/").lower())
+        port = None if parts.port == _PORTS.get(parts.scheme) else parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in _PORTS or not parts.hostname or parts.path or parts.query or parts.username:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
 
 
 def _is_netloc(text: str) -> bool:

@@ -136,7 +136,11 @@ class Names:
     """Several names in one text, between commas or spaces."""
 
     metavar: str
-    wanted: Message = Message("settings.kind.names")
+    example: str
+
+    @property
+    def wanted(self) -> Message:
+        return Message("settings.kind.names", example=self.example)
 
     def parse(self, raw: Any, is_text: bool) -> tuple[str, ...]:
         return tuple(_text(raw).replace(",", " ").split())

@@ -53,7 +53,9 @@ class Settings:
     """What holds after all layers. Each field with a row is a setting."""
 
     model: str | None = _row(Text("MODEL", "vedette-tiny"), Message("settings.model"), commands=PLAN)
-    beside: tuple[str, ...] = _row(Names("MODELS"), Message("settings.beside"), (), commands=PLAN)
+    beside: tuple[str, ...] = _row(
+        Names("MODELS", "ernie-4.5-0.3b, vedette-tiny"), Message("settings.beside"), (), commands=PLAN
+    )
     workload: WorkloadName | None = _row(
         Choice(("live", "clip", "chat", "api")), Message("settings.workload"), option="--for", commands=PLAN
     )
@@ -83,6 +85,28 @@ class Settings:
     )
     allow_swap: bool = _row(Switch(), Message("settings.allow_swap"), False, option="--allow-swap", commands=SERVE)
     require_key: bool = _row(Switch(), Message("settings.require_key"), False, option="--require-key", commands=SERVE)
+    https: bool = _row(Switch(), Message("settings.https"), False, option="--https", commands=SERVE)
+    tls_cert: str | None = _row(
+        Text("FILE", "/etc/ssl/jetson.pem"), Message("settings.tls_cert"), option="--tls-cert", commands=SERVE
+    )
+    tls_key: str | None = _row(
+        Text("FILE", "/etc/ssl/jetson.key"), Message("settings.tls_key"), option="--tls-key", commands=SERVE
+    )
+    insecure: bool = _row(Switch(), Message("settings.insecure"), False, option="--insecure", commands=SERVE)
+    allowed_hosts: tuple[str, ...] = _row(
+        Names("NAMES", "jetson.lan, host.docker.internal"),
+        Message("settings.allowed_hosts"),
+        (),
+        option="--allowed-hosts",
+        commands=SERVE,
+    )
+    allowed_origins: tuple[str, ...] = _row(
+        Names("ORIGINS", "https://app.lan, http://localhost:3000"),
+        Message("settings.allowed_origins"),
+        (),
+        option="--allowed-origins",
+        commands=SERVE,
+    )
     allow_smaller: bool = _row(
         Switch(), Message("settings.allow_smaller"), False, option="--allow-smaller", commands=SERVE
     )

@@ -12,6 +12,7 @@ from vedette.engine.state import Phase, State
 from vedette.engine.vllm.causes import KERNEL_KILL
 from vedette.events import status_json
 from vedette.serve.app import create_app
+from vedette.serve.guard import Guard
 
 CHAT = {"model": "vedette-tiny", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 
@@ -71,7 +72,7 @@ async def test_host_header_keeps_rebound_names_out(
 async def test_name_that_it_was_told_to_listen_on_is_answered(
     http: aiohttp.ClientSession, fleet: Fleet, serve: Serve
 ) -> None:
-    url, _ = await serve(create_app(fleet, "Camera.example"))
+    url, _ = await serve(create_app(fleet, Guard("Camera.example")))
     async with http.get(f"{url}/api/status", headers={"Host": "camera.example"}) as answer:
         assert answer.status == 200
 
