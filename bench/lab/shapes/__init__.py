@@ -9,7 +9,7 @@ import math
 import shutil
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,12 @@ class Shape:
     tokens: Tokens
     output_head: bool = False
     """Whether the checkpoint holds an output head, tied to the embeddings or not."""
+    like: str | None = None
+    """Another shape of the same family, whose files this one shares but for `sizes`."""
+    sizes: dict[str, Any] = field(default_factory=dict)
+    """What config.json has instead."""
+    quantized_like: str | None = None
+    """The shape whose `quantization_config` and type of weights this one has."""
 
 
 SHAPES = {
@@ -77,12 +83,78 @@ SHAPES = {
 }
 
 
+@dataclass(frozen=True)
+class _Size:
+    """A size of a family of which another is published above."""
+
+    parameters: int
+    output_head: bool
+    like: str
+    sizes: dict[str, Any]
+
+
+def _decoder(hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, **more: Any) -> dict[str, Any]:
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+    return dict(zip(names, (hidden, intermediate, layers, heads, kv_heads), strict=True)) | more
+
+
+_SIZES = {
+    "Qwen3-1.7B": _Size(2_031_739_904, True, "Qwen3-0.6B", _decoder(2048, 6144, 28, 16, 8)),
+    "Qwen3-4B": _Size(4_022_468_096, False, "Qwen3-0.6B", _decoder(2560, 9728, 36, 32, 8)),
+    "Qwen3-8B": _Size(8_190_735_360, True, "Qwen3-0.6B", _decoder(4096, 12_288, 36, 32, 8, tie_word_embeddings=False)),
+    "Qwen3-14B": _Size(
+        14_768_307_200, True, "Qwen3-0.6B", _decoder(5120, 17_408, 40, 40, 8, tie_word_embeddings=False)
+    ),
+    "Qwen2.5-1.5B-Instruct": _Size(1_777_088_000, True, "Qwen2.5-1.5B-Instruct-AWQ", {}),
+    "Qwen2.5-3B-Instruct": _Size(3_085_938_688, False, "Qwen2.5-1.5B-Instruct-AWQ", _decoder(2048, 11_008, 36, 16, 2)),
+    "Qwen2.5-7B-Instruct": _Size(7_615_616_512, True, "Qwen2-7B-Instruct-GPTQ-Int4", {}),
+    "Llama-3.2-1B-Instruct": _Size(1_235_814_400, False, "Llama-3.2-1B-Instruct", {}),
+    "Llama-3.2-3B-Instruct": _Size(
+        3_212_749_824, False, "Llama-3.2-1B-Instruct", _decoder(3072, 8192, 28, 24, 8, head_dim=128)
+    ),
+}
+_FORMATS = {
+    "AWQ": "Qwen2.5-1.5B-Instruct-AWQ",
+    "GPTQ-Int4": "Qwen2-7B-Instruct-GPTQ-Int4",
+    "quantized.w4a16": "Meta-Llama-3.1-8B-Instruct-quantized.w4a16",
+    "quantized.w8a8": "Meta-Llama-3.1-8B-Instruct-quantized.w8a8",
+    "FP8-dynamic": "Meta-Llama-3.1-8B-Instruct-FP8-dynamic",
+    "FP8": "Qwen3-VL-2B-Instruct-FP8",
+    "NVFP4": "Qwen3-8B-NVFP4",
+}
+_QUANTIZED = (
+    ("Qwen", "Qwen3-4B", "AWQ"), ("Qwen", "Qwen3-8B", "AWQ"), ("Qwen", "Qwen3-14B", "AWQ"),
+    ("Qwen", "Qwen2.5-7B-Instruct", "AWQ"), ("Qwen", "Qwen2.5-3B-Instruct", "AWQ"),
+    ("Qwen", "Qwen2.5-1.5B-Instruct", "GPTQ-Int4"), ("Qwen", "Qwen2.5-3B-Instruct", "GPTQ-Int4"),
+    ("RedHatAI", "Llama-3.2-1B-Instruct", "quantized.w4a16"), ("RedHatAI", "Llama-3.2-3B-Instruct", "quantized.w4a16"),
+    ("RedHatAI", "Qwen3-4B", "quantized.w4a16"), ("RedHatAI", "Qwen3-8B", "quantized.w4a16"),
+    ("RedHatAI", "Llama-3.2-1B-Instruct", "quantized.w8a8"), ("RedHatAI", "Llama-3.2-3B-Instruct", "quantized.w8a8"),
+    ("RedHatAI", "Llama-3.2-1B-Instruct", "FP8-dynamic"), ("RedHatAI", "Llama-3.2-3B-Instruct", "FP8-dynamic"),
+    ("Qwen", "Qwen3-1.7B", "FP8"), ("Qwen", "Qwen3-4B", "FP8"), ("Qwen", "Qwen3-8B", "FP8"),
+    ("RedHatAI", "Qwen3-1.7B", "NVFP4"), ("RedHatAI", "Qwen3-4B", "NVFP4"), ("RedHatAI", "Qwen3-14B", "NVFP4"),
+)  # fmt: skip
+"""Publisher, size and format of further published checkpoints."""
+for _publisher, _name, _format in _QUANTIZED:
+    _size = _SIZES[_name]
+    _whole = f"{_name}-{_format}"
+    SHAPES[_whole] = Shape(
+        f"{_publisher}/{_whole}",
+        _size.parameters,
+        SHAPES[_size.like].tokens,
+        _size.output_head,
+        _size.like,
+        _size.sizes,
+        _FORMATS[_format],
+    )
+
+
 def make_shape(name: str, directory: Path) -> Path:
     """Writes the model `name` of SHAPES into `directory`, which is made, and returns it."""
     directory.mkdir(parents=True, exist_ok=True)
-    for file in (FILES / name).iterdir():
+    for file in (FILES / (SHAPES[name].like or name)).iterdir():
         shutil.copyfile(file, directory / file.name)
     config = read_config(name)
+    (directory / "config.json").write_text(json.dumps(config, indent=2))
     text = config.get("text_config", config)
     processor = directory / "preprocessor_config.json"
     processor_class = json.loads(processor.read_bytes())["processor_class"] if processor.exists() else None
@@ -93,7 +165,13 @@ def make_shape(name: str, directory: Path) -> Path:
 
 def read_config(name: str) -> dict[str, Any]:
     """The published config.json of a shape."""
-    config: dict[str, Any] = json.loads((FILES / name / "config.json").read_bytes())
+    shape = SHAPES[name]
+    config: dict[str, Any] = json.loads((FILES / (shape.like or name) / "config.json").read_bytes())
+    config |= shape.sizes
+    if shape.quantized_like:
+        other = read_config(shape.quantized_like)
+        config["quantization_config"] = other["quantization_config"]
+        config["torch_dtype"] = other.get("torch_dtype", config["torch_dtype"])
     return config
 
 

@@ -22,7 +22,7 @@ def test_is_read_as_a_model(name: str, tmp_path: Path) -> None:
     assert weights.stat().st_size > stored
     assert weights.stat().st_blocks * 512 < 8_000_000
     model = read_model(directory)
-    assert 0.7 * stored < model.weights_bytes < 1.05 * stored
+    assert 0.65 * stored < model.weights_bytes < 1.05 * stored  # an output head beside tied embeddings is not kept
 
 
 def test_a_quantized_layer_is_stored_as_its_format_says() -> None:
