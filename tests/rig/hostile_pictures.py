@@ -88,11 +88,25 @@ def many_scans(width: int, height: int, scans: int) -> bytes:
 
 
 def many_frames(width: int, height: int, frames: int, disposal: int = 0) -> bytes:
-    """A GIF of a canvas that it fills again and again."""
-    start = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(range(6))
-    frame = b"!\xf9\4" + bytes((disposal << 2 | 1, 0, 0, 0, 0))
-    frame += b"," + struct.pack("<HHHHB", 0, 0, min(width, 4000), min(height, 3000), 0) + b"\2\2\x44\1\0"
-    return start + frame * frames + b";"
+    """A GIF of one colour that fills its canvas again and again, of which it has packed one frame."""
+    whole = _grey_gif(min(width, 4000), min(height, 3000))
+    start, frame = whole[:_GIF_START], whole[_GIF_START:-1]
+    control = b"!\xf9\4" + bytes((disposal << 2, 1, 0, 0, 0))
+    return start[:6] + struct.pack("<HH", width, height) + start[10:] + (control + frame) * frames + b";"
+
+
+_GIF_START = 13 + 3 * 256
+"""Bytes of a GIF's header and of its palette."""
+
+
+@cache
+def _grey_gif(width: int, height: int) -> bytes:
+    """One frame without extensions."""
+    image = Image.new("P", (width, height), 1)
+    image.putpalette(bytes(range(256)) * 3)
+    buffer = io.BytesIO()
+    image.save(buffer, "GIF", optimize=False)
+    return buffer.getvalue()
 
 
 # What can be done to any kind

@@ -1285,6 +1285,14 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "解码图片需要的处理器时间超过 {limit_s}。",
         "请先缩小再发送，或重新保存为基线（baseline）JPEG。",
     ),
+    "serve.picture_has_many_scans": (
+        "图片是扫描次数超过 {most} 的渐进式 JPEG。",
+        "请重新保存为基线（baseline）JPEG。",
+    ),
+    "serve.clip_too_long": (
+        "视频片段有 {frames} 帧，每帧 {width:d} × {height:d} 像素，总像素数超过 {most_pixels}。",
+        "请发送更短或更小的片段。",
+    ),
     "serve.picture_too_deep": (
         "图片每种颜色有 32 位，取值范围未知。",
         "请转换为每种颜色 8 位或 16 位。",

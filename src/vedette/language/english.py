@@ -1454,6 +1454,14 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Decoding the picture takes more than {limit_s} of processor time.",
         "Scale it down before sending it, or save it again as a baseline JPEG.",
     ),
+    "serve.picture_has_many_scans": (
+        "The picture is a progressive JPEG of more than {most} scans.",
+        "Save it again as a baseline JPEG.",
+    ),
+    "serve.clip_too_long": (
+        "The clip has {frames} frames of {width:d} × {height:d} pixels, more than {most_pixels} pixels in all.",
+        "Send a shorter or smaller clip.",
+    ),
     "serve.picture_too_deep": (
         "The picture has 32 bits a colour, whose range is unknown.",
         "Convert it to 8 or 16 bits a colour.",

@@ -50,6 +50,10 @@ _OTHER_BYTES = 8
 _TRANSPARENT_BYTES = 12
 _ANIMATION_BYTES = 20
 """A pixel of any animation: two canvases, the frame before, and the frame."""
+_MOST_CLIP_PIXELS = 500_000_000
+"""Of all frames of an animation together: about 4 s of processor time."""
+_MOST_SCANS = 100
+"""Of a progressive JPEG. Usual ones have about 10; each costs a pass over the whole picture."""
 _STREAMED = ("JPEG", "MPO", "PNG", "BMP", "GIF")
 """Read piece by piece; of others Pillow makes a copy."""
 _ROTATED = 0x0112
@@ -131,6 +135,8 @@ def _carry_out(order: dict[str, Any], data: bytes, memory_bytes: int) -> list[by
     except UnidentifiedImageError:
         raise RefusedError("damaged", error="no header of a picture") from None
     with image:
+        if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > _MOST_SCANS:
+            raise RefusedError("scans", most=_MOST_SCANS)
         copies = 1 if image.format in _STREAMED else 2
         room_bytes = memory_bytes - _OWN_BYTES - copies * len(data)
         if order["max_ratio"] * min(image.size) < max(image.size):
@@ -154,6 +160,8 @@ def _frames(image: Image.Image, order: dict[str, Any], room_bytes: int) -> list[
     """Frames of an animation, evenly spread over it."""
     _check_size(image, image.size, _ANIMATION_BYTES, room_bytes)
     count, most = getattr(image, "n_frames", 1), order["max_frames"]
+    if count * image.width * image.height > _MOST_CLIP_PIXELS:  # the last frame cannot be had without those before it
+        raise RefusedError("long", frames=count, width=image.width, height=image.height, most_pixels=_MOST_CLIP_PIXELS)
     size = _fitting(image.size, order["max_pixels"])
     wanted = range(count) if count <= most else [round(i * (count - 1) / max(1, most - 1)) for i in range(most)]
     frames = []

@@ -50,6 +50,9 @@ class _Answer(msgspec.Struct, frozen=True):
     needed_bytes: int = 0
     limit_bytes: int = 0
     mode: str = ""
+    frames: int = 0
+    most_pixels: int = 0
+    most: int = 0
     error: str = ""
 
 
@@ -100,8 +103,10 @@ class WorkerProcess:
         self._keep()
         try:
             answer, parts = await asyncio.wait_for(self._exchange(order, data), _WALL_S)
-        except (asyncio.TimeoutError, OSError, EOFError, ValueError, msgspec.DecodeError):
-            # It has used up its time or memory, or a damaged file has crashed it.
+        except asyncio.TimeoutError:
+            await self._kill()
+            raise self._too_long() from None
+        except (OSError, EOFError, ValueError, msgspec.DecodeError):
             raise self._ended(await self._kill()) from None
         except BaseException:
             await self._kill()  # it is in the midst of an order that nobody waits for
@@ -170,9 +175,14 @@ class WorkerProcess:
 
     def _ended(self, returncode: int | None) -> VedetteError:
         """Why the worker ended in the midst of an order."""
-        if returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-            return TooLargeError("serve.picture_takes_long", limit_s=self._cpu_s)
+        if returncode == -signal.SIGXCPU:
+            return self._too_long()
+        if returncode == -signal.SIGKILL:  # by the kernel: no memory was left
+            return TooLargeError("serve.picture_takes_memory", limit_bytes=WORKER_BYTES)
         return BadInputError("serve.picture_crashes")
+
+    def _too_long(self) -> TooLargeError:
+        return TooLargeError("serve.picture_takes_long", limit_s=self._cpu_s)
 
 
 def _error(answer: _Answer, order: Order) -> VedetteError:
@@ -189,6 +199,16 @@ def _error(answer: _Answer, order: Order) -> VedetteError:
         return TooLargeError("serve.picture_takes_memory", limit_bytes=WORKER_BYTES)
     if answer.refused == "thin":
         return too_thin(answer.width, answer.height, order.max_ratio)
+    if answer.refused == "long":
+        return TooLargeError(
+            "serve.clip_too_long",
+            frames=answer.frames,
+            width=answer.width,
+            height=answer.height,
+            most_pixels=answer.most_pixels,
+        )
+    if answer.refused == "scans":
+        return TooLargeError("serve.picture_has_many_scans", most=answer.most)
     if answer.refused == "depth":
         return BadInputError("serve.picture_too_deep")
     return BadInputError("serve.picture_damaged", error=answer.error)

@@ -6,12 +6,13 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
 from PIL import Image
 
-from tests.rig.hostile_pictures import good, hostile, large_png, many_scans
+from tests.rig.hostile_pictures import good, hostile, large_png, many_frames, many_scans
 from vedette.errors import BadInputError, OverloadedError, TooLargeError
 from vedette.serve.admission.picture_gate import MAX_ASPECT_RATIO, PictureGate, PictureLimits
 from vedette.serve.admission.worker_process import MOST_WAITING, WORKER_BYTES, Order, WorkerProcess
@@ -23,8 +24,8 @@ FILES = 154
 BMP = good("BMP")
 
 
-def order(data: bytes) -> Order:
-    return Order("picture", len(data), LIMITS.max_pixels, 1, MAX_ASPECT_RATIO)
+def order(data: bytes, do: Literal["picture", "clip"] = "picture") -> Order:
+    return Order(do, len(data), LIMITS.max_pixels, 8, MAX_ASPECT_RATIO)
 
 
 @pytest.fixture
@@ -56,10 +57,18 @@ async def test_it_starts_when_it_is_needed_and_ends_when_it_is_idle() -> None:
 
 
 async def test_one_that_takes_too_long_is_ended_and_the_next_order_gets_another(worker: WorkerProcess) -> None:
-    bomb = many_scans(4000, 4000, 20_000)
+    bomb = many_frames(2000, 2000, 120)
     with pytest.raises(TooLargeError, match=r"more than 1\.0 s of processor time"):
-        await worker.run(order(bomb), bomb)
+        await worker.run(order(bomb, "clip"), bomb)
     assert await worker.run(order(BMP), BMP)
+
+
+async def test_what_would_take_long_is_refused_before(worker: WorkerProcess) -> None:
+    film, picture = many_frames(2000, 2000, 200), many_scans(640, 480, 200)
+    with pytest.raises(TooLargeError, match="200 frames of 2000 × 2000 pixels"):
+        await worker.run(order(film, "clip"), film)
+    with pytest.raises(TooLargeError, match="more than 100 scans"):
+        await worker.run(order(picture), picture)
 
 
 async def test_its_time_counts_for_each_order_anew(worker: WorkerProcess) -> None:
@@ -78,11 +87,11 @@ async def test_one_that_something_else_kills_is_replaced(worker: WorkerProcess) 
 
 
 async def test_an_order_that_nobody_waits_for_any_more_ends_it(worker: WorkerProcess) -> None:
-    bomb = many_scans(4000, 4000, 20_000)
+    bomb = many_frames(2000, 2000, 120)
     await worker.run(order(BMP), BMP)
     assert worker.pid is not None
     process = psutil.Process(worker.pid)
-    asking = asyncio.ensure_future(worker.run(order(bomb), bomb))
+    asking = asyncio.ensure_future(worker.run(order(bomb, "clip"), bomb))
     await asyncio.sleep(0.1)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
