@@ -39,7 +39,7 @@ def twice_headed_png() -> bytes:
 
 
 @cache
-def large_gif(side: int = 3000, frames: int = 12) -> bytes:
+def large_gif(side: int = 5000, frames: int = 10) -> bytes:
     """An animated GIF of large frames that differ in one pixel."""
     pictures = []
     for number in range(frames):

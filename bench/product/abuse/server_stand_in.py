@@ -18,20 +18,28 @@ DOCUMENTS = {"/v1/models": {"object": "list", "data": [{"id": MODEL, "max_model_
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        document = DOCUMENTS.get(self.path)
-        self._answer(json.dumps(document).encode(), "application/json", 200 if document is not None else 404)
+        known = self.path in DOCUMENTS
+        document = DOCUMENTS.get(self.path, {"detail": "Not Found"})
+        self._answer(json.dumps(document).encode(), "application/json", 200 if known else 404)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         known = self.path == "/v1/chat/completions"
-        self._answer(EVENTS if known else b"{}", "text/event-stream", 200 if known else 404)
+        kind = "text/event-stream" if known else "application/json"
+        self._answer(EVENTS if known else b'{"detail": "Not Found"}', kind, 200 if known else 404)
+
+    def do_DELETE(self) -> None:
+        self._answer(b'{"detail": "Not Found"}', "application/json", 404)
+
+    do_HEAD = do_GET
 
     def _answer(self, body: bytes, kind: str, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -99,7 +99,7 @@ class Effect:
     killed: int
     """Processes that the kernel killed for lack of memory."""
     bystander_s: float | None
-    """Until another client's question was answered; None if it was not."""
+    """The longest wait of another client for an answer; None if one question was not answered."""
     log_bytes: int
     took_s: float
     outcome: str
@@ -157,7 +157,7 @@ def measure(
     attack: Callable[[Target], str],
     bystander: Callable[[Target], float | None] = ask,
 ) -> Effect:
-    """Attack, and let a bystander ask a second later."""
+    """Attack, and let a bystander ask from the first second on, and once more after the attack: the longest wait."""
     before, logged, killed = _anonymous(target.cgroup), target.log_bytes(), target.cgroup.killed
     peak, over = before, threading.Event()
     waited: list[float | None] = [None]
@@ -169,12 +169,17 @@ def measure(
 
     def stand_by() -> None:
         time.sleep(1)
-        waited[0] = bystander(target)
+        while True:
+            is_last = not attacker.is_alive()
+            now = bystander(target)
+            waited[0] = None if now is None else max(now, waited[0] or 0.0)
+            if now is None or is_last:
+                return
 
     outcome: list[str] = []
     began = time.monotonic()
-    sampler, asker = threading.Thread(target=sample), threading.Thread(target=stand_by)
     attacker = threading.Thread(target=lambda: outcome.append(attack(target)), daemon=True)
+    sampler, asker = threading.Thread(target=sample), threading.Thread(target=stand_by)
     for thread in (sampler, attacker, asker):
         thread.start()
     attacker.join(ATTACK_S)

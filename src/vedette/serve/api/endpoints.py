@@ -7,7 +7,9 @@ is served and described, and no other is.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from vedette.serve.access.browser_login import LoggedIn, ShownKey
 from vedette.serve.access.principal import Role
@@ -17,7 +19,7 @@ from vedette.serve.live.messages import ClientMessage, ServerMessage
 
 OpenApi = dict[str, Any]
 Body = Any
-"""A JSON answer's type, or the media type of an answer that is no JSON object of vedette's."""
+"""A JSON answer's type, the media type of an answer that is no JSON object of vedette's, or None for an empty one."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Endpoint:
     """Types of the messages from and to the client, where this is a WebSocket."""
 
 
+Pair = Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)]
+"""A sentence and its hint."""
 _ENGINE_MISSING = {HTTPStatus.SERVICE_UNAVAILABLE: "No engine can answer now; `Retry-After` tells when to try again."}
 _MODEL = Parameter("model", "query", "The model to look at, where several are served.")
 
@@ -92,7 +96,7 @@ ENDPOINTS = (
             HTTPStatus.UNAUTHORIZED: "The key is not known.",
         },
     ),
-    Endpoint("logout", Role.NOBODY, "DELETE", "/api/login", "Give the cookie back", answer="*/*"),
+    Endpoint("logout", Role.NOBODY, "DELETE", "/api/login", "Give the cookie back"),
     Endpoint("icon", Role.NOBODY, "GET", "/favicon.ico", "The page's icon", answer="image/svg+xml"),
     Endpoint(
         "healthz",
@@ -133,7 +137,7 @@ ENDPOINTS = (
         "The sentences of all messages in one language",
         "A sentence, or a pair of sentence and hint, for each message code. `{…_bytes}` is shown as a size, `{…_s}` as "
         "a duration, a number with separators, a list joined.",
-        answer=dict[str, str | tuple[str, str]],
+        answer=dict[str, str | Pair],
         parameters=(Parameter("language", "path", "The language.", ("en", "zh")),),
         statuses={HTTPStatus.NOT_FOUND: "vedette does not speak this language."},
     ),
@@ -173,7 +177,11 @@ ENDPOINTS = (
         "when it was sent in µs), then a JPEG, PNG or WebP picture of at most `max_pixels`. The server sends frames of "
         "its own sources in the same form.",
         parameters=(_MODEL,),
-        statuses=_ENGINE_MISSING | {HTTPStatus.FORBIDDEN: "A page of another site asks."},
+        statuses=_ENGINE_MISSING
+        | {
+            HTTPStatus.BAD_REQUEST: "The request does not ask for a WebSocket.",
+            HTTPStatus.FORBIDDEN: "A page of another site asks.",
+        },
         socket=(ClientMessage, ServerMessage),
     ),
     Endpoint(
@@ -210,7 +218,8 @@ ENDPOINTS = (
         parameters=(Parameter("path", "path", "For instance `chat/completions`."),),
         statuses={
             HTTPStatus.BAD_REQUEST: "The request is no JSON, or asks for more than the plan has room for.",
-            HTTPStatus.NOT_FOUND: "The model is not served here.",
+            HTTPStatus.NOT_FOUND: "The model is not served here, or the engine has no such address.",
+            HTTPStatus.METHOD_NOT_ALLOWED: "The method is not GET, HEAD, POST or DELETE.",
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is larger than 32 MiB.",
         }
         | _ENGINE_MISSING,

@@ -122,6 +122,8 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(endpoint: Endpoint, schema: Any) -> dict[str, Any]:
     if endpoint.socket is not None:
         responses: dict[str, Any] = {"101": {"description": "The connection is a WebSocket from here on."}}
+    elif endpoint.answer is None:
+        responses = {"204": {"description": "The request succeeded; the answer is empty."}}
     else:
         responses = {"200": {"description": "The request succeeded.", "content": _content(endpoint.answer, schema)}}
     for status, about in sorted(endpoint.statuses.items()):
@@ -130,6 +132,9 @@ def _responses(endpoint: Endpoint, schema: Any) -> dict[str, Any]:
         responses[str(status.value)] = {"description": about, "content": _content(kind, schema)}
     if HTTPStatus.FORBIDDEN not in endpoint.statuses:
         responses["403"] = {"description": OTHER_SITE, "content": _content(problem_of(endpoint), schema)}
+    if endpoint.method == "*":
+        responses["404"]["content"] = _content("*/*", schema)
+        responses["default"] = {"description": "The engine's own answer.", "content": _content("*/*", schema)}
     return responses
 
 

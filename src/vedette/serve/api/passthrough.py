@@ -72,6 +72,8 @@ _NOTICE_FAULT_S = 10.0
 """… and whose fault it is: that is known once the engine's processes have ended (deploy/recovery.py)."""
 _LOOK_EVERY_S = 0.05
 _ATTEMPTS = 3
+_METHODS = ("GET", "HEAD", "POST", "DELETE")
+"""The methods that the engine has (vllm/entrypoints, 0.11 to 0.33); any other is refused here."""
 
 _RESPONSE = web.RequestKey("response", web.StreamResponse)
 
@@ -99,6 +101,8 @@ class PassThrough:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer with the engine's answer, its errors included unless it is crashing. Raises VedetteError."""
+        if request.method not in _METHODS:
+            raise web.HTTPMethodNotAllowed(request.method, _METHODS)
         if not request.raw_path.startswith("/"):
             raise BadInputError("serve.address_with_host")
         # The HTTP client resolves dots in a path, and would leave /v1 for the engine's other addresses.
