@@ -22,6 +22,7 @@
     │   └── CostlyRequestError     a request with which an engine ran out of memory
     ├── TooSlowError               a client that keeps vedette waiting
     ├── OverloadedError            more connections or bytes than vedette holds at a time
+    ├── TooManyRequestsError       more than one client may use
     ├── UnauthorizedError          a request without the key that it needs
     ├── ForbiddenError             a request from another site, or without the right to do this
     ├── NoSuchPageError            an address that the app does not have
@@ -218,6 +219,13 @@ class OverloadedError(VedetteError):
     """More connections, pages or bytes than vedette holds at a time."""
 
     code = "overloaded"
+    retryable = True
+
+
+class TooManyRequestsError(VedetteError):
+    """More requests or tokens than one client may use; the message has `wait_s`."""
+
+    code = "too_many_requests"
     retryable = True
 
 

@@ -33,7 +33,7 @@ def add_command(speech: Speech, name: str, role: str) -> None:
 
 @command("list", Message("cli.keys.list"), examples=("vedette keys list",))
 def list_command(speech: Speech) -> None:
-    keys = _key_file().keys()
+    keys = _key_file().listed()
     if not keys and not speech.as_json:
         speech.tell([], Message("cli.keys.none"))
         return
@@ -55,10 +55,37 @@ def revoke_command(speech: Speech, name: str) -> None:
     speech.tell({"name": name, "revoked": True}, Message("cli.keys.revoked", name=name))
 
 
+@command("usage", Message("cli.keys.usage"), examples=("vedette keys usage", "vedette keys usage --json"))
+def usage_command(speech: Speech) -> None:
+    import msgspec
+
+    from vedette.serve.access.usage_book import WITHOUT_KEY, Usage, read_usage
+
+    access = read_home().access
+    used = read_usage(access)
+    names = [
+        *dict.fromkeys([key.name for key in _key_file().listed()] + [name for name in used if name != WITHOUT_KEY])
+    ]
+    heads = (
+        Message("cli.keys.requests"),
+        Message("cli.keys.refused"),
+        Message("cli.keys.prompt"),
+        Message("cli.keys.answer"),
+    )
+    rows = [("", *map(speech.say, heads))]
+    for name in [*names, *([WITHOUT_KEY] if WITHOUT_KEY in used else [])]:
+        usage = used.get(name) or Usage()
+        counts = (usage.requests, usage.refused, usage.prompt_tokens, usage.answer_tokens)
+        rows.append((name or speech.say(Message("cli.keys.without")), *(f"{count:,}" for count in counts)))
+    lines = [pad(row[0], _NAME_COLUMNS) + "".join(f"{pad(cell, 14)}" for cell in row[1:]).rstrip() for row in rows]
+    document = {name: msgspec.to_builtins(usage) for name, usage in used.items()}
+    speech.tell(document, "\n".join(lines) if len(rows) > 1 else Message("cli.keys.unused"))
+
+
 def _key_file() -> "KeyFile":
     from vedette.serve.access.key_file import KeyFile
 
     return KeyFile(read_home().access)
 
 
-keys_group = group("keys", Message("cli.keys"), members=(add_command, list_command, revoke_command))
+keys_group = group("keys", Message("cli.keys"), members=(add_command, list_command, usage_command, revoke_command))

@@ -10,10 +10,16 @@ import psutil
 from vedette.errors import ConfigError
 from vedette.events import Note
 from vedette.language.message import Message
+from vedette.serve.access.accounts import ClientLimits
 from vedette.serve.access.principal import Role
 from vedette.settings.table import Settings
 
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
+
+_REQUESTS_PER_MINUTE = 600
+"""For each client from elsewhere: ten frames a second."""
+_AT_ONCE, _AT_ONCE_HERE = 32, 128
+"""Requests that one client may have in flight, from elsewhere and from this machine; the queue holds 256 of all."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,15 @@ def exposure_of(settings: Settings) -> Exposure:
         raise ConfigError("instance.network_unguarded", host=settings.host)
     is_open = not settings.require_key and (is_local or (settings.insecure and not uses_https))
     return Exposure(is_local, uses_https, Role.USE if is_open else Role.NOBODY)
+
+
+def client_limits(settings: Settings, exposure: Exposure) -> ClientLimits:
+    """What each key or address may use. On loopback all programs share an address, and they are the owner's guests."""
+    per_minute = None if exposure.is_local else _REQUESTS_PER_MINUTE
+    at_once = _AT_ONCE_HERE if exposure.is_local else _AT_ONCE
+    return ClientLimits(
+        settings.requests_per_minute or per_minute, settings.tokens_per_minute, settings.requests_at_once or at_once
+    )
 
 
 def is_loopback_host(host: str) -> bool:

@@ -14,7 +14,7 @@ from vedette.deploy.hosting import is_address
 from vedette.engine.state import State
 from vedette.events import Event, Listening, Note, Ready, StatusChanged, Stopped
 from vedette.instance.certificate import fingerprint, served_certificate, server_context
-from vedette.instance.exposure import Exposure, exposure_notes, exposure_of
+from vedette.instance.exposure import Exposure, client_limits, exposure_notes, exposure_of
 from vedette.instance.listener import listen, page_url
 from vedette.instance.lock import hold, refuse_second
 from vedette.instance.server_log import ServerLog, remove_unused_logs
@@ -93,7 +93,8 @@ async def try_plan(settings: Settings, home: Home, screen: Screen) -> tuple[Plan
 
 def _access(settings: Settings, home: Home, exposure: Exposure) -> Access:
     owner_key = make_owner_key(home.access)
-    return Access.of(home.access, owner_key, settings.port, exposure.open_role, exposure.uses_https)
+    limits = client_limits(settings, exposure)
+    return Access.of(home.access, owner_key, settings.port, exposure.open_role, limits, exposure.uses_https)
 
 
 def _notes(settings: Settings, home: Home, exposure: Exposure) -> list[Note]:

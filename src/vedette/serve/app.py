@@ -1,5 +1,6 @@
 """The one app on the one port: the live page, the engine's API, and the status."""
 
+import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,6 +20,7 @@ from vedette.serve.access.doorman import Access, Doorman
 from vedette.serve.access.key_file import KeyFile
 from vedette.serve.access.principal import Role, principal_of
 from vedette.serve.access.redaction import public_status, without_places
+from vedette.serve.access.usage_book import UsageBook
 from vedette.serve.admission.admission import Admission
 from vedette.serve.admission.picture_gate import PictureGate
 from vedette.serve.api.endpoints import ENDPOINTS
@@ -41,6 +43,7 @@ from vedette.sources.scene import SceneCamera, SceneSource
 from vedette.sources.source import Factory, Sources
 from vedette.tasks import running
 
+_SAVE_EVERY_S = 10.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -82,8 +85,9 @@ def create_app(
         await guard.add_headers(request, response)
 
     async def follow(_: web.Application) -> AsyncIterator[None]:
-        async with running(_refresh(queue, backend)):
+        async with running(_refresh(queue, backend), _save(doorman.accounts.book)):
             yield
+        doorman.accounts.book.save()
 
     async def shut_down(_: web.Application) -> None:
         queue.close()
@@ -132,6 +136,13 @@ async def _refresh(queue: Queue[Served], backend: Backend) -> None:
     """Has the queue look again whenever a model's state changes."""
     async for _ in backend.watch():
         queue.refresh()
+
+
+async def _save(book: UsageBook) -> None:
+    """Write down now and then what keys have used."""
+    while True:
+        await asyncio.sleep(_SAVE_EVERY_S)
+        await asyncio.to_thread(book.save)
 
 
 def _capacity(served: Served) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -35,6 +36,7 @@ from vedette.errors import (
     ServiceError,
     SwapFailedError,
     TooLargeError,
+    TooManyRequestsError,
     TooSlowError,
     UnauthorizedError,
     VedetteError,
@@ -55,6 +57,7 @@ STATUS: dict[type[VedetteError], HTTPStatus] = {
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     CostlyRequestError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
+    TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     ForbiddenError: HTTPStatus.FORBIDDEN,
     NoSuchPageError: HTTPStatus.NOT_FOUND,
@@ -140,7 +143,8 @@ def status_of(error: VedetteError) -> HTTPStatus:
 
 def retry_headers(error: VedetteError) -> dict[str, str]:
     """`Retry-After` where the same request may succeed later, and no headers otherwise."""
-    return {"Retry-After": str(RETRY_AFTER_S)} if error.retryable else {}
+    wait_s = error.message.params.get("wait_s", RETRY_AFTER_S)
+    return {"Retry-After": str(math.ceil(wait_s))} if error.retryable else {}
 
 
 def openai_json(error: VedetteError) -> dict[str, object]:

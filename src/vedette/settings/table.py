@@ -107,6 +107,9 @@ class Settings:
         option="--allowed-origins",
         commands=SERVE,
     )
+    requests_per_minute: int | None = _row(Number(1, 1_000_000), Message("settings.requests_per_minute"))
+    tokens_per_minute: int | None = _row(Number(1, 1_000_000_000), Message("settings.tokens_per_minute"))
+    requests_at_once: int | None = _row(Number(1, 100_000), Message("settings.requests_at_once"))
     allow_smaller: bool = _row(
         Switch(), Message("settings.allow_smaller"), False, option="--allow-smaller", commands=SERVE
     )

@@ -18,6 +18,7 @@ from vedette.engine.client import EngineClient
 from vedette.engine.state import Phase, State, Status
 from vedette.events import ModelStatus, ServiceStatus
 from vedette.plan.plan import Context
+from vedette.serve.access.accounts import ClientLimits
 from vedette.serve.access.doorman import Access
 from vedette.serve.access.principal import Role
 
@@ -28,9 +29,9 @@ OWNER_KEY = "the-owners-key-of-a-test-0123456789"
 OWNER = {"Authorization": f"Bearer {OWNER_KEY}"}
 
 
-def access_of(directory: Path, open_role: Role = Role.USE, is_encrypted: bool = False) -> Access:
+def access_of(directory: Path, open_role: Role = Role.USE, limits: ClientLimits | None = None) -> Access:
     """The access of an app whose owner's key is OWNER_KEY, with the keys in a directory."""
-    return Access.of(directory, OWNER_KEY, 8090, open_role, is_encrypted)
+    return Access.of(directory, OWNER_KEY, 8090, open_role, limits or ClientLimits())
 
 
 CONTEXT = Context(

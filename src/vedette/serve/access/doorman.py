@@ -11,12 +11,18 @@ from aiohttp import web
 
 from vedette.errors import FaultError, ForbiddenError, UnauthorizedError
 from vedette.serve.access import session_cookie
+from vedette.serve.access.accounts import Accounts, ClientLimits, note_account
 from vedette.serve.access.key_file import OWNER_NAME, ROLES, KeyFile, digest_of
 from vedette.serve.access.principal import Principal, Role, note_principal
+from vedette.serve.access.usage_book import UsageBook
 from vedette.serve.connections.addresses import address_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOGIN_PAGE = "/login"
+_HELD = frozenset({"v1", "live", "swap", "login"})
+"""What is counted, and limited for each client; the rest costs next to nothing."""
+_TAKES_ITSELF = frozenset({"live"})
+"""A page's socket counts its questions."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +33,25 @@ class Access:
     keys: KeyFile
     open_role: Role = Role.USE
     """Without a key. Where a program comes from gives no right: a relay on this machine speaks for others."""
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    book: UsageBook | None = None
     is_encrypted: bool = False
     cookie_name: str = "vedette"
     """Of its own for each port: a browser sends cookies to all ports of a host."""
 
     @classmethod
-    def of(cls, directory: Path, owner_key: str, port: int, open_role: Role, is_encrypted: bool) -> "Access":
+    def of(
+        cls,
+        directory: Path,
+        owner_key: str,
+        port: int,
+        open_role: Role,
+        limits: ClientLimits = ClientLimits(),  # noqa: B008 - a frozen value
+        is_encrypted: bool = False,
+    ) -> "Access":
         """The access of a home's vedette. directory: where its keys are kept."""
-        return cls(owner_key, KeyFile(directory), open_role, is_encrypted, f"vedette_{port}")
+        book = UsageBook(directory)
+        return cls(owner_key, KeyFile(directory), open_role, limits, book, is_encrypted, f"vedette_{port}")
 
     def principal(self, request: web.Request) -> Principal:
         """Who sends a request. Raises ConfigError if the file of keys is damaged."""
@@ -81,19 +98,30 @@ class Doorman:
     def __init__(self, access: Access, needs: Mapping[str, Role]) -> None:
         self._access = access
         self._needs = needs
+        self.accounts = Accounts(access.limits, access.book)
 
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request that may be. Raises UnauthorizedError without a key that is needed, ForbiddenError."""
+        """Answer a request that may be.
+
+        Raises UnauthorizedError without a key that is needed, ForbiddenError, TooManyRequestsError.
+        """
         principal = self._access.principal(request)
         note_principal(request, principal)
-        if request.match_info.http_exception is None:  # else there is no such address, which the handler tells
-            self._admit(request, principal)
+        note_account(request, self.accounts.of(principal))
+        if request.match_info.http_exception is not None:  # there is no such address, which the handler says
+            return await handler(request)
+        name = request.match_info.route.name or ""
+        self._admit(name, principal)
+        if name in _HELD:
+            with self.accounts.hold(principal):
+                if name not in _TAKES_ITSELF:
+                    self.accounts.take(principal)
+                return await handler(request)
         return await handler(request)
 
-    def _admit(self, request: web.Request, principal: Principal) -> None:
-        name = request.match_info.route.name
-        needed = self._needs.get(name or "")
+    def _admit(self, name: str, principal: Principal) -> None:
+        needed = self._needs.get(name)
         if needed is None:
             raise FaultError("serve.fault")
         if principal.role >= needed:

@@ -46,7 +46,7 @@ class KeyFile:
         self._keys: tuple[Key, ...] = ()
         self._version: tuple[int, ...] | None = None
 
-    def keys(self) -> tuple[Key, ...]:
+    def listed(self) -> tuple[Key, ...]:
         """All keys, the oldest first. Raises ConfigError for a damaged file."""
         try:
             facts = self._path.stat()
@@ -62,14 +62,14 @@ class KeyFile:
         """The key that a client sent; None if it is not known. No timing tells how much of it was right."""
         digest = digest_of(secret)
         found = None
-        for key in self.keys():
+        for key in self.listed():
             if hmac.compare_digest(key.digest, digest):
                 found = key
         return found
 
     def named(self, name: str) -> Key | None:
         """The key of this name."""
-        return next((key for key in self.keys() if key.name == name), None)
+        return next((key for key in self.listed() if key.name == name), None)
 
     def add(self, name: str, role: str) -> str:
         """Make a key and return it: it is shown once, and not kept. Raises BadInputError, OSError."""
@@ -78,16 +78,16 @@ class KeyFile:
         if self.named(name) is not None:
             raise BadInputError("access.name_taken", name=name)
         secret = _PREFIX + secrets.token_urlsafe(32)
-        self._write((*self.keys(), Key(name, role, digest_of(secret), time.time())))
+        self._write((*self.listed(), Key(name, role, digest_of(secret), time.time())))
         return secret
 
     def revoke(self, name: str) -> None:
         """Remove a key. Raises BadInputError if there is none of this name, OSError."""
         if self.named(name) is None:
             raise BadInputError(
-                "access.no_such_key", name=repr(name[:100]), names=tuple(key.name for key in self.keys())
+                "access.no_such_key", name=repr(name[:100]), names=tuple(key.name for key in self.listed())
             )
-        self._write(tuple(key for key in self.keys() if key.name != name))
+        self._write(tuple(key for key in self.listed() if key.name != name))
 
     def _write(self, keys: tuple[Key, ...]) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -21,8 +21,10 @@ from vedette.errors import (
 )
 from vedette.measure.metrics import Metrics
 from vedette.outputs import read_at_most
+from vedette.serve.access.accounts import account_of
 from vedette.serve.access.principal import Role, principal_of
 from vedette.serve.access.redaction import without_places
+from vedette.serve.access.token_count import TokenCount
 from vedette.serve.admission.admission import Admission, Admitted, Asked, read_request
 from vedette.serve.admission.request_limits import most_values
 from vedette.serve.admission.suspects import REFUSED_S, Suspects
@@ -251,11 +253,15 @@ async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, response
         await response.prepare(request)
     except ConnectionError:
         return
-    async for chunk in upstream.content.iter_any():
-        try:
+    count = TokenCount()
+    try:
+        async for chunk in upstream.content.iter_any():
+            count.feed(chunk)
             await response.write(chunk)
-        except ConnectionError:
-            return
+    except ConnectionError:
+        return
+    finally:
+        account_of(request).spend(*count.result())
 
 
 async def _cut_off(request: web.Request, response: web.StreamResponse, error: VedetteError) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from vedette.errors import BadInputError
 from vedette.measure.metrics import Metrics
 from vedette.plan.plan import Context
+from vedette.serve.access.accounts import Account
 from vedette.serve.admission.picture_gate import PictureGate, PictureLimits, picture_limits
 from vedette.serve.backend import Served, ready
 from vedette.serve.live.answer import Meter, build_request
@@ -45,6 +46,7 @@ class Asking:
         self,
         served: Served,
         shared: Shared,
+        account: Account,
         send: Callable[[ServerMessage], Awaitable[None]],
         show: Callable[[int, bytes], Awaitable[None]],
     ) -> None:
@@ -59,6 +61,7 @@ class Asking:
         self._sources = shared.sources | {"page": self._open_page}
         self._metrics = shared.metrics
         self._gate = shared.gate
+        self._account = account
         self._send = send
         self._show = show
         self._source: FrameSource | None = None
@@ -67,6 +70,7 @@ class Asking:
 
     async def take_turn(self) -> bool:
         """Answer one frame; False when there was no frame. Raises VedetteError."""
+        self._account.take()
         order = self.order
         self._use(order.source)
         frame = None
@@ -168,3 +172,4 @@ class Asking:
         if meter.usage is not None:
             metrics.tokens.labels(kind="prompt").inc(meter.usage.prompt_tokens)
             metrics.tokens.labels(kind="answer").inc(meter.usage.completion_tokens)
+            self._account.spend(meter.usage.prompt_tokens, meter.usage.completion_tokens)

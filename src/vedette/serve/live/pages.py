@@ -8,7 +8,7 @@ from itertools import chain
 from aiohttp import WSCloseCode, web
 
 from vedette.errors import OverloadedError
-from vedette.serve.access.principal import principal_of
+from vedette.serve.access.accounts import account_of
 from vedette.serve.backend import Backend, Served
 from vedette.serve.connections.addresses import address_of, is_loopback
 from vedette.serve.connections.limits import ConnectionLimits
@@ -40,7 +40,7 @@ class Live:
         )
         await socket.prepare(request)
         served = self._named(request.query.get("model"))
-        session = Session(served, self._shared, socket, principal_of(request))
+        session = Session(served, self._shared, socket, account_of(request))
         address = address_of((request.remote,))
         if not self._has_room(address):
             await session.refuse(OverloadedError("serve.too_many_pages", pages=len(self._sessions)))

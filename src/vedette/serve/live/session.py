@@ -7,9 +7,17 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from vedette.errors import BadInputError, EngineUnavailableError, FaultError, ForbiddenError, VedetteError
+from vedette.errors import (
+    BadInputError,
+    EngineUnavailableError,
+    FaultError,
+    ForbiddenError,
+    TooManyRequestsError,
+    VedetteError,
+)
 from vedette.events import model_status_json
-from vedette.serve.access.principal import Principal, Role
+from vedette.serve.access.accounts import Account
+from vedette.serve.access.principal import Role
 from vedette.serve.access.redaction import public_status, without_places
 from vedette.serve.admission.picture_gate import picture_limits
 from vedette.serve.backend import Served
@@ -45,11 +53,11 @@ _MESSAGES_AT_ONCE = 100.0
 class Session:
     """Serves one page's socket."""
 
-    def __init__(self, served: Served, shared: Shared, socket: web.WebSocketResponse, principal: Principal) -> None:
+    def __init__(self, served: Served, shared: Shared, socket: web.WebSocketResponse, account: Account) -> None:
         self._served = served
         self._socket = socket
-        self._principal = principal
-        self._asking = Asking(served, shared, self._send, self._show)
+        self._principal = account.principal
+        self._asking = Asking(served, shared, account, self._send, self._show)
         self._engine_ready = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self.heard_at = time.monotonic()
@@ -150,7 +158,7 @@ class Session:
                 if answered:
                     self.heard_at = time.monotonic()
                 pause_s = _PAUSE_S
-            except EngineUnavailableError as error:
+            except (EngineUnavailableError, TooManyRequestsError) as error:
                 await self._send_error(error, self._asking.number)
                 answered = False
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

@@ -53,7 +53,7 @@ def test_a_name_is_one_keys_alone(tmp_path: Path) -> None:
 def test_a_damaged_file_is_an_error_and_not_an_open_door(tmp_path: Path, content: str) -> None:
     (tmp_path / "keys.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(ConfigError, match="damaged"):
-        KeyFile(tmp_path).keys()
+        KeyFile(tmp_path).listed()
 
 
 def test_a_role_that_is_not_known_gives_no_right(tmp_path: Path) -> None:
