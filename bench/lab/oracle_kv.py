@@ -16,7 +16,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,9 @@ def prepare(built: Built, case: Case) -> dict[str, Any]:
         cache.mamba_cache_mode = "align" if case.prefix_caching else "none"
         cache.mamba_block_size = cache.block_size if case.prefix_caching else case.context
         current_platform.update_block_size_for_backend(config)
-    specs = {name: layer.get_kv_cache_spec(config) for name, layer in built.layers.items()}
+    shared = "kv_sharing_target_layer_name"  # of layers that use another's keys and values, and keep none
+    own = {name: layer for name, layer in built.layers.items() if not getattr(layer, shared, None)}
+    specs = {name: layer.get_kv_cache_spec(config) for name, layer in own.items()}
     return {name: spec for name, spec in specs.items() if spec is not None}
 
 
@@ -193,7 +195,10 @@ def check_shape(name: str, directory: Path) -> Iterator[tuple[str, list[Figure]]
             ours = model.weights_bytes + tables
             yield f"{name} | {model.dtype} | weights and position tables", [("", ours, built.resident_bytes)]
         of_type = model.dtype if kv_dtype == "auto" else kv_dtype
+        states = any(cache.kind is CacheKind.STATE for cache in model.cache_layers)
         for case in cases:
+            if states and not model.architecture.startswith("Qwen3"):  # a plan caches no prefixes beside states
+                case = replace(case, prefix_caching=False)
             prefixes = "" if case.prefix_caching else ", no prefixes"
             described = (
                 f"{case.context} × {case.concurrency}, blocks of {case.block_tokens}, "

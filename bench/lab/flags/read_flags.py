@@ -26,7 +26,8 @@ TABLE = Path(__file__).parents[3] / "src" / "vedette" / "engine" / "vllm" / "ver
 SOURCES = re.compile(
     r"vllm/(envs|engine/arg_utils|entrypoints/[a-z]+/cli_args|config/(cache|compilation|model)"
     r"|platforms/interface|(v1/)?attention/backends/registry|v1/worker/cpu_worker|multimodal/processing(/context)?"
-    r"|model_executor/layers/rotary_embedding/__init__)\.py"
+    r"|model_executor/layers/(rotary_embedding/__init__|quantization/(__init__|gptq))|model_executor/models/registry"
+    r"|utils/torch_utils)\.py"
 )
 
 # Everything that vedette may pass to an engine: an option, `option value`, `option.key` of an option that takes JSON,
@@ -42,13 +43,13 @@ WANTED = frozenset(
 --kv-cache-dtype --attention-backend VLLM_ATTENTION_BACKEND
 --limit-mm-per-prompt --mm-processor-kwargs --mm-processor-cache-gb --media-io-kwargs --skip-mm-profiling
 --language-model-only --allowed-media-domains
---hf-overrides --reasoning-parser --default-chat-template-kwargs --max-num-queued-reqs
+--hf-overrides --trust-remote-code --reasoning-parser --default-chat-template-kwargs --max-num-queued-reqs
 --disable-uvicorn-access-log --enable-sleep-mode --quantization
 VLLM_USE_RUST_FRONTEND VLLM_WORKER_MULTIPROC_METHOD VLLM_CPU_KVCACHE_SPACE VLLM_ENABLE_STARTUP_PLAN
 VLLM_ENABLE_V1_MULTIPROCESSING VLLM_NO_USAGE_STATS VLLM_HOST_IP VLLM_CACHE_ROOT VLLM_SERVER_DEV_MODE
 """.split()  # noqa: SIM905 - a list to read and to add to
 )
-KV_CACHE_DTYPES = ("fp8", "fp8_e4m3", "fp8_e5m2")
+KV_CACHE_DTYPES = ("bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2")
 ATTENTION_BACKENDS = ("FLASH_ATTN", "FLASHINFER", "TRITON_ATTN", "FLEX_ATTENTION")
 # Options that exist in versions where they do not do all that vedette needs: the missing feature, and the word in the
 # source that implements it.
@@ -59,6 +60,10 @@ LATER = {
         "model_executor/layers/rotary_embedding/__init__.py",
         "mrope_positions_factor",
     ),
+    # `auto` is what the checkpoint orders for keys and values, no longer the model's own type.
+    "--kv-cache-dtype auto ordered": ("utils/torch_utils.py", "resolve_kv_cache_dtype_string"),
+    # Kernels for GPTQ of 2, 3 and 8 bits, and for asymmetric weights.
+    "--quantization gptq exllama": ("model_executor/layers/quantization/gptq.py", "exllama"),
     "--hf-overrides nested": ("config/model.py", "_apply_dict_overrides"),
 }
 
@@ -138,6 +143,8 @@ def read_version(root: Path) -> set[str]:
     for way in ("--attention-backend", "VLLM_ATTENTION_BACKEND"):
         if way in found:
             found |= {f"{way} {name}" for name in ATTENTION_BACKENDS if name in backends}
+    methods = _literal(_parse(root, "quantization/__init__.py"), "QuantizationMethods")
+    found |= {f"--quantization {name}" for name in methods}
     for name, (path, word) in LATER.items():
         source = root / path
         if source.exists() and word in source.read_text(encoding="utf-8"):
@@ -208,6 +215,18 @@ def _attention_backends(root: Path) -> set[str]:
     }
 
 
+def read_architectures(root: Path) -> set[str]:
+    """The architectures that generate text for which the version under `root` has a class of its own."""
+    tables = {"_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS"}
+    return {
+        str(key.value)
+        for node in _parse(root, "models/registry.py").body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in tables and isinstance(node.value, ast.Dict)
+        for key in node.value.keys
+        if isinstance(key, ast.Constant)
+    }
+
+
 def spans(present: list[bool], versions: list[str]) -> Iterator[str]:
     """Ranges of versions that know an entry: `>=FIRST`, or `>=FIRST,<REMOVED`."""
     for index, here in enumerate(present):
@@ -223,8 +242,9 @@ def main() -> None:
         (path.name for path in directory.iterdir()), key=lambda name: [int(part) for part in name.split(".")]
     )
     known = {version: read_version(directory / version) for version in versions}
+    classes = {version: read_architectures(directory / version) for version in versions}
     lines = [
-        "# Which versions of `vllm serve` know each option and variable that vedette may pass to it.",
+        "# Which versions of `vllm serve` know each option, value and variable that vedette may pass, and each model.",
         "# Written by bench/lab/flags/read_flags.py from the sources in vLLM's wheels; do not edit.",
         f'oldest = "{versions[0]}"',
         f'newest = "{versions[-1]}"',
@@ -233,6 +253,10 @@ def main() -> None:
     ]
     for name in sorted(set().union(*known.values())):
         ranges = list(spans([name in known[version] for version in versions], versions))
+        lines.append(f"{json.dumps(name)} = {json.dumps(ranges)}")
+    lines += ["", "[architectures]"]
+    for name in sorted(set().union(*classes.values())):
+        ranges = list(spans([name in classes[version] for version in versions], versions))
         lines.append(f"{json.dumps(name)} = {json.dumps(ranges)}")
     TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"{len(versions)} versions; unknown to all: {sorted(set(WANTED).difference(*known.values()))}")

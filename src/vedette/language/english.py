@@ -487,6 +487,21 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "plan.free_memory": "Free memory",
     "plan.free_memory_of_others": "Free memory ({others})",
     "plan.unsupported_format": "Its weights are in {format}: {why}. {advice}.",
+    "plan.format.gptq_of": "GPTQ ({bits}-bit)",
+    "plan.format.gptq_asymmetric": "asymmetric GPTQ ({bits}-bit)",
+    "plan.format.gptq_old_kernels": (
+        "Marlin has no kernel for it; this engine's older and slower one (ExLlama) runs it, newer engines refuse it"
+    ),
+    "plan.format.gptq_not_marlin": (
+        "of GPTQ this engine runs symmetric integers of 4 and 8 bits alone, and refuses to start with others"
+    ),
+    "plan.format.mlx": "MLX packs weights in a way of its own, for Apple's chips: vLLM cannot load them",
+    "plan.format.no_method": "this engine has no method called {format}",
+    "plan.format.several": "mixed: {formats}",
+    "plan.format.one_of_several": "{format}: {why}",
+    "plan.format.several_why": "different layers have different formats. {parts}",
+    "plan.reason.kv_ordered": "the checkpoint was made for keys and values in 8 bits",
+    "plan.reason.kv_order_overridden": "the checkpoint orders {order}, which is overridden: {why}",
     "plan.format.plain": "plain 16-bit weights",
     "plan.format.not_packed": "the weights are not packed",
     "plan.format.unknown": "vedette does not know the format {format}; the engine's start shows whether vLLM runs it here",

@@ -12,9 +12,10 @@ from vedette.models.config import Shape, parse_config
 from vedette.models.families.registry import parse_vision
 from vedette.models.model import Experts, Model
 from vedette.models.model_files import TOKENIZERS, check_directory, read_chat_template, read_object, read_tokenizer
+from vedette.models.quantization import SIDE_FILE, with_side_file
 from vedette.models.roles import Role, is_embedding, is_looked_up, role_of, what_is_seen
 from vedette.models.tensors import Tensor, read_tensors
-from vedette.models.weights import weight_only_extra_bytes, weights_by_tensor
+from vedette.models.weights import padded_experts_bytes, routed_bytes, weight_only_extra_bytes, weights_by_tensor
 
 MAX_SEARCHED_BYTES = 64_000_000
 """A larger tokenizer.json is not searched for the tokens of a vision family."""
@@ -36,6 +37,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     if config is None:
         raise ModelNotFoundError("models.no_config", path=str(directory))
     check_directory(directory)
+    config = with_side_file(config, read_object(directory / SIDE_FILE))
     if tensors is None:
         tensors = read_tensors(directory)
     shape = parse_config(config, str(config_path), what_is_seen(tensors))
@@ -68,6 +70,8 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         dtype=shape.dtype,
         tokenizer_bytes=tokenizer_bytes,
         quantization=shape.quantization,
+        cache_order=shape.cache_order,
+        padded_experts_bytes=padded_experts_bytes(weights, shape),
         vision=vision,
         thinks="<think>" in read_chat_template(directory),
         images_per_prompt=2 if vision else 0,
@@ -106,7 +110,7 @@ def _widest_feed_forward(text: Mapping[str, int], shape: Shape) -> int:
 
 def _experts(weights: dict[str, int], shape: Shape) -> Experts | None:
     """The routed experts, whose tensor names contain the part `experts`; None for a dense model."""
-    routed = sum(size for tensor, size in weights.items() if "experts" in tensor.split("."))
+    routed = routed_bytes(weights)
     if not shape.experts or not routed:
         return None
     return Experts(shape.experts, shape.experts_per_token, shape.expert_intermediate_size, routed)

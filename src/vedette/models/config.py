@@ -12,7 +12,7 @@ from vedette.models.forms.type_defaults import defaults_of, is_known
 from vedette.models.forms.vision_part import find_vision_part
 from vedette.models.layers import parse_cache_layers
 from vedette.models.model import DTYPE_BYTES, CacheLayers, Rotary
-from vedette.models.quantization import parse_dropped_tensors, parse_quantization
+from vedette.models.quantization import parse_cache_order, parse_dropped_tensors, parse_quantization
 from vedette.models.roles import Seen, what_is_seen
 from vedette.models.rotary import parse_rotary
 
@@ -38,6 +38,7 @@ class Shape:
     max_position_embeddings: int
     dtype: str
     quantization: str | None
+    cache_order: str | None
     tied_embeddings: bool
     has_vision: bool
     cache_layers: tuple[CacheLayers, ...]
@@ -88,6 +89,7 @@ def parse_config(config: Mapping[str, Any], where: str, seen: Seen = _NOTHING_SE
         max_position_embeddings=text.size("max_position_embeddings"),
         dtype=dtype,
         quantization=parse_quantization(whole),
+        cache_order=parse_cache_order(whole),
         tied_embeddings=_tied(whole, part, seen),
         has_vision=vision is not None or seen.has_vision,
         cache_layers=cache_layers,

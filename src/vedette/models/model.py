@@ -98,7 +98,9 @@ class Model:
     tokenizer_bytes: int | None = None
     """Size of tokenizer.json; None if there is none or its size is unknown."""
     quantization: str | None = None
-    """`fp8`, `awq`, `gptq`, `w4a16`, `w8a16`, `w8a8-int8`, `w8a8-fp8`, `nvfp4`, or the name in the file."""
+    """The format of the weights (`models/quantization.py`); several are joined by `+`. None: plain weights."""
+    cache_order: str | None = None
+    """Type that the checkpoint orders for keys and values: `fp8`, or another; None for none."""
     vision: Vision | None = None
     thinks: bool = False
     """The chat template has `<think>`: reasoning comes separately from the answer."""
@@ -113,6 +115,8 @@ class Model:
     """Memory that torch's allocator on a GPU takes beyond `weights_bytes`."""
     text_allocator_slack_bytes: int = 0
     """The same if the vision tower is not loaded."""
+    padded_experts_bytes: int = 0
+    """Further bytes of MXFP4 experts whose sizes a kernel rounds up (all but Hopper's)."""
     zero_points_bytes: int = 0
     """Size of the packed zero points of AWQ and GPTQ weights in the file."""
     deepstack_levels: int = 0

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from vedette.models.config import Shape
 from vedette.models.model import DTYPE_BYTES
+from vedette.models.quantization import JOINED
 from vedette.models.roles import Role, is_embedding, is_head, layer_of, role_of
 from vedette.models.tensors import Tensor, resident_bytes
 
@@ -38,6 +39,23 @@ def weight_only_extra_bytes(tensors: Mapping[str, Tensor], shape: Shape) -> int:
     return extra
 
 
+def routed_bytes(weights: Mapping[str, int]) -> int:
+    """Bytes of the routed experts, whose tensor names contain the part `experts`."""
+    return sum(size for name, size in weights.items() if "experts" in name.split("."))
+
+
+def padded_experts_bytes(weights: Mapping[str, int], shape: Shape) -> int:
+    """Further bytes of MXFP4 experts whose hidden and intermediate sizes are rounded up for Marlin and for Blackwell.
+
+    Source: `mxfp4_round_up_hidden_size_and_intermediate_size` of model_executor/layers/fused_moe/oracle/mxfp4.py.
+    """
+    if "mxfp4" not in (shape.quantization or "").split(JOINED) or not shape.experts:
+        return 0
+    hidden, intermediate = shape.hidden_size, shape.expert_intermediate_size
+    padded = -(-hidden // 256) * 256 * (-(-intermediate // 128) * 128)
+    return routed_bytes(weights) * padded // (hidden * intermediate) - routed_bytes(weights)
+
+
 def _is_kept(name: str, shape: Shape) -> bool:
     role, parts = role_of(name), name.split(".")
     if role is Role.OTHER or parts[-1] in shape.dropped_tensors:
@@ -58,6 +76,8 @@ def _kept_bytes(name: str, tensor: Tensor, shape: Shape) -> int:
     if tensor.shape[:1] == (shape.vocabulary_size,) and (is_embedding(name) or is_head(name)):
         padded = -(-shape.vocabulary_size // VOCABULARY_PADDING) * VOCABULARY_PADDING
         return resident_bytes(tensor, dtype_bytes) // shape.vocabulary_size * padded
-    if shape.quantization in FLOAT32_SCALES and name.endswith(("weight_scale", "weight_scale_inv")):
+    if not FLOAT32_SCALES.isdisjoint((shape.quantization or "").split(JOINED)) and name.endswith(
+        ("weight_scale", "weight_scale_inv")
+    ):
         return tensor.elements * 4
     return resident_bytes(tensor, dtype_bytes)

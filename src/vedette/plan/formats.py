@@ -4,10 +4,13 @@ Taken from vLLM's sources, 0.11.0 to 0.33.0, without running them on these devic
 matter.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from vedette.language.message import Message
+from vedette.models.quantization import JOINED
 
 ComputeCapability = tuple[int, int]
 """(8, 7) for sm_87."""
@@ -21,6 +24,9 @@ class Verdict(Enum):
     """It runs in another way than intended: it saves the memory, but not all of the time."""
     REFUSED = "refused"
     UNKNOWN = "unknown"
+
+
+_FROM_BEST = (Verdict.NATIVE, Verdict.FALLBACK, Verdict.UNKNOWN, Verdict.REFUSED)
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,22 @@ class Format:
     @property
     def title(self) -> Message:
         """The format as people write it."""
-        if self.quantization in _RULES:
-            return _RULES[self.quantization].title
+        quantization = self.quantization
+        rule = _RULES.get(quantization) or _FURTHER_RULES.get(quantization)
+        if rule is not None:
+            return rule.title
+        if quantization is not None and JOINED in quantization:
+            titles = (Format(part, self.verdict, self.why, self.source).title for part in quantization.split(JOINED))
+            return Message("plan.format.several", formats=tuple(titles))
+        if quantization is not None and (odd := _ODD_GPTQ.fullmatch(quantization)):
+            bits = int(odd[1] or 4)
+            return (
+                Message("plan.format.gptq_asymmetric", bits=bits)
+                if odd[2]
+                else Message("plan.format.gptq_of", bits=bits)
+            )
+        if quantization == "mlx":
+            return Message("plan.value.name", name="MLX")
         return Message("plan.value.name", name=self.quantization)
 
 
@@ -188,17 +208,47 @@ _RULES: dict[str | None, _Rule] = {
 }
 
 
+_FURTHER_RULES: dict[str | None, _Rule] = {
+    "gptq-8bit": _Rule(
+        Message("plan.format.gptq_of", bits=8),
+        8,
+        (75, 1000),
+        Message("plan.format.int8_widened"),
+        f"{_LAYERS}/auto_gptq.py (0.32.0)",
+        refused_why=Message("plan.format.fast_kernels_need_7_5"),
+    ),
+}
+"""Formats that are seldom published: no advice names them."""
+_ODD_GPTQ = re.compile(r"gptq(?:-(\d)bit)?(-asymmetric)?")
+"""GPTQ that Marlin's kernels do not run."""
+OLD_GPTQ = "gptq exllama"
+"""Among an engine's methods: it has kernels for every GPTQ."""
+_OWN_NAME = re.compile(r"w\d+a\d+.*|compressed-tensors|unknown|mxfp\d|.*fp4.*|.*fp8.*")
+"""Formats that are schemes of a method, not methods themselves."""
+
+
 def weights_format(
-    quantization: str | None, compute_capability: ComputeCapability | None, *, gpu: bool = False
+    quantization: str | None,
+    compute_capability: ComputeCapability | None,
+    *,
+    gpu: bool = False,
+    methods: frozenset[str] | None = None,
 ) -> Format:
     """Return how a GPU of this compute capability, or a CPU (None), runs weights in this format.
 
+    quantization: several formats, joined, are as good as the worst of them.
     gpu: the device is a GPU even without a compute capability, which is then unknown.
+    methods: the engine's methods of quantization; None: unknown.
     """
-    rule = _RULES.get(quantization)
+    if quantization is not None and JOINED in quantization:
+        parts = quantization.split(JOINED)
+        return _joined(
+            quantization,
+            [weights_format(part, compute_capability, gpu=gpu, methods=methods) for part in parts],
+        )
+    rule = _RULES.get(quantization) or _FURTHER_RULES.get(quantization)
     if rule is None:
-        why = Message("plan.format.unknown", format=quantization)
-        return Format(quantization, Verdict.UNKNOWN, why, f"{_LAYERS}/__init__.py (0.32.0)")
+        return _without_rule(quantization or "", gpu, methods)
     if compute_capability is None and gpu:
         if quantization is None:
             return Format(quantization, Verdict.NATIVE, rule.native_why, rule.source)
@@ -216,6 +266,32 @@ def weights_format(
     return Format(quantization, Verdict.REFUSED, rule.refused_why, rule.source)
 
 
+def _joined(quantization: str, parts: Sequence[Format]) -> Format:
+    """Return how a device runs layers of several formats."""
+    worst = max(parts, key=lambda each: _FROM_BEST.index(each.verdict))
+    told = tuple(Message("plan.format.one_of_several", format=each.title, why=each.why) for each in parts)
+    return Format(quantization, worst.verdict, Message("plan.format.several_why", parts=told), worst.source)
+
+
+def _without_rule(quantization: str, gpu: bool, methods: frozenset[str] | None) -> Format:
+    """Return what is known of a format that has no rule for each GPU."""
+    source = f"{_LAYERS}/__init__.py (0.32.0)"
+    if quantization == "mlx":
+        return Format(quantization, Verdict.REFUSED, Message("plan.format.mlx"), source)
+    if _ODD_GPTQ.fullmatch(quantization):
+        return _odd_gptq(quantization, gpu and (methods is None or OLD_GPTQ in methods))
+    if methods is not None and quantization not in methods and not _OWN_NAME.fullmatch(quantization):
+        return Format(quantization, Verdict.REFUSED, Message("plan.format.no_method", format=quantization), source)
+    return Format(quantization, Verdict.UNKNOWN, Message("plan.format.unknown", format=quantization), source)
+
+
+def _odd_gptq(quantization: str, has_kernels: bool) -> Format:
+    source = f"{_LAYERS}/auto_gptq.py (0.32.0)"
+    if has_kernels:
+        return Format(quantization, Verdict.FALLBACK, Message("plan.format.gptq_old_kernels"), source)
+    return Format(quantization, Verdict.REFUSED, Message("plan.format.gptq_not_marlin"), source)
+
+
 def _caveat(quantization: str | None, capability: int) -> Message | None:
     if capability < 80:
         return Message("plan.format.since_0_16")
@@ -230,8 +306,7 @@ def best_formats(compute_capability: ComputeCapability | None) -> tuple[Format, 
     Decoding for one person reads all weights for every token, so the fewest bits are the fastest.
     """
     found = [weights_format(quantization, compute_capability) for quantization in _RULES]
-    order = (Verdict.NATIVE, Verdict.FALLBACK, Verdict.UNKNOWN, Verdict.REFUSED)
-    return tuple(sorted(found, key=lambda found: (order.index(found.verdict), _RULES[found.quantization].bits)))
+    return tuple(sorted(found, key=lambda found: (_FROM_BEST.index(found.verdict), _RULES[found.quantization].bits)))
 
 
 def advice(compute_capability: ComputeCapability | None) -> Message:

@@ -73,6 +73,8 @@ class Rung:
     answer_tokens: int
     fp8_cache: bool = False
     """Whether keys and values are kept in 8 bits: twice the context, but answers may differ a little."""
+    small_pieces: bool = False
+    """Memory is short: the cache has 8 bits although nobody ordered it."""
     graphs: bool = True
     """Whether CUDA graphs are used on a GPU. Without them generation is many times slower."""
 
@@ -80,10 +82,9 @@ class Rung:
     def batched_tokens(self) -> int:
         """Return the most tokens that the engine reads in one step.
 
-        Long prompts are read in pieces. The pieces are smaller with an 8-bit cache, because then memory is short. A
-        picture or clip is read in one step.
+        Long prompts are read in pieces, smaller ones where memory is short. A picture or clip is read in one step.
         """
-        pieces = 256 if self.fp8_cache else max(512, min(2048, self.max_model_len // 4))
+        pieces = 256 if self.small_pieces else max(512, min(2048, self.max_model_len // 4))
         return max(pieces, self.visual_tokens, self.clip_tokens, self.concurrency)
 
 
@@ -98,6 +99,8 @@ class Ladder:
     """The device supports keys and values in 8 bits."""
     clips_apart: bool = True
     """The engine can limit clips separately from pictures. Else one limit holds for a picture and for a clip."""
+    fp8_ordered: bool = False
+    """The checkpoint was made for keys and values in 8 bits: no rung has others."""
     relaxed: bool = False
     """The rungs may give less than the wish."""
 
@@ -146,7 +149,8 @@ class Ladder:
     def _asks(self) -> Iterator["_Ask"]:
         """Yield what the rungs ask for: each changes one limit of the one before."""
         images, fewest_images, videos = self._images()
-        ask = _Ask(self._contexts()[0], self._concurrencies()[0], images, videos, self._pixels()[0])
+        limits = (images, videos, self._pixels()[0], self.fp8_ordered)
+        ask = _Ask(self._contexts()[0], self._concurrencies()[0], *limits)
         yield ask
         for limit, values in self._reductions(self._context_steps(ask), fewest_images):
             for value in values:
@@ -157,16 +161,19 @@ class Ladder:
         """Return the limits of an `_Ask` in the order in which they are reduced, each with its values."""
         requests = ("concurrency", self._concurrencies()[1:])
         longest = ("max_model_len", contexts.whole[1:])
+        clips = ("videos", [0])
+        for_clips = self.wish.workload is Workload.CLIP
         return [
             # Requests at once, and context that no prompt or answer needs: the one that counts most last.
             *([requests, longest] if self._context_counts_most else [longest, requests]),
             ("max_model_len", contexts.short),  # prompt and answer get less than was asked for
             ("fp8_cache", [True] if self.fp8_cache else []),  # answers may differ a little
             ("max_model_len", contexts.eight_bit),
-            ("videos", [0]),  # pictures still work
+            *([] if for_clips else [clips]),  # pictures still work
             ("images", [fewest_images]),
             ("image_max_pixels", self._pixels()[1:]),  # details are lost
             ("max_model_len", contexts.tight),  # conversations end early
+            *([clips] if for_clips else []),  # what was asked for goes last
         ]
 
     def _context_steps(self, ask: "_Ask") -> "_ContextSteps":
@@ -234,6 +241,7 @@ class Ladder:
             prompt_tokens=prompt,
             answer_tokens=answer,
             fp8_cache=ask.fp8_cache,
+            small_pieces=ask.fp8_cache and not self.fp8_ordered,
         )
 
     @property

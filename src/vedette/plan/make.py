@@ -48,7 +48,8 @@ def make_plan(
     """
     backend = backend or (Backend.CPU if device.family is Family.CPU else Backend.CUDA)
     site = parts.Site(device, model, backend, calibration, engine)
-    wished = Ladder(model, wish, backend, _eight_bit_cache(site) is not None, engine.limits_clips)
+    eight_bits = _eight_bit_cache(site) is not None
+    wished = Ladder(model, wish, backend, eight_bits, engine.limits_clips, eight_bits and model.cache_order == "fp8")
     choice = climb(site, wished)
     if choice is None:
         raise wished.refusal()
@@ -84,7 +85,7 @@ def _conceded(site: parts.Site, ladder: Ladder, choice: Choice) -> tuple[Choice,
 def _unsupported(site: parts.Site) -> Message | None:
     cuda = site.backend is Backend.CUDA
     capability = site.device.compute_capability if cuda else None
-    answer = weights_format(site.model.quantization, capability, gpu=cuda)
+    answer = weights_format(site.model.quantization, capability, gpu=cuda, methods=site.engine.formats)
     if answer.verdict is not Verdict.REFUSED:
         return None
     return Message("plan.unsupported_format", format=answer.title, why=answer.why, advice=advice(capability))
@@ -116,6 +117,7 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
         kv_cache_bytes=need.kv_cache_bytes,
         gpu_memory_utilization=gate_utilization(site.device.memory_total_bytes, need.available_bytes) if cuda else None,
         kv_cache_dtype=_eight_bit_cache(site) if rung.fp8_cache else None,
+        overrides_cache_order=model.cache_order is not None and not rung.fp8_cache,
         prefix_caching=parts.prefix_caching(model),
         graphs=Graphs.GRAPHS if graphs else Graphs.EAGER,
         capture_sizes=parts.capture_sizes(rung.concurrency) if graphs else (),

@@ -198,6 +198,8 @@ def weights_bytes(site: Site, load: Load) -> int:
     found += model.allocator_slack_bytes if sees else model.text_allocator_slack_bytes
     if model.quantization not in (None, "fp8"):
         found += REPACKED_LEFTOVER_BYTES.get(model.quantization, 2 * MIB)
+    if capability is None or capability[0] != 9:
+        found += model.padded_experts_bytes
     if capability is not None and capability >= (9, 0):
         # Hopper's kernel for 4 bits needs AWQ's zero points unpacked. GPTQ's packed ones stay in memory as well.
         found += model.zero_points_bytes * {"awq": 3, "gptq": 1}.get(model.quantization or "", 0)

@@ -30,6 +30,8 @@ class EngineTraits:
     """Clips can be limited apart from pictures. Without that, one limit holds for both."""
     spare_positions: bool = True
     """Rotary tables have room for long videos (`Rotary.spare`)."""
+    formats: frozenset[str] | None = None
+    """The engine's methods of quantization; None: unknown."""
 
 
 USUAL_ENGINE = EngineTraits()
@@ -168,6 +170,8 @@ class EngineSettings:
     """None leaves the choice to the engine."""
     processor_arguments: Mapping[str, object] = field(default_factory=dict)
     """Options of the model's own picture processor (`--mm-processor-kwargs`)."""
+    overrides_cache_order: bool = False
+    """The checkpoint orders another type for keys and values than `dtype`, which is said explicitly."""
     hf_overrides: Mapping[str, object] = field(default_factory=dict)
     """Values that replace those of config.json."""
 

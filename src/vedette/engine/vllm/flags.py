@@ -140,7 +140,7 @@ def can_limit_clips(version: str) -> bool:
 def engine_traits(version: str) -> EngineTraits:
     """What a plan must know of this vLLM. Raises EngineVersionError like `dialect_of`."""
     spare = not dialect_of(version).knows("get_rope mrope_positions_factor")
-    return EngineTraits(limits_clips=can_limit_clips(version), spare_positions=spare)
+    return EngineTraits(can_limit_clips(version), spare, dialect_of(version).values_of("--quantization"))
 
 
 def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -200,12 +200,19 @@ def _cache_pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> 
         if not dialect.knows(f"--kv-cache-dtype {settings.kv_cache_dtype}"):
             raise _unknown(dialect, f"--kv-cache-dtype {settings.kv_cache_dtype}")
         yield "--kv-cache-dtype", settings.kv_cache_dtype
+    elif settings.overrides_cache_order and _can_override_cache(settings.dtype, dialect):
+        yield "--kv-cache-dtype", settings.dtype
     # Given either way: a version's default depends on the model.
     yield ("--enable-prefix-caching" if settings.prefix_caching else "--no-enable-prefix-caching",)
     if settings.attention_backend is not None and dialect.knows("--attention-backend"):
         if not dialect.knows(f"--attention-backend {settings.attention_backend}"):
             raise _unknown(dialect, f"--attention-backend {settings.attention_backend}")
         yield "--attention-backend", settings.attention_backend
+
+
+def _can_override_cache(dtype: str, dialect: Dialect) -> bool:
+    """Whether this vLLM follows the checkpoint's order and takes the model's own type instead; older ones do not."""
+    return dialect.knows("--kv-cache-dtype auto ordered") and dialect.knows(f"--kv-cache-dtype {dtype}")
 
 
 def _media_pairs(settings: EngineSettings, dialect: Dialect) -> Iterator[tuple[str, ...]]:

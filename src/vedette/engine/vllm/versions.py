@@ -21,6 +21,8 @@ class _Table(msgspec.Struct, frozen=True):
     newest: str
     known: dict[str, tuple[str, ...]]
     """Each option, value or variable, and the ranges of versions that know it: `>=0.11.0,<0.15.0`."""
+    architectures: dict[str, tuple[str, ...]]
+    """The same for architectures of models that generate text."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ class Dialect:
         if self.options is not None and option.startswith("--") and option not in self.options:
             return False
         return any(_within(self.version, span) for span in _table().known.get(name, ()))
+
+    def values_of(self, option: str) -> frozenset[str]:
+        """The values of an option that the engine understands, as far as the table has any."""
+        named = (name for name in _table().known if name.startswith(f"{option} "))
+        return frozenset(name.removeprefix(f"{option} ") for name in named if self.knows(name))
+
+    def has_architecture(self, name: str) -> bool:
+        """Whether the engine has a class of its own for models of this architecture."""
+        return any(_within(self.version, span) for span in _table().architectures.get(name, ()))
 
     def __str__(self) -> str:
         return "vLLM " + ".".join(map(str, self.version))

@@ -96,7 +96,7 @@ def find_language_part(whole: ConfigReader, seen: Mapping[str, int] | None = Non
 
 def _nested(part: ConfigReader) -> tuple[str, ConfigReader] | None:
     for name in SECTIONS:
-        if isinstance(part.values.get(name), dict):
+        if isinstance(part.values.get(name), dict) or (name == "text_config" and part.values.get(name) is not None):
             section = part.section(name)
             if section is not None:
                 return name, section

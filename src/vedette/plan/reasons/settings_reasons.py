@@ -50,7 +50,7 @@ def _format_reason(site: parts.Site) -> Reason:
     """Return how the device runs the checkpoint's format, and which other formats it runs."""
     cuda = site.backend is Backend.CUDA
     capability = site.device.compute_capability if cuda else None
-    found = weights_format(site.model.quantization, capability, gpu=cuda)
+    found = weights_format(site.model.quantization, capability, gpu=cuda, methods=site.engine.formats)
     why = found.why
     if capability is not None or not cuda:
         why = Message("plan.reason.format", why=why, advice=advice(capability))
@@ -61,8 +61,11 @@ def _format_reason(site: parts.Site) -> Reason:
 def _attention_reasons(site: parts.Site, settings: EngineSettings) -> Iterator[Reason]:
     """Yield how prompts are read and how their keys and values are kept."""
     kept = parts.kv_format(site)
+    order = site.model.cache_order
     if settings.kv_cache_dtype is not None:
-        why = Message("plan.reason.kv_8_bits")
+        why = Message("plan.reason.kv_ordered") if order == "fp8" else Message("plan.reason.kv_8_bits")
+    elif order is not None:
+        why = Message("plan.reason.kv_order_overridden", order=order, why=kept.why)
     elif kept.dtype is not None and kept.attention_backend is None:
         why = Message("plan.reason.kv_16_bits")
     else:
