@@ -112,6 +112,26 @@ async def test_an_engine_that_accepts_requests_but_answers_none_counts_as_stuck(
     assert cause.code == "stuck"
 
 
+async def test_a_server_that_never_opens_after_its_core_is_ready_fails(tmp_path: Path) -> None:
+    engine, _ = await launch(tmp_path, "never-opens")
+    try:
+        with pytest.raises(EngineDiedError) as caught:
+            await asyncio.wait_for(engine.wait_until_ready(CONTEXT, StartLimits(opening_s=1)), 20)
+    finally:
+        await engine.stop()
+    assert caught.value.cause.message.code == "engine.never_opened"
+
+
+async def test_a_start_that_takes_too_long_fails(tmp_path: Path) -> None:
+    engine, _ = await launch(tmp_path, "mute")
+    try:
+        with pytest.raises(EngineDiedError) as caught:
+            await asyncio.wait_for(engine.wait_until_ready(CONTEXT, StartLimits(whole_s=1)), 20)
+    finally:
+        await engine.stop()
+    assert caught.value.cause.message.code == "engine.start_too_slow"
+
+
 async def test_a_start_that_logs_nothing_for_too_long_fails(tmp_path: Path) -> None:
     engine, _ = await launch(tmp_path, "mute")
     try:

@@ -175,6 +175,17 @@ async def test_the_old_model_comes_back_when_the_new_one_fails(start: Start) -> 
         assert rig.fleet.served[0].next_model is None
 
 
+async def test_requests_for_the_old_model_wait_while_a_swap_is_tried(start: Start) -> None:
+    async with start("vedette-tiny") as rig:
+        rig.misbehave("vedette/copy", "slow", "die-loading")
+        swapping = asyncio.ensure_future(rig.fleet.swap("vedette/copy"))
+        await rig.until(lambda: rig.fleet.served[0].name == "vedette/copy")
+        status, text = await rig.ask("vedette-tiny")
+        assert (status, "vedette-tiny" in text) == (200, True)
+        with pytest.raises(SwapFailedError):
+            await swapping
+
+
 async def test_a_swap_is_accepted_while_the_old_model_starts_again(start: Start) -> None:
     async with start("vedette-tiny") as rig:
         rig.misbehave("vedette/copy", "die-loading")

@@ -51,6 +51,7 @@ class Attachment:
         self.allow_swap = settings.allow_swap
         self.engine_is_shared = True
         self.next_model: str | None = None
+        self.leaving = ()
         self.abandoned = False
         self._swapping = asyncio.Lock()
         self.used_at = 0.0

@@ -27,7 +27,7 @@ from vedette.deploy.proposing import choose, engine_facts, find_smaller, read_in
 from vedette.deploy.recovery import Attempt
 from vedette.deploy.served_model import ServedModel
 from vedette.deploy.stages import Assignment, Chosen, Down, Launched, Prepared, Running, Starting
-from vedette.deploy.standby_keeper import StandbyKeeper
+from vedette.deploy.standby_keeper import StandbyKeeper, wants_standby
 from vedette.deploy.surroundings import Surroundings
 from vedette.deploy.swap import Order
 from vedette.device.device import Device
@@ -333,8 +333,8 @@ class Deployment(ServedModel):
             self.life.enter(State.PREPARING, Phase.PLANNING)
             stage = await self._recover(await self._start_with_room(stage))
         while True:
-            await self._standby.prepare(stage)
-            async with running(learn_long_runs(stage, self._home)):
+            beside = [self._standby.keep(stage.command)] if wants_standby(stage) else []
+            async with running(learn_long_runs(stage, self._home), *beside):
                 patience = patience_for(stage.proposal.plan, stage.engine.decode_tokens_per_s)
                 cause = await stage.engine.wait_until_dead(patience, stage.host.processes)
             stage = await self._recover(await self._crashed(stage, cause))
@@ -342,6 +342,7 @@ class Deployment(ServedModel):
     async def _change_model(self, order: Order) -> Prepared:
         """Start the ordered model and return its stage; if it fails, the old model's stage, not started."""
         before = self._prepared()
+        self._leaving = before.assignment.names
         try:
             self.life.enter(State.DRAINING)
             await self.drain(DRAIN_S)
@@ -359,6 +360,8 @@ class Deployment(ServedModel):
             self._notify(Note(failed))
             self.life.enter(State.FAILED, cause=cause_of(error))
             return before
+        finally:
+            self._leaving = ()
         return stage
 
     def _prepared(self) -> Prepared:

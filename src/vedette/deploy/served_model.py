@@ -34,6 +34,7 @@ class ServedModel:
         self._plan_json: dict[str, Any] | None = None
         """The plan of the last start, as JSON; None before the first start."""
         self._orders = Orders()
+        self._leaving: Sequence[str] = ()
         self._answering = 0
         self._broke_off_at = float("-inf")
         self._idle = asyncio.Event()
@@ -50,6 +51,10 @@ class ServedModel:
     @property
     def next_model(self) -> str | None:
         return self._orders.next_model
+
+    @property
+    def leaving(self) -> Sequence[str]:
+        return self._leaving
 
     @property
     def abandoned(self) -> bool:

@@ -28,6 +28,10 @@ class Served(Protocol):
         """The model that a swap is about to put in this one's place; None if there is no swap."""
 
     @property
+    def leaving(self) -> Sequence[str]:
+        """The names of the model that a swap replaces, until the swap has ended: that model returns if it fails."""
+
+    @property
     def abandoned(self) -> bool:
         """Whether it was given up for good."""
 

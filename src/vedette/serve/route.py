@@ -27,7 +27,8 @@ class Route:
         """
         alive = [served for served in self._backend.served if not served.abandoned]
         for served in alive:
-            if name is None or served.name is None or name in served.names or name == served.next_model:
+            known = (*served.names, served.next_model, *served.leaving)
+            if name is None or served.name is None or name in known:
                 return served
         if name is None:
             raise EngineUnavailableError("serve.nothing_served")

@@ -138,6 +138,7 @@ class Deployment:
         self.sees = True
         self.name: str | None = client.model_name
         self.next_model: str | None = None
+        self.leaving: tuple[str, ...] = ()
         self.stands_in_for: tuple[str, ...] = ()
         self.abandoned = False
         self.blames_request: bool | None = False

@@ -2,6 +2,7 @@
 
 engine_stand_in.py SOCKET MODE…   modes: serve, slow, die-loading, out-of-memory, killed, deaf, orphan, endless-line,
                               stuck (answers one request and no more), mute (never ready),
+                              never-opens (its core is ready, and it does not answer),
                               name=NAME (as vLLM, serves that model only and says so), lazy (thinks for a second)
 """
 
@@ -68,6 +69,9 @@ def main() -> None:
         time.sleep(3)
     print("Loading safetensors checkpoint shards:  50% Completed | 1/2 [00:00<00:00]", end="\r", flush=True)
     if "mute" in modes:
+        time.sleep(600)
+    if "never-opens" in modes:
+        print("INFO Supported tasks: ['generate']", flush=True)
         time.sleep(600)
     if "die-loading" in modes:
         print("ValueError: the surprise of the day", flush=True)

@@ -64,6 +64,10 @@ class Standby:
         await asyncio.wait({self._ready_task})
         return self.is_ready
 
+    async def wait_until_ended(self) -> None:
+        """Return when the process has ended, however it did."""
+        await asyncio.wait({self._kill_task})
+
     def memory_bytes(self) -> int:
         """Memory that only the standby holds, which a takeover passes to the engine; 0 if the standby has ended."""
         try:

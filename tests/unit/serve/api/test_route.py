@@ -72,6 +72,27 @@ async def test_a_request_waits_for_an_engine_that_comes_back(
     assert (await asking)[0] == 200
 
 
+async def test_a_request_for_the_model_that_a_swap_replaces_waits_for_the_end_of_the_swap(
+    http: aiohttp.ClientSession, fleet: Fleet, serve: Serve, deployment: Deployment
+) -> None:
+    url, _ = await serve(create_app(fleet, wait_s=5))
+    deployment.name, deployment.next_model, deployment.leaving = "other", "other", ("vedette-tiny",)
+    deployment.enter(State.STARTING)
+    asking = [asyncio.ensure_future(ask(http, url, "vedette-tiny")) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    assert not any(each.done() for each in asking)
+    deployment.name, deployment.next_model, deployment.leaving = "vedette-tiny", None, ()
+    deployment.enter(State.READY)  # the other has failed
+    assert [status for status, _, _ in await asyncio.gather(*asking)] == [200, 200]
+    deployment.name, deployment.leaving = "other", ("vedette-tiny",)
+    deployment.enter(State.STARTING)
+    gone = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
+    await asyncio.sleep(0.05)
+    deployment.leaving = ()
+    deployment.enter(State.READY)
+    assert (await gone)[0] == 404
+
+
 async def test_a_request_waits_no_longer_than_it_is_let(
     http: aiohttp.ClientSession, url: str, deployment: Deployment
 ) -> None:
