@@ -55,7 +55,8 @@ class Rig:
     home: Home
 
     async def ask(self, model: str | None = None) -> tuple[int, str]:
-        body: dict[str, Any] = {"messages": [], "stream": True} | ({"model": model} if model else {})
+        messages = [{"role": "user", "content": "hi"}]
+        body: dict[str, Any] = {"messages": messages, "stream": True} | ({"model": model} if model else {})
         async with self.http.post(f"{self.url}/v1/chat/completions", json=body) as answer:
             return answer.status, await answer.text()
 
