@@ -88,4 +88,4 @@ def _key_file() -> "KeyFile":
     return KeyFile(read_home().access)
 
 
-keys_group = group("keys", Message("cli.keys"), members=(add_command, list_command, usage_command, revoke_command))
+keys_command = group("keys", Message("cli.keys"), members=(add_command, list_command, usage_command, revoke_command))

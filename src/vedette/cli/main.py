@@ -1,33 +1,26 @@
 """The command line: parse, call, print, exit code. Heavy rooms are imported by the command that needs them."""
 
 import errno
+import importlib
 import os
 import sys
 
 import click
 
 from vedette import __version__
-from vedette.cli.console.bilingual import Group, Option
-from vedette.cli.console.options import group
+from vedette.cli.console.bilingual import Group, Option, Speaking
 from vedette.cli.console.speech import Speech
 from vedette.cli.console.usage import usage_error
-from vedette.cli.device_command import device_command
-from vedette.cli.down_command import down_command
-from vedette.cli.keys_command import keys_group
-from vedette.cli.logs_command import logs_command
-from vedette.cli.open_command import open_command
-from vedette.cli.plan_command import plan_command
-from vedette.cli.service_command import service_group
-from vedette.cli.settings_command import settings_command
-from vedette.cli.status_command import status_command
-from vedette.cli.swap_command import swap_command
-from vedette.cli.up_command import up_command
 from vedette.errors import DiskFullError, FileAccessError, VedetteError
 from vedette.files import NotRegularError, TooLargeFileError
 from vedette.language.message import Message
 from vedette.settings.load import read_language
 
 _ODD = (NotRegularError, TooLargeFileError)
+COMMANDS = (
+    "up", "plan", "status", "open", "swap", "keys", "logs", "down", "service", "device", "settings"
+)  # fmt: skip
+"""In the order of the help page. The command NAME is `NAME_command` in cli/NAME_command.py."""
 
 
 def main() -> None:
@@ -55,16 +48,30 @@ def main() -> None:
         sys.exit(1)
 
 
+class _Root(Group):
+    """`vedette`. Only the command that is asked for is imported: an `up` runs for months and keeps what it loaded."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _load(cmd_name) if cmd_name in COMMANDS else None
+
+    def members(self) -> list[tuple[str, Speaking]]:
+        return [(name, _load(name)) for name in COMMANDS]
+
+
 def root_command() -> Group:
     """`vedette`, with all its commands."""
     version = Option(
         "-V", "--version", is_flag=True, expose_value=False, callback=_show_version, about=Message("cli.version")
     )
-    commands = (
-        up_command, plan_command, status_command, open_command, swap_command, keys_group, logs_command, down_command,
-        service_group, device_command, settings_command,
-    )  # fmt: skip
-    return group("vedette", Message("cli.vedette"), version, members=commands)
+    return _Root("vedette", about=Message("cli.vedette"), params=[version], no_args_is_help=True)
+
+
+def _load(name: str) -> Speaking:
+    command: Speaking = getattr(importlib.import_module(f"vedette.cli.{name}_command"), f"{name}_command")
+    return command
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -118,7 +118,7 @@ def service_status_command(speech: Speech, system: bool) -> None:
     sys.exit((0 if facts["state"] == "ready" else 4) if running else 3)
 
 
-service_group = group(
+service_command = group(
     "service", Message("cli.service"), members=(install_command, remove_command, service_status_command)
 )
 

@@ -108,15 +108,18 @@ class Command(Speaking):
 class Group(Speaking, click.Group):
     """A group of commands, which are listed in the order in which they were added."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
     def members(self) -> list[tuple[str, Speaking]]:
         return [(name, each) for name, each in self.commands.items() if isinstance(each, Speaking)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in self.commands:
+        if args[0] not in self.list_commands(ctx):
             self.listen(ctx, args, interspersed=True)  # there is no command to say what the arguments mean
-            raise no_command(ctx, args[0], self.commands)
+            raise no_command(ctx, args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 
