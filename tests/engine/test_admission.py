@@ -1,15 +1,17 @@
 """Requests that ask for too much or make no sense, put to real vLLM: refused at once, and nobody waits for them."""
 
+import asyncio
 import io
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.rig.chat import CHAT, question
-from tests.rig.processes import Vedette
+from tests.rig.processes import Vedette, start_vedette, stop_process
 
 TEXTS = "/v1/completions"
 REFUSED_WITHIN_S = 1.0
@@ -109,3 +111,54 @@ async def test_a_request_that_makes_no_sense_is_refused_at_once(
     assert status in (400, 404, 422), (status, text)
     assert "error" in text
     assert took_s < REFUSED_WITHIN_S
+
+
+async def bystander(http: aiohttp.ClientSession, running: Vedette) -> float:
+    """How long somebody waits who asks a short question, in seconds."""
+    status, text, took_s = await post(http, running, CHAT, question(max_tokens=8))
+    assert status == 200, text
+    return took_s
+
+
+async def test_two_thousand_answers_at_once_keep_nobody_waiting(
+    http: aiohttp.ClientSession, running_vedette: Vedette
+) -> None:
+    greedy = [
+        asyncio.ensure_future(post(http, running_vedette, path, body))
+        for path, body in (
+            (CHAT, chat(n=2000, max_tokens=50)),
+            (CHAT, chat(n=2000, max_tokens=50, use_beam_search=True)),
+            (TEXTS, {"prompt": ["Once"] * 2000, "max_tokens": 50}),
+            (TEXTS, {"prompt": "Once", "best_of": 2000, "max_tokens": 50}),
+        )
+    ]
+    assert await bystander(http, running_vedette) < SERVED_WITHIN_S
+    for status, text, _ in await asyncio.gather(*greedy):
+        assert (status, "answers at once" in text) == (400, True), text
+
+
+async def test_as_many_answers_as_planned_are_given(http: aiohttp.ClientSession, running_vedette: Vedette) -> None:
+    most = running_vedette.status()["plan"]["context"]["concurrency"]
+    status, text, _ = await post(http, running_vedette, CHAT, question(max_tokens=4, n=most, temperature=0.5))
+    assert status == 200, text
+    assert len(json.loads(text)["choices"]) == most
+
+
+async def test_callers_mistakes_leave_little_in_the_log(http: aiohttp.ClientSession, own_home: Path) -> None:
+    """Also mistakes that no handler sees: neither tracebacks nor a line for each."""
+    log = own_home / "stderr"
+    vedette = start_vedette(own_home, stderr=log)
+    try:
+        vedette.wait_for(lambda event: event["event"] == "listening")
+        nested = b'{"a":' * 1000 + b"1" + b"}" * 1000
+        for _ in range(100):
+            assert (await post(http, vedette, CHAT, nested))[0] == 400
+            assert (await post(http, vedette, CHAT, b"junk", **{"Content-Encoding": "gzip"}))[0] == 400
+            reader, writer = await asyncio.open_connection("127.0.0.1", vedette.port)
+            writer.write(b"GET / HTTP/1.1\r\nBad Header\x01: x\r\n\r\n")
+            assert b" 400 " in (await reader.read()).partition(b"\r\n")[0]
+            writer.close()
+        assert "Traceback" not in vedette.stderr_text
+        assert len(vedette.stderr_text) < 4000
+    finally:
+        stop_process(vedette.process)
