@@ -79,6 +79,8 @@ class Upstream:
     models_text: str | None = None
     """Sent in the place of the list of models."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    all_bodies: list[Any] = field(default_factory=list)
+    """Also those to other addresses than the chat's."""
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -87,6 +89,7 @@ class Upstream:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         self.headers.append(dict(request.headers))
         self.bodies.append(json.loads(await request.read()))
+        self.all_bodies.append(self.bodies[-1])
         if self.fails is not None:
             return web.json_response({"error": {"message": self.fails}}, status=500)
         if self.refuses:
@@ -121,6 +124,8 @@ class Upstream:
 
     async def anything(self, request: web.Request) -> web.Response:
         body = await request.read()
+        if body:
+            self.all_bodies.append(json.loads(body))
         self.headers.append(dict(request.headers))
         self.paths.append(request.raw_path)
         return web.json_response({"length": len(body), "path": request.raw_path}, headers={"X-Engine": "yes"})

@@ -37,7 +37,7 @@ class Login:
             raise BadInputError("access.login_unreadable")
         try:
             shown = msgspec.json.decode(await request.read(), type=ShownKey)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadInputError("access.login_unreadable") from error
         found = self._access.identify(shown.key.strip())
         if found is None or found.key is None:

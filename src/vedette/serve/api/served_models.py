@@ -111,5 +111,5 @@ async def _read(request: web.Request) -> Swap:
         raise BadInputError("serve.swap_missing")
     try:
         return msgspec.json.decode(await request.read(), type=Swap)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadInputError("serve.swap_unreadable", error=str(error)) from error

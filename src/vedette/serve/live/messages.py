@@ -148,7 +148,7 @@ def decode_text(text: str) -> ClientMessage:
         return _decoder.decode(text)
     except msgspec.ValidationError as error:
         raise BadInputError("serve.message_invalid", error=str(error)) from error
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadInputError("serve.message_not_json", error=str(error)) from error
 
 

@@ -7,16 +7,19 @@ import gzip
 import io
 import json
 import logging
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 import pytest
+from PIL import Image
 
-from tests.rig.stand_ins.app_stand_in import CONTEXT, Deployment, Fleet, Upstream, jpeg_of_size
+from tests.rig.stand_ins.app_stand_in import CONTEXT, Deployment, Fleet, Page, Upstream, jpeg_of_size
 from vedette.plan.plan import Context
 from vedette.serve.admission.request_limits import MOST_VALUES
+from vedette.serve.api.endpoints import ENDPOINTS
 
 JPEG = base64.b64encode(jpeg_of_size()).decode()
 PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{JPEG}"}}
@@ -333,3 +336,50 @@ async def test_a_whole_address_in_the_first_line_is_400(url: str, upstream: Upst
     assert text.startswith("HTTP/1.1 400")
     assert "Send only the path" in text
     assert not upstream.paths
+
+
+LARGE = base64.b64encode(jpeg_of_size(1600, 1200)).decode()
+
+
+def large_in(api: str) -> tuple[str, dict[str, Any]]:
+    """A picture that is too large, as each API sends it."""
+    url = f"data:image/jpeg;base64,{LARGE}"
+    source = {"type": "base64", "media_type": "image/jpeg", "data": LARGE}
+    requests: dict[str, tuple[str, dict[str, Any]]] = {
+        "chat": (CHAT, {"messages": [message({"type": "image_url", "image_url": {"url": url, "detail": "low"}})]}),
+        "chat in short": (CHAT, {"messages": [message({"type": "image_url", "image_url": url})]}),
+        "responses": ("/v1/responses", {"input": [message({"type": "input_image", "image_url": url})]}),
+        "messages": ("/v1/messages", {"max_tokens": 9, "messages": [message({"type": "image", "source": source})]}),
+    }
+    return requests[api]
+
+
+@pytest.mark.parametrize("api", ["chat", "chat in short", "responses", "messages"])
+async def test_a_picture_that_is_too_large_is_made_smaller_in_its_place(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, api: str
+) -> None:
+    path, body = large_in(api)
+    body = body | {"temperature": 0.25, "user": "somebody"}
+    assert (await refusal(http, url, body, path))[0] == 200
+    (got,) = upstream.all_bodies
+    small = re.sub(r"[A-Za-z0-9+/=]{1000,}", "PICTURE", json.dumps(got, ensure_ascii=False))
+    assert small == json.dumps(body).replace(LARGE, "PICTURE")
+    (data,) = re.findall(r"[A-Za-z0-9+/=]{1000,}", json.dumps(got))
+    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+        assert picture.size == (320, 240)  # the plan's pixels, in the picture's own shape
+
+
+@pytest.mark.parametrize("path", [each.path for each in ENDPOINTS if each.method == "POST" and "{" not in each.path])
+async def test_nested_json_is_400_wherever_json_is_taken(
+    http: aiohttp.ClientSession, url: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    nested = b'{"x":' + b"[" * 3000 + b"]" * 3000 + b"}"
+    for body in (nested, nested[5:-1], b'{"model":' + nested[5:], b"\xff", b""):
+        async with http.post(f"{url}{path}", data=body) as answer:
+            assert answer.status == 400, await answer.text()
+    assert "Traceback" not in caplog.text
+
+
+async def test_nested_json_on_the_live_socket_is_an_error_to_the_page(page: Page) -> None:
+    await page.socket.send_str('{"x":' + "[" * 3000 + "]" * 3000 + ',"type":"start"}')
+    assert (await page.next("error"))["code"] == "bad_input"
