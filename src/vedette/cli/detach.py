@@ -1,5 +1,6 @@
 """`vedette up --detach`: the same `up` in the background, followed until it serves or ends."""
 
+import io
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from vedette.cli.console.screen import Screen, make_screen
 from vedette.cli.console.speech import Speech
 from vedette.errors import DiskFullError, EngineFailedError, VedetteError
 from vedette.events import Event, Failed, Note, Ready, Stopped, parse_event
-from vedette.files import open_log
+from vedette.files import open_log, open_regular
 from vedette.instance.lock import refuse_second
 from vedette.language.message import Message
 from vedette.serve.access.owner_key import owner_link
@@ -54,7 +55,7 @@ def _follow(process: "subprocess.Popen[bytes]", log: Path, screen: Screen) -> Ev
     """Shows the events that a background vedette writes until it serves or ends; returns the last one."""
     last: Event | None = None
     line = ""
-    with log.open(encoding="utf-8", errors="replace") as events:
+    with io.TextIOWrapper(open_regular(log), encoding="utf-8", errors="replace") as events:
         while not isinstance(last, (Ready, Failed)):
             ended = process.poll() is not None
             line += events.readline()

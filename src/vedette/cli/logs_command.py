@@ -1,6 +1,7 @@
 """`vedette logs`: parse, call, print, exit code."""
 
 import contextlib
+import io
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from vedette.cli.console.options import command
 from vedette.cli.console.speech import Speech
 from vedette.cli.console.usage import WrongUseError
 from vedette.errors import BadInputError, NotRunningError
+from vedette.files import open_regular
 from vedette.language.foreign_text import plain
 from vedette.language.message import Message
 from vedette.settings.home import read_home
@@ -43,12 +45,16 @@ def logs_command(speech: Speech, follow: bool, lines: int, server: bool) -> None
     path = home.server_log if server else home.engine_log
     if not path.exists():
         raise NotRunningError("cli.no_log", path=str(path))
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with _open(path) as file:
         for line in _last_lines(file, lines):
             speech.tell({"line": line}, plain(line))
         position = file.tell()
     if follow:
         _follow(path, position, speech)
+
+
+def _open(path: Path) -> TextIO:
+    return io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace")
 
 
 def _last_lines(file: TextIO, count: int) -> Iterable[str]:
@@ -64,7 +70,7 @@ def _follow(path: Path, position: int, speech: Speech) -> None:
     while True:
         time.sleep(_LOOK_EVERY_S)
         size = path.stat().st_size if path.exists() else 0
-        with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
+        with contextlib.suppress(FileNotFoundError), _open(path) as file:
             file.seek(position if size >= position else 0)
             while (line := file.readline(_LONGEST_LINE)).endswith("\n") or len(line) == _LONGEST_LINE:
                 speech.tell({"line": line.rstrip("\n")}, plain(line.rstrip("\n")))

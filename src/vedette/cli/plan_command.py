@@ -13,6 +13,7 @@ from vedette.cli.console.options import command, models_argument, setting_option
 from vedette.cli.console.speech import Speech
 from vedette.cli.console.usage import WrongUseError
 from vedette.errors import BadInputError, DeviceError, EngineFailedError, ModelNotFoundError
+from vedette.files import read_whole
 from vedette.language.message import Message
 from vedette.settings.home import Home, read_home
 from vedette.settings.load import read_settings
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from vedette.report.paper import Paper
 
 LEAST_COLUMNS = 60
+MOST_PLAN_BYTES = 8_000_000
+"""Of a saved plan; they have 20 kB."""
 MOST_COLUMNS = 120
 """Longer lines are harder to read."""
 
@@ -151,7 +154,7 @@ def _side(asked: Asked, name: str, speech: Speech) -> dict[str, Any]:
 
     if name.endswith(".json") or _is_file(name):
         try:
-            return parse_plan(Path(name).read_text(encoding="utf-8"), name)
+            return parse_plan(read_whole(Path(name), MOST_PLAN_BYTES).decode(), name)
         except (OSError, UnicodeDecodeError) as error:
             raise BadInputError("cli.plan.unreadable", path=name, error=str(error)) from error
     try:

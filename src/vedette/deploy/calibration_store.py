@@ -10,10 +10,7 @@ import hashlib
 import importlib
 import logging
 import math
-import os
 import re
-import stat
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +21,14 @@ import psutil
 
 from vedette.engine.engine import Engine
 from vedette.engine.state import Phase
+from vedette.files import list_directory, read_whole, write_whole
 from vedette.plan.calibration import Calibration, Conditions, Key, Lesson, conditions_of, lesson_key
 from vedette.plan.plan import Backend, Plan
 from vedette.settings.home import Home
 
 MOST_RECORDS = 64
 """The oldest are deleted: a machine serves a few models with a few settings."""
+_MOST_ENTRIES = 10_000
 _MOST_FILE_BYTES = 64 * 1024
 _MOST = 1 << 50
 """Figures in a record are smaller than this."""
@@ -60,7 +59,7 @@ def _read_lesson(directory: Path, key: Key) -> Calibration | None:
 
 def _read(path: Path, key: Key) -> Calibration | None:
     try:
-        found = parse_calibration(_read_small(path))
+        found = parse_calibration(read_whole(path, _MOST_FILE_BYTES, own=True))
         if found.key != key:
             raise ValueError("it is for another key")
     except FileNotFoundError:
@@ -194,17 +193,6 @@ def _lesson_path(directory: Path, key: Key) -> Path:
     return path.with_name(f"lesson-{path.name}")
 
 
-def _read_small(path: Path) -> bytes:
-    """The bytes of a regular file. Raises OSError; ValueError for any other file and for one too large for a record."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("it is no regular file")
-        raw = file.read(_MOST_FILE_BYTES + 1)
-    if len(raw) > _MOST_FILE_BYTES:
-        raise ValueError("it is too large")
-    return raw
-
-
 def _numbers(value: object) -> Iterable[float]:
     if isinstance(value, (int, float)):
         yield value if math.isfinite(value) else -1
@@ -219,21 +207,14 @@ def _numbers(value: object) -> Iterable[float]:
 def _write(path: Path, calibration: Calibration) -> None:
     directory = path.parent
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=directory, suffix=".tmp")  # readable by the owner only
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(calibration), indent=1))
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, msgspec.json.format(msgspec.json.encode(calibration), indent=1))
     _drop_oldest(directory)
 
 
 def _drop_oldest(directory: Path) -> None:
     """Keeps the newest records; an unfinished file of a killed writer counts as one."""
     ages: list[tuple[float, Path]] = []
-    for path in directory.iterdir():
+    for path in list_directory(directory, _MOST_ENTRIES):
         with contextlib.suppress(OSError):
             ages.append((path.lstat().st_mtime, path))
     for _, path in sorted(ages, reverse=True)[MOST_RECORDS:]:

@@ -82,6 +82,8 @@ def read_home(environment: Mapping[str, str] = os.environ) -> Home:
         _close(directory, private=directory == home.state)
     if home.engines.exists():
         _close(home.engines)
+    if home.access.exists():
+        _close(home.access, private=True)
     return home
 
 

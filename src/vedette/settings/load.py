@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vedette.errors import ConfigError
+from vedette.files import read_whole
 from vedette.language.message import Language, Message, chosen_language
 from vedette.settings.table import SETTINGS, Setting, Settings
 
@@ -15,6 +16,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+_MOST_FILE_BYTES = 1_000_000
 
 Layer: TypeAlias = Mapping[str, Any]
 """The values that one layer sets, by the setting's name."""
@@ -63,7 +66,7 @@ def parse_file(text: str, path: Path) -> Layer:
     """The configuration file's layer. Raises ConfigError."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError("settings.no_toml", path=str(path), error=str(error)) from error
     for name in raw:
         if name not in SETTINGS:
@@ -106,7 +109,7 @@ def join_layers(layers: Mapping[str, Layer]) -> Settings:
 
 def _read_file(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_whole(path, _MOST_FILE_BYTES).decode()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -30,6 +30,7 @@ from vedette.engine.process.process_command import Command
 from vedette.engine.vllm.flags import Target, serve_arguments, serve_environment
 from vedette.engine.vllm.software import QUESTIONS, Software, parse_software, read_software, write_software
 from vedette.errors import EngineInstallError
+from vedette.files import list_directory
 from vedette.language.message import Message
 from vedette.outputs import LONGEST_STEP_BYTES, last_line, lines_of
 from vedette.plan.plan import Backend, Plan
@@ -43,6 +44,8 @@ _PLACE = "/run/vedette"
 _FOR_ITS_OWNER = ("sh", "-c", 'umask 0; exec "$@"', "sh")
 """Makes root in the container create a socket that this user may use. Other users cannot enter the directories of this
 machine in which the engine creates files."""
+_MOST_FILES = 20_000
+"""Of a model's directory."""
 _OUTPUT_LINES = 20
 """Last lines of a pull's output that are kept, to explain a failure."""
 
@@ -222,7 +225,9 @@ def _mount(path: Path, *options: str, target: str | None = None) -> str:
 
 def _linked_directories(model: Path) -> list[Path]:
     """Directories outside the model's own that its files link to, as in a hub's cache."""
-    if not model.is_dir():
+    try:
+        links = [path for path in list_directory(model, _MOST_FILES) if path.is_symlink() and path.is_file()]
+    except OSError:
         return []
-    real = {path.resolve().parent for path in model.iterdir() if path.is_symlink()}
-    return sorted(parent for parent in real if not parent.is_relative_to(model))
+    real = {Path(os.path.realpath(path)).parent for path in links}
+    return sorted(parent for parent in real if not parent.is_relative_to(model) and parent != Path("/"))

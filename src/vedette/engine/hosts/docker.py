@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from vedette.errors import EngineInstallError
+from vedette.files import list_directory
 from vedette.outputs import last_line, output_of
 
 _NAMES = ("docker", "podman")
 _RUNTIME = ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all")
 _CDI = ("--device", "nvidia.com/gpu=all")
+_MOST_CDI_FILES = 1000
 _CDI_DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))
 
 
@@ -113,6 +115,6 @@ def _texts(value: object) -> list[str]:
 
 def _files(directory: Path) -> list[Path]:
     try:
-        return sorted(directory.iterdir())
+        return list_directory(directory, _MOST_CDI_FILES)
     except OSError:
         return []

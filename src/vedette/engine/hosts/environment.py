@@ -1,14 +1,17 @@
 """An engine environment that vedette has made, and the manifest that shows whether it is intact."""
 
+import io
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vedette.engine.hosts.recipes import Recipe
+from vedette.files import open_regular, writing_whole
 from vedette.language.message import Message
 
 _MANIFEST = "vedette-manifest.txt"
+_LONGEST_LINE = 8192
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,10 @@ class Environment:
 def find_damage(environment: Environment) -> Message | None:
     """The first damage found, or None: the manifest names each installed file and its size."""
     try:
-        with (environment.root / _MANIFEST).open(encoding="utf-8") as manifest:
-            if manifest.readline() != _recipe_line(environment.recipe):
+        with io.TextIOWrapper(open_regular(environment.root / _MANIFEST), encoding="utf-8") as manifest:
+            if manifest.readline(_LONGEST_LINE) != _recipe_line(environment.recipe):
                 return Message("engine.damage_other_recipe")
-            for line in manifest:  # one by one: tens of thousands of lines would fill vedette's memory
+            while line := manifest.readline(_LONGEST_LINE):  # not all at once: they would fill vedette's memory
                 size, _, name = line.rstrip("\n").partition(" ")
                 try:
                     if (environment.root / name).stat().st_size != int(size):
@@ -56,18 +59,16 @@ def mark_broken(environment: Environment) -> None:
 def write_manifest(environment: Environment) -> None:
     """Write the recipe and the size in bytes of every installed file, whole or not at all.
 
-    Line by line and not with `files.write_whole`: the text would fill vedette's memory.
+    Line by line: the text would fill vedette's memory.
     """
     root = environment.root
-    unfinished = root / f"{_MANIFEST}.part"
-    with unfinished.open("w", encoding="utf-8") as manifest:
-        manifest.write(_recipe_line(environment.recipe))
+    with writing_whole(root / _MANIFEST) as manifest:
+        manifest.write(_recipe_line(environment.recipe).encode())
         for directory, names, files in os.walk(root):
             names[:] = [name for name in names if name != "__pycache__"]
             for path in (Path(directory, name) for name in files):
-                if path != unfinished:
-                    manifest.write(f"{path.stat().st_size} {path.relative_to(root)}\n")
-    unfinished.rename(root / _MANIFEST)
+                if not path.name.startswith(f".{_MANIFEST}."):  # what is being written
+                    manifest.write(f"{path.stat().st_size} {path.relative_to(root)}\n".encode())
 
 
 def _recipe_line(recipe: Recipe) -> str:

@@ -13,9 +13,10 @@ import msgspec
 
 from vedette.engine.vllm.software import Software, read_software
 from vedette.errors import EngineInstallError
-from vedette.files import write_whole
+from vedette.files import read_whole, write_whole
 from vedette.language.foreign_text import reason_in
 
+_MOST_RECORD_BYTES = 16_384
 _HUB = ("docker.io/library/", "docker.io/", "index.docker.io/")
 """Beginnings of names on Docker's own registry, which may be left out."""
 
@@ -118,7 +119,9 @@ def parse_inspected(output: str) -> tuple[str, tuple[str, ...]]:
 def read_fetched(cache: Path, image: Image) -> Fetched | None:
     """The image that a name stood for here; None if it never ran, or its record is unusable."""
     try:
-        found = msgspec.json.decode(fetched_path(cache, image.reference).read_bytes(), type=Fetched)
+        found = msgspec.json.decode(
+            read_whole(fetched_path(cache, image.reference), _MOST_RECORD_BYTES, own=True), type=Fetched
+        )
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return found if found.reference == image.reference else None

@@ -19,6 +19,7 @@ from vedette.engine.hosts.recipes import CUDA_TORCH_BYTES, Recipe
 from vedette.engine.process.process import spawn
 from vedette.engine.process.process_command import Command
 from vedette.errors import DiskFullError, EngineInstallError, VedetteError
+from vedette.files import read_whole
 from vedette.language.message import Message
 from vedette.outputs import LONGEST_STEP_BYTES, lines_of, output_of
 
@@ -32,6 +33,8 @@ torch.version.cuda or sys.exit(f"pip has installed torch {torch.__version__}, wh
 """
 _OUTPUT_LINES = 60
 """Last lines of a step's output that are kept, to explain a failure."""
+_MOST_METADATA_BYTES = 64_000_000
+"""Of a distribution; torch's list of files has 3 MB."""
 _INDEX_TIMEOUT_S = 8
 _QUICK_S = 120.0
 """Limit of a command that prints a version or imports a library, on a slow card."""
@@ -130,7 +133,8 @@ def _change_version(site: Path, name: str, version: str, new_version: str) -> No
         ("RECORD", f"{old}/", f"{new}/"),
     ):
         path = site / new / file
-        path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+        text = read_whole(path, _MOST_METADATA_BYTES).decode()
+        path.write_text(text.replace(before, after), encoding="utf-8")
 
 
 async def _correct_for_cpu(environment: Environment, pip: tuple[str, ...], settings: InstallSettings) -> None:

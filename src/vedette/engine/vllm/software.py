@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vedette.engine.vllm.versions import parse_help
-from vedette.files import write_whole
+from vedette.files import read_whole, write_whole
 
+_MOST_RECORD_BYTES = 1_000_000
 QUESTIONS = (("--version",), ("serve", "--help=all"))
 """Arguments for `vllm`; `parse_software` takes the outputs in this order."""
 
@@ -37,9 +38,9 @@ def parse_version(output: str) -> str | None:
 def read_software(path: Path) -> Software | None:
     """The recorded software; None if there is no usable record."""
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(read_whole(path, _MOST_RECORD_BYTES, own=True))
         return Software(record["version"], frozenset(record["options"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from vedette.files import read_whole
+
 TIMEOUT_S = 15.0
 """Limit of the time to connect, and of each wait for data."""
 REDIRECTS = 5
@@ -101,8 +103,8 @@ def _read_token() -> str | None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
     try:
-        with Path(os.environ.get("HF_TOKEN_PATH") or home / "token").expanduser().open("rb") as file:
-            return file.read(MAX_TOKEN_BYTES).decode("ascii").strip() or None
+        path = Path(os.environ.get("HF_TOKEN_PATH") or home / "token").expanduser()
+        return read_whole(path, MAX_TOKEN_BYTES).decode("ascii").strip() or None
     except (OSError, RuntimeError, UnicodeDecodeError):
         return None
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from vedette.files import open_regular
+
 SERVED_SUFFIXES = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".safetensors"}
 """Files that vLLM needs; weights in other formats and examples are not downloaded."""
 DISK_MARGIN_BYTES = 256 * 1024**2
@@ -207,7 +209,7 @@ def is_whole(path: Path, file: RemoteFile) -> bool:
     digest = hashlib.sha256() if file.sha256 else hashlib.sha1(usedforsecurity=False)
     if not file.sha256:
         digest.update(b"blob %d\0" % file.size_bytes)
-    with path.open("rb") as data:
+    with open_regular(path) as data:
         while block := data.read(1 << 20):
             digest.update(block)
     return digest.hexdigest() == (file.sha256 or file.git_blob)

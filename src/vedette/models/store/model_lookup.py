@@ -7,9 +7,11 @@ from importlib import resources
 from pathlib import Path
 
 from vedette.errors import ModelNotFoundError, VedetteError
+from vedette.files import list_directory
 from vedette.language.message import Message
 from vedette.models.checkpoint import read_model
 from vedette.models.model import Model
+from vedette.models.model_files import MAX_ENTRIES
 from vedette.models.store.hub_facts import read_hub_model
 from vedette.models.store.model_catalogue import (
     Entry,
@@ -107,10 +109,11 @@ def candidates(models_dir: Path) -> list[tuple[ModelRef, Model]]:
 def installed_models(models_dir: Path) -> list[str]:
     """Names of the models whose files are on this machine."""
     packaged = [name for name, entry in catalogue().items() if entry.packaged and _is_model(packaged_path(name))]
-    fetched = []
-    if models_dir.is_dir():
-        fetched = [path.name.replace("--", "/", 1) for path in sorted(models_dir.iterdir()) if _is_model(path)]
-    return packaged + fetched
+    try:
+        fetched = [path for path in list_directory(models_dir, MAX_ENTRIES) if _is_model(path)]
+    except OSError:  # no such directory yet, or too many entries to look through
+        fetched = []
+    return packaged + [path.name.replace("--", "/", 1) for path in fetched]
 
 
 def installed_message(models_dir: Path) -> Message:

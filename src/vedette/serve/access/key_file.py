@@ -5,7 +5,6 @@ A key is random and has 256 bits, so a plain SHA-256 of it is as good as a slow 
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from vedette.errors import BadInputError, ConfigError
-from vedette.files import write_whole
+from vedette.files import read_whole, write_whole
 from vedette.serve.access.principal import Role
 
 ROLES = {"look": Role.LOOK, "use": Role.USE, "admin": Role.ADMIN}
@@ -101,9 +100,7 @@ def digest_of(secret: str) -> str:
 
 def _read(path: Path) -> tuple[Key, ...]:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            keys = msgspec.json.decode(file.read(_MOST_BYTES), type=tuple[Key, ...])
+        keys = msgspec.json.decode(read_whole(path, _MOST_BYTES, own=True), type=tuple[Key, ...])
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError("access.keys_unreadable", path=str(path), error=str(error)) from error
     return tuple(key for key in keys if key.role in ROLES)
