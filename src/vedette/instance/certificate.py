@@ -10,12 +10,13 @@ import subprocess
 from pathlib import Path
 
 from vedette.errors import ConfigError
-from vedette.files import write_whole
+from vedette.files import read_whole, write_whole
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
 
 _DAYS = 825
 """The longest that some browsers accept."""
+_MOST_BYTES = 1_000_000
 _RENEW_S = 30 * 24 * 3600
 _COMMAND_TIMEOUT_S = 30
 
@@ -28,8 +29,12 @@ def server_context(settings: Settings, home: Home) -> ssl.SSLContext:
         certificate, key = _own_certificate(home)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
+        chain, _ = (
+            read_whole(certificate, _MOST_BYTES),
+            read_whole(key, _MOST_BYTES),
+        )  # a pipe would keep OpenSSL waiting
         context.load_cert_chain(certificate, key, password=lambda: "")  # never ask for one on the terminal
-        write_whole(served_certificate(home), certificate.read_bytes())
+        write_whole(served_certificate(home), chain)
     except (OSError, ValueError) as error:
         raise ConfigError("instance.tls_unusable", path=str(certificate), error=str(error)) from error
     return context
@@ -42,7 +47,11 @@ def served_certificate(home: Home) -> Path:
 
 def fingerprint(certificate: Path) -> str:
     """The SHA-256 of the first certificate in a file, as browsers show it."""
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))).hexdigest().upper()
+    digest = (
+        hashlib.sha256(ssl.PEM_cert_to_DER_cert(read_whole(certificate, _MOST_BYTES).decode("ascii")))
+        .hexdigest()
+        .upper()
+    )
     return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
 
 
