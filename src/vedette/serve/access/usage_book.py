@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from vedette.files import write_whole
+from vedette.files import read_whole, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,6 @@ class UsageBook:
 def read_usage(directory: Path) -> dict[str, Usage]:
     """The use of each key by its name, as last written; {} if nothing was, or it cannot be read."""
     try:
-        with (directory / _FILE).open("rb") as file:
-            return msgspec.json.decode(file.read(_MOST_BYTES), type=dict[str, Usage])
+        return msgspec.json.decode(read_whole(directory / _FILE, _MOST_BYTES, own=True), type=dict[str, Usage])
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return {}
