@@ -23,6 +23,7 @@ _COMMAND_TIMEOUT_S = 30
 
 def server_context(settings: Settings, home: Home) -> ssl.SSLContext:
     """What a server needs for HTTPS. A copy of the certificate is kept for `served_certificate`. Raises ConfigError."""
+    home.access.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate, key = Path(settings.tls_cert).expanduser(), Path(settings.tls_key).expanduser()
     else:

@@ -12,6 +12,7 @@ from aiohttp import web
 from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, Upstream, access_of
 from vedette.engine.client import EngineClient
 from vedette.engine.state import Phase, State
+from vedette.serve.access.principal import Role
 from vedette.serve.app import create_app
 from vedette.serve.runner import make_runner
 
@@ -22,8 +23,10 @@ T = TypeVar("T")
 class AppOnAThread:
     """Runs the app on a thread of its own; whatever touches it has to run there too (`run`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, open_role: Role = Role.USE) -> None:
+        """open_role: what a page without a key may do."""
         self.upstream = Upstream()
+        self._open_role = open_role
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._runners: list[web.AppRunner] = []
@@ -58,11 +61,12 @@ class AppOnAThread:
     async def _begin(self) -> None:
         engine = web.Application(client_max_size=2**30)
         engine.router.add_post("/v1/chat/completions", self._chat)
+        engine.router.add_get("/v1/models", self.upstream.list_models)
         self.upstream.url = f"http://127.0.0.1:{await self._listen(engine)}"
         self.first, self.second = self._deployment("vedette-tiny"), self._deployment("org/second")
         self.fleet = Fleet(self.first, self.second)
         self.fleet.names = ["vedette-tiny", "org/other", "org/a-model-with-a-rather-long-name-2B-Instruct-FP8"]
-        self.port = await self._listen(create_app(self.fleet, access=access_of(Path(os.devnull))))
+        self.port = await self._listen(create_app(self.fleet, access=access_of(Path(os.devnull), self._open_role)))
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(ANSWER_S)

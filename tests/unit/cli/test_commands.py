@@ -121,7 +121,7 @@ def test_a_taken_port_is_refused_with_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("up", "--host", "203.0.113.7"), "203.0.113.7 is not an address of this machine"),
+        (("up", "--host", "203.0.113.7", "--https"), "203.0.113.7 is not an address of this machine"),
         (("up", "--port", "70000"), "not a number from"),
         (("plan", "--device", "orin-nanno-8gb"), "orin-nano-8gb"),
         (("plan", "--context", "-5"), "not a number from"),

@@ -27,9 +27,7 @@ OWN = Settings(https=True)
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
-    home.access.mkdir(parents=True)
-    return home
+    return Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
 
 
 def test_a_certificate_is_made_once_and_its_key_is_private(home: Home) -> None:
@@ -90,7 +88,6 @@ async def test_vedettes_own_commands_know_its_certificate_and_no_other(home: Hom
             assert await read_status(way_to(home, url)) is not None
             assert await read_status(Way(url)) is None  # nobody has signed it
             other = Home(tmp_path / "other", tmp_path / "other", tmp_path / "other")
-            other.access.mkdir(parents=True)
             server_context(OWN, other)
             assert await read_status(way_to(other, url)) is None
             trusted = ssl.create_default_context(cafile=str(served_certificate(home)))
