@@ -65,8 +65,10 @@ def seeds() -> list[bytes]:
         ("/api/login", json.dumps({"key": "x"}).encode()),
     ]
     gets = ["/", "/static/live/live.js", "/api/status", "/api/models", "/v1/models", "/metrics", "/openapi.json"]
-    socket_headers = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    socket_headers = (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    )
     return [
         *(
             f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ def parse_work(text: str) -> tuple[tuple[str, float], ...]:
         name, _, rest = line.partition("{")
         if name in sums:
             with contextlib.suppress(ValueError):
-                sums[name] += float(rest.rpartition(" ")[2])
+                figure = float(rest.rpartition(" ")[2])
+                sums[name] += figure if math.isfinite(figure) else 0.0  # NaN would differ from itself: always at work
     return tuple(sorted(sums.items()))
 
 
