@@ -107,8 +107,12 @@ def stop_the_core(target: Target) -> str:
                 noticed = time.monotonic() - began
             time.sleep(0.2)
         answer = in_flight.result()
-        told = f"the request in flight got {answer} after {time.monotonic() - began:.0f} s"
-    return f"health tells it after {noticed:.0f} s; {told}" if noticed is not None else f"health never tells it; {told}"
+        in_flight = f"the request in flight got {answer} after {time.monotonic() - began:.0f} s"
+    return (
+        f"health shows it after {noticed:.0f} s; {in_flight}"
+        if noticed is not None
+        else f"health never shows it; {in_flight}"
+    )
 
 
 def swap_to(directory: Callable[[Path], Path]) -> Callable[[Target], str]:

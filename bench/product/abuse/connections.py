@@ -174,7 +174,7 @@ def silence(server: "subprocess.Popen[bytes]") -> Callable[[Target], str]:
 
 
 def _unanswered(target: Target) -> str:
-    """Two questions to a silent server: when is each told so, and when does health tell it?"""
+    """Two questions to a silent server: when does each end, and when does health show it?"""
     began = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(_timed, lambda: target.post(CHAT, payloads.chat(), ATTACK_S)) for _ in range(2)]
@@ -184,8 +184,8 @@ def _unanswered(target: Target) -> str:
                 noticed = time.monotonic() - began
             time.sleep(0.2)
         answers = [each.result() for each in asked]
-    told = "never" if noticed is None else f"after {noticed:.0f} s"
-    return f"health tells it {told}; the requests in flight got {answers[0]} and {answers[1]}"
+    shown = "never" if noticed is None else f"after {noticed:.0f} s"
+    return f"health shows it {shown}; the requests in flight got {answers[0]} and {answers[1]}"
 
 
 def no_bystander(_: Target) -> None:

@@ -30,7 +30,7 @@ from tests.rig.hostile_pictures import hostile
 from tests.rig.leftovers import engine_processes
 
 ROOT = Path(__file__).parents[3]
-RESULTS = Path(__file__).with_name("results")
+RESULTS = Path(__file__).parent
 _AT_ONCE = 6
 _MIME = {"PNG": "png", "APNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}
 _PIECES = (
@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, required=True, help="a directory for the home")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--pictures", type=int, default=2000)
-    parser.add_argument("--publish", action="store_true", help="write bench/product/abuse/results")
+    parser.add_argument("--publish", action="store_true", help="write the results beside this file")
     options = parser.parse_args()
     home = options.scratch / "mutations"
     home.mkdir(parents=True, exist_ok=True)
@@ -214,12 +214,12 @@ def report(found: list[dict[str, object]], limit_bytes: int) -> list[str]:
 def _row(record: dict[str, object]) -> str:
     statuses = record["statuses"]
     assert isinstance(statuses, dict)
-    told = ", ".join(f"{status} × {count}" for status, count in sorted(statuses.items()))
+    shown = ", ".join(f"{status} × {count}" for status, count in sorted(statuses.items()))
     waited = record["answered_s"]
     return (
         f"| {record['what']} | {record['done']:,} | {int(str(record['own_bytes'])) / MIB:.0f} "
         f"| {int(str(record['engine_bytes'])) / MIB:.0f} | {record['log_bytes']:,} "
-        f"| {'none' if waited is None else f'{float(str(waited)):.2f} s'} | {told} |"
+        f"| {'none' if waited is None else f'{float(str(waited)):.2f} s'} | {shown} |"
     )
 
 

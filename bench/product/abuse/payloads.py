@@ -1,4 +1,4 @@
-"""What the attacks send: pictures, clips and requests that are small on the wire and large for whoever reads them."""
+"""What the attacks send: pictures, clips and requests that are small on the wire and large for their reader."""
 
 import base64
 import gzip

