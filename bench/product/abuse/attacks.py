@@ -107,11 +107,9 @@ def stop_the_core(target: Target) -> str:
                 noticed = time.monotonic() - began
             time.sleep(0.2)
         answer = in_flight.result()
-        in_flight = f"the request in flight got {answer} after {time.monotonic() - began:.0f} s"
+        ended = f"the request in flight got {answer} after {time.monotonic() - began:.0f} s"
     return (
-        f"health shows it after {noticed:.0f} s; {in_flight}"
-        if noticed is not None
-        else f"health never shows it; {in_flight}"
+        f"health shows it after {noticed:.0f} s; {ended}" if noticed is not None else f"health never shows it; {ended}"
     )
 
 
