@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Awaitable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from vedette.deploy.fleet import MAX_NAME
 from vedette.deploy.planning import wish_of
 from vedette.engine.client import EngineClient
 from vedette.engine.hosts.external_server import KEY_VARIABLE, ExternalServer, probe_picture, probe_text
 from vedette.engine.hosts.server_facts import Facts, ProbeResult, context_of, find_name, picture_pixels
+from vedette.engine.process.watchdog import TrafficWatch, wait_until_stuck
 from vedette.engine.state import Life, Phase, State
 from vedette.errors import (
     EngineAnswerError,
@@ -24,11 +26,32 @@ from vedette.errors import (
 )
 from vedette.events import ModelStatus, Note, Notify, ServiceStatus
 from vedette.language.message import Message
+from vedette.plan.deadlines import Patience, patience_with_server
 from vedette.plan.plan import Context
 from vedette.settings.table import Settings
+from vedette.tasks import first_of
 
-POLL_S = 3.0
-"""How often the server is asked whether it still has the model."""
+
+@dataclass(frozen=True)
+class ServerLimits:
+    """How a server is watched."""
+
+    poll_s: float = 3.0
+    """How often it is asked whether it still has the model."""
+    silence_s: float = 5.0
+    """How long it may take to say so, before it counts as stuck."""
+    busy_s: float = 60.0
+    """How long it may at least be silent while somebody waits for an answer: others' requests may go first."""
+
+
+_LONGEST_SILENCE_S = 300.0
+_SILENT = frozenset({"engine.server_silent", "engine.server_unreachable", "deploy.server_stuck"})
+"""Causes after which no answer that was asked for will come."""
+PROBE_WITHIN_S = 300.0
+"""The server may load the model for the first question."""
+PROBE_TOKENS = 16
+"""Of the test question, where the server does not count them."""
+_T = TypeVar("_T")
 _LOADING_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 
@@ -40,12 +63,16 @@ class _Model:
     client: EngineClient
     facts: Facts
     context: Context
+    patience: Patience
+    """How long it may be silent while somebody waits for an answer."""
+    replaced: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once another model is used."""
 
 
 class Attachment:
     """A model of somebody's server; what the app serves (serve/backend.py) in the place of a deployment."""
 
-    def __init__(self, settings: Settings, url: str, notify: Notify, poll_s: float = POLL_S) -> None:
+    def __init__(self, settings: Settings, url: str, notify: Notify, limits: ServerLimits = ServerLimits()) -> None:
         self.life = Life()
         self.url = url
         self.allow_swap = settings.allow_swap
@@ -60,7 +87,8 @@ class Attachment:
         self._wanted = settings.model
         self._wish = wish_of(settings)
         self._notify = notify
-        self._poll_s = poll_s
+        self._limits = limits
+        self._silence_s = limits.silence_s
         self._offered: Mapping[str, Facts] = {}
         self._model: _Model | None = None
 
@@ -148,7 +176,7 @@ class Attachment:
             await self._read_offer()
             await self._attach()
             while True:
-                await self._reattach(await self._until_changed())
+                await self._reattach(await self._until_changed_or_stuck())
         finally:
             self.life.enter(State.DRAINING)
             if self._model is not None:
@@ -171,17 +199,37 @@ class Attachment:
         self.life.enter(State.STARTING, Phase.WARMING)
         await self._use(await self._ask(name, facts))
 
+    async def _until_changed_or_stuck(self) -> VedetteError:
+        """Why the server has to be asked again."""
+        silent = EngineUnavailableError("deploy.server_stuck", server=self._server.name)
+        return await first_of(self._until_changed(), self._until_stuck()) or silent
+
+    async def _until_stuck(self) -> None:
+        """Return once a model has kept somebody waiting for too long without a sign of work."""
+        model = self._model
+        while model is not None:
+            stuck = wait_until_stuck(TrafficWatch(model.client).read, model.patience)
+            await first_of(stuck, model.replaced.wait())
+            if model is self._model:
+                return
+            model = self._model
+
     async def _until_changed(self) -> VedetteError:
         """Why the server has to be asked again: it does not answer, or has another model or another context."""
         while True:
-            await asyncio.sleep(self._poll_s)
-            name = self.name
+            await asyncio.sleep(self._limits.poll_s)
+            name, received_bytes = self.name, self._received_bytes()
             try:
-                before, self._offered = self._offered, await self._server.read_models()
+                before, self._offered = self._offered, await self._server.read_models(self._silence_s)
             except VedetteError as error:
+                if self._received_bytes() != received_bytes:
+                    continue  # some servers say nothing else while they answer
                 return error
             if name == self.name and name is not None and before.get(name) != self._offered.get(name):
                 return EngineFailedError("deploy.server_changed", server=self._server.name)
+
+    def _received_bytes(self) -> int:
+        return self._model.client.traffic.received_bytes if self._model else 0
 
     async def _reattach(self, error: VedetteError) -> None:
         """Returns once it serves again; each cause is shown once, however many attempts fail."""
@@ -190,6 +238,8 @@ class Attachment:
             cause = cause_of(error)
             if self.life.status.cause != cause:
                 self.life.enter(State.FAILED, cause=cause)
+            if self._model is not None and cause.message.code in _SILENT:
+                await self._model.client.close(cause)  # whoever waits for an answer learns that none will come
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             try:
@@ -198,6 +248,8 @@ class Attachment:
             except VedetteError as again:
                 error = again
             else:
+                if cause.message.code in _SILENT:  # it was slow and not stuck: more patience from now on
+                    self._silence_s = min(2 * self._silence_s, _LONGEST_SILENCE_S)
                 return
 
     async def _use(self, model: _Model) -> None:
@@ -205,6 +257,7 @@ class Attachment:
         self._notify(Note(self._describe(model)))
         self.life.enter(State.READY)
         if before is not None:
+            before.replaced.set()
             await before.client.close()
 
     # Asking
@@ -232,12 +285,15 @@ class Attachment:
         """Has the model answer, and finds out what it can. Raises VedetteError when it does not answer."""
         client = self._server.client(name, facts)
         try:
-            thought, words_tokens = await probe_text(client)
+            began = time.monotonic()
+            thought, words_tokens = await self._within(PROBE_WITHIN_S, probe_text(client))
+            tokens_per_s = (words_tokens or PROBE_TOKENS) / max(0.001, time.monotonic() - began)
             facts = await self._server.read_running(name) | facts
             visual_tokens = None
             if facts.sees is not False and self._wish.images_per_request != 0:
                 try:
-                    visual_tokens = await probe_picture(client, picture_pixels(self._wish), words_tokens)
+                    pixels = picture_pixels(self._wish)
+                    visual_tokens = await self._within(PROBE_WITHIN_S, probe_picture(client, pixels, words_tokens))
                     facts = replace(facts, sees=True)
                 except (
                     RequestRefusedError,
@@ -249,7 +305,16 @@ class Attachment:
             await client.close()
             raise
         facts = replace(facts, thinks=thought or facts.thinks)
-        return _Model(client, facts, context_of(facts, ProbeResult(thought, visual_tokens), self._wish))
+        context = context_of(facts, ProbeResult(thought, visual_tokens), self._wish)
+        patience = patience_with_server(context.max_model_len, tokens_per_s, self._limits.busy_s)
+        return _Model(client, facts, context, patience)
+
+    async def _within(self, limit_s: float, asking: Awaitable[_T]) -> _T:
+        """The answer to a test question. Raises EngineUnavailableError if it does not come in time."""
+        try:
+            return await asyncio.wait_for(asking, limit_s)
+        except asyncio.TimeoutError as error:
+            raise EngineUnavailableError("engine.server_silent", server=self._server.name, silence_s=limit_s) from error
 
     def _describe(self, model: _Model) -> Message:
         context, pixels = model.context, model.context.image_max_pixels

@@ -6,6 +6,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ from vedette.engine.process.process import LOG_BYTES, EngineProcess
 from vedette.engine.process.process_command import SOCKET, Command
 from vedette.engine.process.standby import Standby, start
 from vedette.engine.process.vital_signs import Watched
-from vedette.engine.process.watchdog import Signs, parse_work, wait_until_stuck
+from vedette.engine.process.watchdog import Signs, TrafficWatch, wait_until_stuck
 from vedette.engine.state import Life, Phase
 from vedette.engine.vllm.causes import SILENT, STUCK, find_cause
 from vedette.engine.vllm.log import parse_line, reports_core_death, reports_core_ready, with_line
@@ -47,8 +48,6 @@ class Engine:
         """Speed of the first answer; None before it, or if it was too short to tell."""
         self._launched_at = self._heard_at = time.monotonic()
         self._core_ready_at: float | None = None
-        self._traffic = client.traffic
-        self._figures: tuple[tuple[str, float], ...] = ()
         self._process = process
         self._life = life
         self._ended = asyncio.create_task(process.listen(self._read))
@@ -92,10 +91,9 @@ class Engine:
         self, patience: Patience | None = None, find: Callable[[], Sequence[psutil.Process]] = tuple
     ) -> Cause:
         """Why the engine ended, once it has ended, or that it is stuck. find: looks for the engine's processes."""
-        watched = Watched(find, self.pid)
-        death = await first_of(
-            asyncio.shield(self._ended), wait_until_stuck(lambda: self._read_signs(watched), patience or Patience())
-        )
+        watched, traffic = Watched(find, self.pid), TrafficWatch(self.client)
+        stuck = wait_until_stuck(lambda: self._read_signs(traffic, watched), patience or Patience())
+        death = await first_of(asyncio.shield(self._ended), stuck)
         return STUCK if death is None else find_cause(death)
 
     async def stop(self) -> None:
@@ -131,17 +129,10 @@ class Engine:
                 raise EngineDiedError(Cause("too_slow", Message("engine.start_too_slow", limit_s=limits.whole_s)))
             await asyncio.sleep(_POLL_S)
 
-    async def _read_signs(self, watched: Watched) -> Signs:
-        """What the engine shows of its work. It is asked for its metrics only while its answers do not come."""
-        traffic, before = self.client.traffic, self._traffic
-        self._traffic = traffic
-        is_silent = traffic.requests > 0 and traffic.received_bytes == before.received_bytes
-        metrics = await self.client.read_metrics() if is_silent else None
-        if metrics is not None:
-            self._figures = parse_work(metrics)
-        vital = await asyncio.to_thread(watched.look)
-        work = (traffic.received_bytes, self._figures)
-        return Signs(traffic.requests > 0, work, vital.computes, vital.is_stopped)
+    async def _read_signs(self, traffic: TrafficWatch, watched: Watched) -> Signs:
+        """What the engine and its processes show of their work."""
+        signs, vital = await traffic.read(), await asyncio.to_thread(watched.look)
+        return replace(signs, computes=vital.computes, is_stopped=vital.is_stopped)
 
     async def _raise_at_end(self) -> NoReturn:
         raise EngineDiedError(find_cause(await asyncio.shield(self._ended)))

@@ -1042,6 +1042,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "请先运行其他模型，再用 `vedette swap {model}` 切换，或查看 `vedette plan {arguments}`。",
     ),
     "deploy.server_gone": ("{server} 的服务器不再响应。", "请重新启动它；vedette 会等待。"),
+    "deploy.server_stuck": (
+        "位于 {server} 的服务器接受了请求，但没有处理。",
+        "请查看该服务器自己的日志。vedette 会自动重新询问。",
+    ),
     "deploy.server_changed": ("{server} 的服务器更换了它提供的模型。", "vedette 会重新查询。"),
     "deploy.server_has_no_chat_model": ("{server} 的服务器没有可对话的模型。", "请在那里加载一个，然后重新启动。"),
     "deploy.server_has_nothing": (

@@ -1148,6 +1148,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Serve the others and change with `vedette swap {model}`, or see `vedette plan {arguments}`.",
     ),
     "deploy.server_gone": ("The server at {server} does not answer any more.", "Start it again; vedette waits for it."),
+    "deploy.server_stuck": (
+        "The server at {server} accepted a request and does not work on it.",
+        "See the server's own log. vedette asks it again by itself.",
+    ),
     "deploy.server_changed": ("The server at {server} has changed what it serves.", "vedette asks it again."),
     "deploy.server_has_no_chat_model": (
         "The server at {server} has no model for chats.",

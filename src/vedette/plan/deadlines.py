@@ -61,6 +61,12 @@ def start_limits(plan: Plan, phase_s: Mapping[str, float] | None) -> StartLimits
     )
 
 
+def patience_with_server(longest_tokens: int, tokens_per_s: float, shortest_s: float) -> Patience:
+    """Return how long somebody's server may be silent. tokens_per_s: of a short question and its answer, together."""
+    busy_s = max(shortest_s, min(_LONGEST_BUSY_S, 2 * longest_tokens / tokens_per_s))
+    return Patience(busy_s, busy_s)
+
+
 def patience_for(plan: Plan, decode_tokens_per_s: float | None) -> Patience:
     """Return how long the plan's engine may be silent. decode_tokens_per_s: measured; None if it was not."""
     speed = plan.speed

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +18,14 @@ from tests.rig.server_documents import (
     OLLAMA_SHOW,
     VLLM_MODELS,
 )
-from vedette.deploy.attachment import Attachment
+from vedette.deploy.attachment import Attachment, ServerLimits
 from vedette.engine.state import State
 from vedette.errors import ConfigError, EngineFailedError, EngineUnavailableError, ModelNotFoundError, VedetteError
 from vedette.events import Event, Note, status_json
 from vedette.language.message import say
 from vedette.settings.load import join_layers, parse_environment
+
+QUICK = ServerLimits(poll_s=0.05, silence_s=0.3, busy_s=0.3)
 
 
 @dataclass
@@ -34,6 +36,10 @@ class Server:
     sees: bool = True
     thinks: bool = False
     silent: bool = False
+    slowly_s: float = 0.0
+    """Time between the parts of an answer."""
+    stalls: frozenset[str] = frozenset()
+    """Paths whose requests are accepted and never answered."""
     loading: int = 0
     """How often `/health` says yet that it loads."""
     key: str | None = None
@@ -57,6 +63,7 @@ class Server:
         await self.runner.cleanup()
 
     async def document(self, request: web.Request) -> web.StreamResponse:
+        await self._stall(request)
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"message": "Unauthorized"}}, status=401)
         if self.loading:
@@ -67,7 +74,12 @@ class Server:
             found = found(await request.json())
         return web.json_response(found) if found is not None else web.Response(status=404, text="404 page not found")
 
+    async def _stall(self, request: web.Request) -> None:
+        while request.path in self.stalls:  # noqa: ASYNC110 - a test ends it
+            await asyncio.sleep(0.05)
+
     async def chat(self, request: web.Request) -> web.StreamResponse:
+        await self._stall(request)
         body = await request.json()
         self.bodies.append(body)
         assert not self.loading
@@ -88,6 +100,7 @@ class Server:
             )
         ):
             await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            await asyncio.sleep(self.slowly_s)
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -133,7 +146,7 @@ async def attached(server: Server, **settings: str) -> AsyncIterator[Run]:
         notes.append(say(event.message))
 
     joined = join_layers({"environment": parse_environment(environment)})
-    attachment = Attachment(joined, "http://127.0.0.1:1", notify, poll_s=0.05)
+    attachment = Attachment(joined, "http://127.0.0.1:1", notify, QUICK)
     task = asyncio.ensure_future(attachment.run())
     try:
         yield Run(attachment, task, notes)
@@ -313,3 +326,50 @@ async def test_where_nobody_listens_it_says_so_and_shows_no_password() -> None:
         with pytest.raises(EngineUnavailableError, match="No server answers at http://127") as refused:
             await run.task
         assert "secret" not in json.dumps(refused.value.as_json())
+
+
+CHAT = "/v1/chat/completions"
+MODELS = {"/v1/models": {"data": [{"id": "m", "max_model_len": 512}]}}
+
+
+async def asked(run: Run) -> str | None:
+    """The code of the error that a request ends with; None if it is answered."""
+    client = run.attachment.client
+    assert client is not None
+    body = {"messages": [{"role": "user", "content": "Go on."}], "max_tokens": 3}
+    try:
+        async with aclosing(client.stream_chat(body)) as deltas:
+            async for _ in deltas:
+                pass
+    except EngineUnavailableError as error:
+        return error.message.code
+    return None
+
+
+async def test_a_server_that_accepts_and_never_answers_is_noticed_and_nobody_waits_for_it() -> None:
+    server = Server(MODELS)
+    async with running(server), attached(server) as run:
+        await run.until(State.READY)
+        server.stalls = frozenset({CHAT, "/v1/models"})
+        assert await asyncio.wait_for(asked(run), 5) == "engine.server_silent"
+        assert run.attachment.life.status.state is State.FAILED
+        server.stalls = frozenset()
+        await run.until(State.READY)
+        assert await asyncio.wait_for(asked(run), 5) is None
+
+
+async def test_a_server_that_is_there_and_does_not_work_is_noticed() -> None:
+    server = Server(MODELS)
+    async with running(server), attached(server) as run:
+        await run.until(State.READY)
+        server.stalls = frozenset({CHAT})
+        assert await asyncio.wait_for(asked(run), 20) == "deploy.server_stuck"
+
+
+async def test_a_server_that_says_nothing_else_while_it_answers_is_not_stuck() -> None:
+    server = Server(MODELS)
+    async with running(server), attached(server) as run:
+        await run.until(State.READY)
+        server.stalls, server.slowly_s = frozenset({"/v1/models"}), 0.2
+        assert await asyncio.wait_for(asked(run), 10) is None
+        assert run.attachment.life.status.state is State.READY

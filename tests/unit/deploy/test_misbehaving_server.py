@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from vedette.deploy.attachment import Attachment
+from vedette.deploy.attachment import Attachment, ServerLimits
 from vedette.engine.state import State
 from vedette.errors import VedetteError
 from vedette.settings.load import join_layers, parse_environment
@@ -66,7 +66,7 @@ async def serving(models: Reply, chat: Reply) -> AsyncIterator[str]:
 async def attach(address: str) -> VedetteError | None:
     """None if a model was attached; the error if not. Anything but a VedetteError fails the test."""
     settings = join_layers({"environment": parse_environment({"VEDETTE_ENGINE": address})})
-    attachment = Attachment(settings, "http://127.0.0.1:1", lambda _: None, poll_s=60)
+    attachment = Attachment(settings, "http://127.0.0.1:1", lambda _: None, ServerLimits(poll_s=60))
     try:
         return await asyncio.wait_for(first_of(_until_ready(attachment), attachment.run()), 20)
     except VedetteError as error:

@@ -75,9 +75,9 @@ class ExternalServer:
     def client(self, model: str, facts: Facts) -> ExternalClient:
         return ExternalClient(self._address, model, self._key, bool(facts.efforts))
 
-    async def read_models(self) -> dict[str, Facts]:
+    async def read_models(self, within_s: float = _TIMEOUT_S) -> dict[str, Facts]:
         """The server's models. Raises ConfigError if it is not an OpenAI server, or refuses the key."""
-        status, document = await self._read("GET", "/v1/models")
+        status, document = await self._read("GET", "/v1/models", within_s=within_s)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             if self._key:
                 raise ConfigError("engine.server_refuses_key", server=self.name, variable=KEY_VARIABLE)
@@ -106,13 +106,15 @@ class ExternalServer:
         _, running = await self._read("GET", "/api/ps")
         return parse_running(running, model)
 
-    async def _read(self, method: str, path: str, body: Mapping[str, object] | None = None) -> tuple[int, object]:
+    async def _read(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, within_s: float = _TIMEOUT_S
+    ) -> tuple[int, object]:
         """Status and JSON document of a response; the document is None if it is not JSON, or too large."""
         data = None if body is None else json.dumps(body).encode()
         try:
-            return await asyncio.wait_for(self._read_whole(method, path, data), _TIMEOUT_S)
+            return await asyncio.wait_for(self._read_whole(method, path, data), within_s)
         except asyncio.TimeoutError as error:
-            raise EngineUnavailableError("engine.server_silent", server=self.name, silence_s=_TIMEOUT_S) from error
+            raise EngineUnavailableError("engine.server_silent", server=self.name, silence_s=within_s) from error
         except EngineUnavailableError as error:
             raise EngineUnavailableError("engine.server_unreachable", server=self.name) from error
 

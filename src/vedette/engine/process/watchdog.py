@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
+from vedette.engine.client import EngineClient
 from vedette.plan.deadlines import Patience
 
 _FIGURES = frozenset(
@@ -46,6 +47,24 @@ def parse_work(text: str) -> tuple[tuple[str, float], ...]:
                 figure = float(rest.rpartition(" ")[2])
                 sums[name] += figure if math.isfinite(figure) else 0.0  # NaN would differ from itself: always at work
     return tuple(sorted(sums.items()))
+
+
+class TrafficWatch:
+    """What goes on between vedette and an engine. The engine is asked for its metrics only while no answer comes."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+        self._received_bytes = client.traffic.received_bytes
+        self._figures: tuple[tuple[str, float], ...] = ()
+
+    async def read(self) -> Signs:
+        """The signs of work that a client of an engine sees."""
+        traffic = self._client.traffic
+        if traffic.requests and traffic.received_bytes == self._received_bytes:
+            metrics = await self._client.read_metrics()
+            self._figures = self._figures if metrics is None else parse_work(metrics)
+        self._received_bytes = traffic.received_bytes
+        return Signs(traffic.requests > 0, (traffic.received_bytes, self._figures))
 
 
 async def wait_until_stuck(read: Callable[[], Awaitable[Signs]], patience: Patience) -> None:
