@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import importlib
 import io
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.rig.chat import ask, image_part, question
 from tests.rig.hostile_pictures import large_png, many_frames, many_scans, png_header
 from tests.rig.processes import Vedette
 from vedette.scene import moving_scene, render
+from vedette.serve.admission.worker_process import can_decode_films
 from vedette.units import MIB
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body")
@@ -60,6 +62,21 @@ async def test_an_animation_is_a_clip(running_vedette: Vedette) -> None:
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     clip = part(buffer.getvalue(), "image/gif", "video_url")
     status, answer = await ask(running_vedette, question(clip, text="What moves?"))
+    assert status == 200
+    assert answer["choices"][0]["message"]["content"].strip()
+
+
+@pytest.mark.skipif(not can_decode_films(), reason="PyAV is not installed")
+async def test_a_film_is_a_clip(running_vedette: Vedette) -> None:
+    av: Any = importlib.import_module("av")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as output:
+        stream = output.add_stream("libx264", rate=4)
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        for second in range(12):
+            output.mux(stream.encode(av.VideoFrame.from_image(render(moving_scene(SEED, second / 4), 640, 480))))
+        output.mux(stream.encode())
+    status, answer = await ask(running_vedette, question(part(buffer.getvalue(), "video/mp4", "video_url")))
     assert status == 200
     assert answer["choices"][0]["message"]["content"].strip()
 

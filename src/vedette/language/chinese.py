@@ -1321,8 +1321,21 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     ),
     "serve.clip_of_other_kind": (
         "视频片段是 {kind}，vedette 不解码这种格式。",
-        "请以 `data:video/jpeg;base64,帧,帧,…` 的形式发送各帧，或转换为 GIF：`ffmpeg -i CLIP -vf fps=2,scale=512:-1 CLIP.gif`。",
+        "请以 MP4、WebM 或 GIF 发送，或以 `data:video/jpeg;base64,帧,帧,…` 的形式发送各帧。",
     ),
+    "serve.films_not_installed": (
+        "视频片段是 {kind}，但 vedette 旁没有安装用于解码视频的 PyAV。",
+        "请在 vedette 的环境中安装（`pip install av`），或转换为 GIF：`ffmpeg -i CLIP -vf fps=2,scale=512:-1 CLIP.gif`。",
+    ),
+    "serve.film_of_other_codec": (
+        "视频片段的编码是 {codec}，vedette 不解码这种编码。",
+        "请以 H.264、H.265、VP8、VP9、AV1 或 MPEG-4 发送。",
+    ),
+    "serve.film_too_large": (
+        "视频片段的每帧有 {width:d} × {height:d} 像素，超过 {most_pixels} 像素。",
+        "请先缩小片段再发送。",
+    ),
+    "serve.film_too_long": ("视频片段超过 {frames} 帧。", "请发送更短的片段。"),
     "serve.clip_of_several_sizes": (
         "视频片段的各帧大小不同：{sizes}。",
         "请发送大小相同的帧。",

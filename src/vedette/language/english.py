@@ -1494,8 +1494,21 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     ),
     "serve.clip_of_other_kind": (
         "The clip is {kind}, which vedette does not decode.",
-        "Send its frames as `data:video/jpeg;base64,FRAME,FRAME,…`, or as GIF: `ffmpeg -i CLIP -vf fps=2,scale=512:-1 CLIP.gif`.",
+        "Send it as MP4, WebM or GIF, or its frames as `data:video/jpeg;base64,FRAME,FRAME,…`.",
     ),
+    "serve.films_not_installed": (
+        "The clip is {kind}, and PyAV, which decodes films, is not installed beside vedette.",
+        "Install it where vedette is installed (`pip install av`), or send a GIF: `ffmpeg -i CLIP -vf fps=2,scale=512:-1 CLIP.gif`.",
+    ),
+    "serve.film_of_other_codec": (
+        "The clip is in the codec {codec}, which vedette does not decode.",
+        "Send it as H.264, H.265, VP8, VP9, AV1 or MPEG-4.",
+    ),
+    "serve.film_too_large": (
+        "The clip has frames of {width:d} × {height:d} pixels, more than {most_pixels} pixels each.",
+        "Scale the clip down before sending it.",
+    ),
+    "serve.film_too_long": ("The clip has more than {frames} frames.", "Send a shorter clip."),
     "serve.clip_of_several_sizes": (
         "The clip's frames have different sizes: {sizes}.",
         "Send frames of one size.",

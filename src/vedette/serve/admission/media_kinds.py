@@ -14,7 +14,7 @@ _NAMES: tuple[tuple[str | Message, re.Pattern[bytes]], ...] = tuple(
     (name, re.compile(signature, re.DOTALL))
     for name, signature in (
         ("HEIC", rb".{4}ftyp(?:%s)" % _HEIC_BRANDS),
-        ("MP4", rb".{4}(?:ftyp|moov|mdat)"),
+        ("MP4", rb".{4}(?:ftyp|moov|mdat|wide|free|skip)"),
         ("WebM", rb"\x1aE\xdf\xa3"),
         ("AVI", rb"RIFF....AVI "),
         ("WAV", rb"RIFF....WAVE"),
@@ -37,6 +37,7 @@ _NAMES: tuple[tuple[str | Message, re.Pattern[bytes]], ...] = tuple(
         ("XML", rb"\s*<\?xml"),
     )
 )
+_CONTAINERS = {"MP4": "mp4", "WebM": "matroska", "AVI": "avi"}
 _LONGEST_HEADER = 1200
 
 
@@ -55,6 +56,12 @@ def kind_of(data: bytes) -> str | Message:
     start = data[:_LONGEST_HEADER]
     known = next((name for name, signature in _NAMES if signature.match(start)), None)
     return known or (Message("serve.kind.text") if _is_text(start) else Message("serve.kind.unknown"))
+
+
+def film_container(data: bytes) -> str | None:
+    """FFmpeg's name of a film's format; None for anything else."""
+    kind = kind_of(data)
+    return _CONTAINERS.get(kind) if isinstance(kind, str) else None
 
 
 def _is_text(start: bytes) -> bool:

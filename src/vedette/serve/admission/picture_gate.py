@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from vedette.errors import BadInputError, FaultError
 from vedette.plan.plan import Context
-from vedette.serve.admission.media_kinds import is_animation, is_decoded, kind_of
+from vedette.serve.admission.media_kinds import film_container, is_animation, is_decoded, kind_of
 from vedette.serve.admission.media_url import FRAMES, data_url, parse_data_url
-from vedette.serve.admission.worker_process import Order, WorkerProcess, too_thin
+from vedette.serve.admission.worker_orders import Order, too_thin
+from vedette.serve.admission.worker_process import WorkerProcess, can_decode_films
 from vedette.sources.plain_picture import Picture, parse_plain
 from vedette.units import MIB
 
@@ -95,15 +96,13 @@ class PictureGate:
         """
         if not limits.max_frames:
             raise BadInputError("serve.no_clips")
-        if len(parts) == 1 and is_animation(parts[0]):
-            order = Order("clip", len(parts[0]), limits.max_pixels, limits.max_frames, MAX_ASPECT_RATIO)
+        order = _clip_order(parts[0], limits) if len(parts) == 1 else None
+        if order is not None:
             frames = await self._worker.run(order, parts[0])
-            sizes = {_check_made(frame, limits.max_pixels) for frame in frames}
         else:
-            _check_frames(parts)
             each = PictureLimits(limits.max_pixels)
             frames = tuple([await self.picture(part, each) for part in _spread(parts, limits.max_frames)])
-            sizes = {_check_made(frame, limits.max_pixels) for frame in frames}
+        sizes = {_check_made(frame, limits.max_pixels) for frame in frames}
         if len(sizes) != 1:
             raise BadInputError("serve.clip_of_several_sizes", sizes=tuple(f"{w} × {h}" for w, h in sorted(sizes)))
         return frames
@@ -140,10 +139,18 @@ def _check_made(frame: bytes, max_pixels: int) -> tuple[int, int]:
     return picture.width, picture.height
 
 
-def _check_frames(parts: Sequence[bytes]) -> None:
-    """Raise BadInputError for a film: its frames are nothing that the worker could decode."""
-    if len(parts) == 1 and not is_decoded(parts[0]):
-        raise BadInputError("serve.clip_of_other_kind", kind=kind_of(parts[0]))
+def _clip_order(data: bytes, limits: ClipLimits) -> Order | None:
+    """How the worker makes frames of a file; None if it is one picture. Raises BadInputError if it cannot."""
+    if is_animation(data):
+        return Order("clip", len(data), limits.max_pixels, limits.max_frames, MAX_ASPECT_RATIO)
+    if is_decoded(data):
+        return None
+    container = film_container(data)
+    if container is None:
+        raise BadInputError("serve.clip_of_other_kind", kind=kind_of(data))
+    if not can_decode_films():
+        raise BadInputError("serve.films_not_installed", kind=kind_of(data))
+    return Order("film", len(data), limits.max_pixels, limits.max_frames, MAX_ASPECT_RATIO, container)
 
 
 def _spread(parts: Sequence[bytes], most: int) -> Sequence[bytes]:

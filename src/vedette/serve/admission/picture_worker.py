@@ -1,4 +1,4 @@
-"""Runs as a process of its own: `picture_worker.py SITE_PACKAGES MEMORY_BYTES CPU_S`. Decodes and scales pictures.
+"""Runs as a process of its own: `picture_worker.py PACKAGES MEMORY_BYTES CPU_S`. Decodes and scales pictures.
 
 It reads orders from its standard input, one after another, and answers on its standard output: a line of JSON, then the
 bytes that the line announces. The kernel bounds its memory, and its processor time for each order. It imports Pillow
@@ -6,6 +6,7 @@ and nothing of vedette, and ends when its input ends.
 """
 
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import sys
 from io import BytesIO
 from typing import Any, BinaryIO
 
-sys.path.append(sys.argv[1])
+sys.path += sys.argv[1].split(os.pathsep)
 
 from PIL import (
     AvifImagePlugin,
@@ -130,6 +131,8 @@ def _read(source: BinaryIO, length: int) -> bytes:
 
 
 def _carry_out(order: dict[str, Any], data: bytes, memory_bytes: int) -> list[bytes]:
+    if order["do"] == "film":
+        return _film(order, data)
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
@@ -169,6 +172,18 @@ def _frames(image: Image.Image, order: dict[str, Any], room_bytes: int) -> list[
         image.seek(number)
         frames.append(_encoded(_plain(image, size), "JPEG"))
     return frames
+
+
+def _film(order: dict[str, Any], data: bytes) -> list[bytes]:
+    sys.path.append(os.path.dirname(__file__))  # noqa: PTH120 - starts sooner
+    films = importlib.import_module("film_frames")
+    try:
+        frames = films.read_frames(
+            data, order["container"], order["max_frames"], lambda size: _fitting(size, order["max_pixels"])
+        )
+        return [_encoded(frame, "JPEG") for frame in frames]
+    except films.FilmError as error:
+        raise RefusedError(error.answer.pop("refused"), **error.answer) from None
 
 
 def _fitting(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:

@@ -7,19 +7,25 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from vedette.errors import BadInputError, OverloadedError, TooLargeError, VedetteError
+from vedette.errors import BadInputError, OverloadedError, VedetteError
+from vedette.serve.admission.worker_orders import (
+    FILMS,
+    PICTURES,
+    Answer,
+    Bounds,
+    Order,
+    error_of,
+    too_much_memory,
+    too_much_time,
+)
 from vedette.units import MIB
 
-WORKER_BYTES = 192 * MIB
-"""The most address space of the worker, and so the most memory that decoding can take. It has 18 MiB when idle."""
-CPU_S = 8
-"""Processor time for one order: a photo of 48 megapixels takes 0.3 s, ten times that on a small board."""
-_WALL_S = 30.0
+_WALL_S = 45.0
 _IDLE_S = 30.0
 MOST_WAITING = 32
 """Orders that wait for the worker. Further ones are refused: each holds its data in memory."""
@@ -30,35 +36,10 @@ _MEMORY_RETURNED = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", 
 """Return every large block to the system at once: after a large picture the worker is as small as before."""
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What to do with a file; `bytes` of it follow."""
-
-    do: Literal["picture", "clip"]
-    bytes: int
-    max_pixels: int
-    max_frames: int
-    max_ratio: int
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """The lengths of the parts that follow, or why there are none."""
-
-    parts: tuple[int, ...] = ()
-    refused: str | None = None
-    width: int = 0
-    height: int = 0
-    needed_bytes: int = 0
-    limit_bytes: int = 0
-    mode: str = ""
-    frames: int = 0
-    most_pixels: int = 0
-    most: int = 0
-    error: str = ""
-
-
 @dataclass(frozen=True)
 class _Running:
     process: asyncio.subprocess.Process
+    bounds: Bounds
     source: asyncio.StreamReader
     sink: asyncio.StreamWriter
 
@@ -66,9 +47,10 @@ class _Running:
 class WorkerProcess:
     """Runs orders one after another. `close` it."""
 
-    def __init__(self, idle_s: float = _IDLE_S, cpu_s: int = CPU_S) -> None:
+    def __init__(self, idle_s: float = _IDLE_S, pictures: Bounds = PICTURES, films: Bounds = FILMS) -> None:
         self._idle_s = idle_s
-        self._cpu_s = cpu_s
+        self._pictures = pictures
+        self._films = films
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._running: _Running | None = None
@@ -101,13 +83,14 @@ class WorkerProcess:
 
     async def _run(self, order: Order, data: bytes) -> tuple[bytes, ...]:
         self._keep()
+        bounds = self._films if order.do == "film" else self._pictures
         try:
-            answer, parts = await asyncio.wait_for(self._exchange(order, data), _WALL_S)
+            answer, parts = await asyncio.wait_for(self._exchange(order, data, bounds), _WALL_S)
         except asyncio.TimeoutError:
             await self._kill()
-            raise self._too_long() from None
+            raise too_much_time(bounds) from None
         except (OSError, EOFError, ValueError, msgspec.DecodeError):
-            raise self._ended(await self._kill()) from None
+            raise _ended(await self._kill(), bounds) from None
         except BaseException:
             await self._kill()  # it is in the midst of an order that nobody waits for
             raise
@@ -115,41 +98,24 @@ class WorkerProcess:
             await self._kill()
         self._end = asyncio.get_running_loop().call_later(self._idle_s, self._end_idle)
         if answer.refused is not None:
-            raise _error(answer, order)
+            raise error_of(answer, order, bounds)
         return parts
 
-    async def _exchange(self, order: Order, data: bytes) -> tuple[_Answer, tuple[bytes, ...]]:
+    async def _exchange(self, order: Order, data: bytes, bounds: Bounds) -> tuple[Answer, tuple[bytes, ...]]:
+        if self._running is not None and self._running.bounds != bounds:
+            await self._kill()
+        if self._running is None or self._running.process.returncode is not None:  # something else may have ended it
+            self._running = await _start(bounds)
         running = self._running
-        if running is None or running.process.returncode is not None:  # something else may have ended it
-            running = await self._start()
         running.sink.write(msgspec.json.encode(order) + b"\n")
         with memoryview(data) as whole:
             for at in range(0, len(data), _PIECE_BYTES):  # in pieces: the writer copies what the pipe does not take
                 running.sink.write(whole[at : at + _PIECE_BYTES])
                 await running.sink.drain()
-        answer = msgspec.json.decode(await running.source.readuntil(), type=_Answer)
+        answer = msgspec.json.decode(await running.source.readuntil(), type=Answer)
         if sum(answer.parts) > _MOST_ANSWER_BYTES or min(answer.parts, default=0) < 0:
             raise ValueError(answer.parts)
         return answer, tuple([await running.source.readexactly(length) for length in answer.parts])
-
-    async def _start(self) -> _Running:
-        pillow = importlib.util.find_spec("PIL")
-        assert pillow is not None  # noqa: S101 - a dependency
-        assert pillow.submodule_search_locations  # noqa: S101
-        packages = Path(pillow.submodule_search_locations[0]).parent
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_WORKER), str(packages), str(WORKER_BYTES), str(self._cpu_s)),
-            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ} | _MEMORY_RETURNED,
-            cwd="/",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert process.stdout is not None  # noqa: S101 - both are pipes
-        assert process.stdin is not None  # noqa: S101
-        self._running = _Running(process, process.stdout, process.stdin)
-        return self._running
 
     def _keep(self) -> None:
         if self._end is not None:
@@ -173,47 +139,40 @@ class WorkerProcess:
         running.sink.close()
         return await running.process.wait()
 
-    def _ended(self, returncode: int | None) -> VedetteError:
-        """Why the worker ended in the midst of an order."""
-        if returncode == -signal.SIGXCPU:
-            return self._too_long()
-        if returncode == -signal.SIGKILL:  # by the kernel: no memory was left
-            return TooLargeError("serve.picture_takes_memory", limit_bytes=WORKER_BYTES)
-        return BadInputError("serve.picture_crashes")
 
-    def _too_long(self) -> TooLargeError:
-        return TooLargeError("serve.picture_takes_long", limit_s=self._cpu_s)
-
-
-def _error(answer: _Answer, order: Order) -> VedetteError:
-    """The error that a refusal amounts to."""
-    if answer.refused == "too_large":
-        return TooLargeError(
-            "serve.picture_too_large",
-            width=answer.width,
-            height=answer.height,
-            needed_mib=-(-answer.needed_bytes // MIB),
-            limit_mib=answer.limit_bytes // MIB,
-        )
-    if answer.refused == "memory":
-        return TooLargeError("serve.picture_takes_memory", limit_bytes=WORKER_BYTES)
-    if answer.refused == "thin":
-        return too_thin(answer.width, answer.height, order.max_ratio)
-    if answer.refused == "long":
-        return TooLargeError(
-            "serve.clip_too_long",
-            frames=answer.frames,
-            width=answer.width,
-            height=answer.height,
-            most_pixels=answer.most_pixels,
-        )
-    if answer.refused == "scans":
-        return TooLargeError("serve.picture_has_many_scans", most=answer.most)
-    if answer.refused == "depth":
-        return BadInputError("serve.picture_too_deep")
-    return BadInputError("serve.picture_damaged", error=answer.error)
+async def _start(bounds: Bounds) -> _Running:
+    packages = os.pathsep.join(sorted(filter(None, map(_packages_of, ("PIL", "av")))))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", str(_WORKER), packages, str(bounds.memory_bytes), str(bounds.cpu_s)),
+        env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ} | _MEMORY_RETURNED,
+        cwd="/",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdout is not None  # noqa: S101 - both are pipes
+    assert process.stdin is not None  # noqa: S101
+    return _Running(process, bounds, process.stdout, process.stdin)
 
 
-def too_thin(width: int, height: int, max_ratio: int) -> BadInputError:
-    """The error of a picture that is much longer than wide, or the reverse."""
-    return BadInputError("serve.picture_too_thin", width=width, height=height, max_ratio=max_ratio)
+def _ended(returncode: int | None, bounds: Bounds) -> VedetteError:
+    """Why the worker ended in the midst of an order."""
+    if returncode == -signal.SIGXCPU:
+        return too_much_time(bounds)
+    if returncode == -signal.SIGKILL:  # by the kernel: no memory was left
+        return too_much_memory(bounds)
+    return BadInputError("serve.picture_crashes")
+
+
+def can_decode_films() -> bool:
+    """Whether PyAV is installed."""
+    return _packages_of("av") is not None
+
+
+@lru_cache
+def _packages_of(name: str) -> str | None:
+    """The directory that holds a package."""
+    found = importlib.util.find_spec(name)
+    places = (found and found.submodule_search_locations) or ()
+    return next((str(Path(place).parent) for place in places), None)

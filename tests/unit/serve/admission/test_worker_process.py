@@ -15,11 +15,13 @@ from PIL import Image
 from tests.rig.hostile_pictures import good, hostile, large_png, many_frames, many_scans
 from vedette.errors import BadInputError, OverloadedError, TooLargeError
 from vedette.serve.admission.picture_gate import MAX_ASPECT_RATIO, PictureGate, PictureLimits
-from vedette.serve.admission.worker_process import MOST_WAITING, WORKER_BYTES, Order, WorkerProcess
+from vedette.serve.admission.worker_orders import PICTURES, Bounds, Order
+from vedette.serve.admission.worker_process import MOST_WAITING, WorkerProcess
 from vedette.sources.plain_picture import parse_plain
 from vedette.units import MIB
 
 LIMITS = PictureLimits(320 * 240)
+BOUNDS = Bounds(PICTURES.memory_bytes, 1)
 FILES = 154
 BMP = good("BMP")
 
@@ -30,7 +32,7 @@ def order(data: bytes, do: Literal["picture", "clip"] = "picture") -> Order:
 
 @pytest.fixture
 async def worker() -> AsyncIterator[WorkerProcess]:
-    one = WorkerProcess(cpu_s=1)
+    one = WorkerProcess(pictures=BOUNDS)
     yield one
     await one.close()
 
@@ -111,12 +113,12 @@ async def test_its_memory_is_bounded_by_the_kernel(worker: WorkerProcess) -> Non
     await worker.run(order(BMP), BMP)
     assert worker.pid is not None
     limits = Path(f"/proc/{worker.pid}/limits").read_text()
-    assert f"Max address space         {WORKER_BYTES}" in limits
+    assert f"Max address space         {PICTURES.memory_bytes}" in limits
 
 
 async def test_hostile_files_pass_harmless_or_not_at_all() -> None:
     """Whatever passes is one picture of at most the planned size to Pillow, which is what the engine decodes with."""
-    worker = WorkerProcess(cpu_s=1)
+    worker = WorkerProcess(pictures=BOUNDS)
     gate, process = PictureGate(worker), psutil.Process()
     admitted, most_bytes, before = 0, 0, process.memory_info().rss
     for seed in range(FILES):
@@ -132,7 +134,7 @@ async def test_hostile_files_pass_harmless_or_not_at_all() -> None:
             most_bytes = max(most_bytes, most_held_bytes(worker.pid))
     await gate.close()
     assert admitted > FILES // 5
-    assert most_bytes < WORKER_BYTES
+    assert most_bytes < PICTURES.memory_bytes
     assert process.memory_info().rss - before < 64 * MIB
 
 
