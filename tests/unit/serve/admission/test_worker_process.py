@@ -2,8 +2,6 @@
 
 import asyncio
 import io
-import os
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal
@@ -82,8 +80,9 @@ async def test_its_time_counts_for_each_order_anew(worker: WorkerProcess) -> Non
 async def test_one_that_something_else_kills_is_replaced(worker: WorkerProcess) -> None:
     await worker.run(order(BMP), BMP)
     assert worker.pid is not None
-    os.kill(worker.pid, signal.SIGKILL)
-    await asyncio.to_thread(psutil.Process(worker.pid).wait, 10)
+    process = psutil.Process(worker.pid)
+    process.kill()
+    await asyncio.to_thread(process.wait, 10)
     await asyncio.sleep(0.1)
     assert await worker.run(order(BMP), BMP)
 
