@@ -221,6 +221,7 @@ def wish_of(settings: Settings) -> Wish:
         images_per_request=settings.images,
         concurrency=settings.concurrency,
         max_model_len=settings.context,
+        sounds_per_request=settings.audio,
     )
 
 

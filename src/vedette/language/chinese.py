@@ -30,6 +30,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "settings.workload": "模型的主要用途。内存不足时，由它决定先减少什么。",
     "settings.picture": "模型要以原尺寸看到的最大图片，例如 640x480。",
     "settings.images": "每个请求的图片数；0 表示纯文本。",
+    "settings.audio": "一次请求中的录音数，用于能听的模型（默认 0：不加载该部分）。",
     "settings.context": "上下文长度：图片、提示和回答的总和。",
     "settings.prompt_tokens": "必须容得下的最长提示。",
     "settings.answer_tokens": "必须容得下的最长回答。",
@@ -186,6 +187,32 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "models.is_gguf": (
         "{path} 是 GGUF 文件，而 vedette 只支持 safetensors 格式的模型。",
         "请指定该格式模型的目录。",
+    ),
+    "models.is_adapter": (
+        "{path} 是一个适配器（LoRA）：它只修改另一个模型，本身不是模型。",
+        "请把它合并到 adapter_config.json 所指的模型中（peft 的 `model.merge_and_unload()`，再 `save_pretrained`），然后指定该目录。",
+    ),
+    "models.is_gguf_directory": (
+        "{path} 中是 GGUF 文件，而 vedette 只支持 safetensors 格式的模型。",
+        "请指定其原始模型，或该格式的模型目录。",
+    ),
+    "models.is_mistral": (
+        "{path} 是 Mistral 自己的格式（params.json），没有 config.json。",
+        "请下载同一模型的 Hugging Face 格式：config.json 和 model*.safetensors。",
+    ),
+    "models.is_onnx": ("{path} 中是 ONNX 模型，vLLM 不能运行。", "请指定导出它的原始模型（safetensors 格式）。"),
+    "models.is_tensorrt": (
+        "{path} 中是 TensorRT 引擎，vLLM 不能运行。",
+        "请指定构建它所用的检查点（safetensors 格式）。",
+    ),
+    "models.is_openvino": ("{path} 中是 OpenVINO 模型，vLLM 不能运行。", "请指定转换前的模型（safetensors 格式）。"),
+    "models.is_diffusion": (
+        "{path} 中是生成图片的模型（model_index.json），不能回答问题。",
+        "请指定语言模型或视觉语言模型（`vedette plan MODEL`）。",
+    ),
+    "models.is_pickled": (
+        "{path} 的权重只有 pickle 格式（*.bin），加载时可能运行代码。",
+        "请转换：用 transformers 加载该模型，再 `save_pretrained`，会写成 safetensors。",
     ),
     "models.no_config": ("{path} 中没有 config.json。", "请指定 Hugging Face 格式的模型目录。"),
     "models.no_tokenizer": ("{path} 中没有分词器（{files} 之一）。", "请重新下载模型，或选择其他模型。"),

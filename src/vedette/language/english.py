@@ -30,6 +30,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "settings.workload": "What the model will mostly be used for. It decides what is reduced first when memory is short.",
     "settings.picture": "The largest picture that the model is to see at full size, such as 640x480.",
     "settings.images": "Pictures in one request; 0 for text only.",
+    "settings.audio": "Recordings in one request, for models that hear (default 0: that part is not loaded).",
     "settings.context": "Context length: pictures, prompt and answer together.",
     "settings.prompt_tokens": "The longest prompt that must be possible.",
     "settings.answer_tokens": "The longest answer that must be possible.",
@@ -211,6 +212,39 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "models.is_gguf": (
         "{path} is a GGUF file. vedette serves models in the safetensors format.",
         "Name the directory of the model in that format.",
+    ),
+    "models.is_adapter": (
+        "{path} is an adapter (LoRA), which changes another model and is none by itself.",
+        "Merge it into the model that its adapter_config.json names (`model.merge_and_unload()` of peft, then "
+        "`save_pretrained`), and name that directory.",
+    ),
+    "models.is_gguf_directory": (
+        "{path} holds GGUF files. vedette serves models in the safetensors format.",
+        "Name the model that they were made from, or its directory in that format.",
+    ),
+    "models.is_mistral": (
+        "{path} is in Mistral's own format (params.json), without a config.json.",
+        "Download the same model in Hugging Face's format: the files config.json and model*.safetensors.",
+    ),
+    "models.is_onnx": (
+        "{path} holds an ONNX model, which vLLM does not run.",
+        "Name the model that it was exported from, in the safetensors format.",
+    ),
+    "models.is_tensorrt": (
+        "{path} holds an engine of TensorRT, which vLLM does not run.",
+        "Name the checkpoint that it was built from, in the safetensors format.",
+    ),
+    "models.is_openvino": (
+        "{path} holds an OpenVINO model, which vLLM does not run.",
+        "Name the model that it was converted from, in the safetensors format.",
+    ),
+    "models.is_diffusion": (
+        "{path} holds a model that makes pictures (model_index.json), not one that answers.",
+        "Name a language or vision-language model (`vedette plan MODEL`).",
+    ),
+    "models.is_pickled": (
+        "{path} has weights only as pickles (*.bin), which can run code when they are loaded.",
+        "Convert them: load the model with transformers and `save_pretrained` it, which writes safetensors.",
     ),
     "models.no_config": (
         "There is no config.json in {path}.",

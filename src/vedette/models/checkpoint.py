@@ -10,6 +10,8 @@ from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.allocator import allocator_slack_bytes
 from vedette.models.config import Shape, parse_config
 from vedette.models.families.registry import parse_vision
+from vedette.models.forms.directory_kinds import other_kind
+from vedette.models.forms.reasoning import reasoning_parser
 from vedette.models.model import Experts, Model
 from vedette.models.model_files import TOKENIZERS, check_directory, read_chat_template, read_object, read_tokenizer
 from vedette.models.quantization import SIDE_FILE, with_side_file
@@ -33,10 +35,11 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     config_path = directory / "config.json"
     if not directory.is_dir():
         raise ModelNotFoundError("models.no_directory", path=str(directory))
-    config = read_object(config_path)
+    config, names = read_object(config_path), check_directory(directory)
+    if tensors is None and (other := other_kind(names, config, str(directory))) is not None:
+        raise other
     if config is None:
         raise ModelNotFoundError("models.no_config", path=str(directory))
-    check_directory(directory)
     config = with_side_file(config, read_object(directory / SIDE_FILE))
     if tensors is None:
         tensors = read_tensors(directory)
@@ -46,6 +49,9 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     vision = parse_vision(config, image, video, str(config_path), tokenizer)
     tokenizer_bytes = _tokenizer_bytes(directory)
     weights = weights_by_tensor(tensors, shape)
+    parser = reasoning_parser(read_chat_template(directory))
+    sounds = {name for name in weights if role_of(name) is Role.AUDIO}
+    audio_bytes = sum(weights.pop(name) for name in sounds)
     tower = frozenset(name for name in weights if role_of(name) is Role.VISION)
     text = {name: size for name, size in weights.items() if role_of(name) is Role.TEXT}
     return Model(
@@ -55,6 +61,8 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         weights_bytes=sum(weights.values()),
         vision_weights_bytes=sum(weights[tensor] for tensor in tower),
         decode_weights_bytes=sum(text.values()) - _looked_up_bytes(weights, shape),
+        audio_weights_bytes=audio_bytes,
+        hears=shape.has_audio,
         allocator_slack_bytes=allocator_slack_bytes(weights, tower),
         text_allocator_slack_bytes=allocator_slack_bytes(text, frozenset()),
         zero_points_bytes=4 * sum(tensors[tensor].elements for tensor in tensors if tensor.endswith("qzeros")),
@@ -73,7 +81,8 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         cache_order=shape.cache_order,
         padded_experts_bytes=padded_experts_bytes(weights, shape),
         vision=vision,
-        thinks="<think>" in read_chat_template(directory),
+        thinks=parser is not None,
+        reasoning_parser=parser,
         images_per_prompt=2 if vision else 0,
         videos_per_prompt=1 if vision and vision.takes_clips else 0,
         unknown_vision=shape.has_vision and vision is None,

@@ -9,7 +9,7 @@ from vedette.language.message import Message
 from vedette.models.config_reader import ConfigReader
 from vedette.models.forms.language_part import LanguagePart, find_language_part
 from vedette.models.forms.type_defaults import defaults_of, is_known
-from vedette.models.forms.vision_part import find_vision_part
+from vedette.models.forms.vision_part import find_vision_part, has_audio_part
 from vedette.models.layers import parse_cache_layers
 from vedette.models.model import DTYPE_BYTES, CacheLayers, Rotary
 from vedette.models.quantization import parse_cache_order, parse_dropped_tensors, parse_quantization
@@ -41,6 +41,7 @@ class Shape:
     cache_order: str | None
     tied_embeddings: bool
     has_vision: bool
+    has_audio: bool
     cache_layers: tuple[CacheLayers, ...]
     rotary: tuple[Rotary, ...]
     experts: int
@@ -92,6 +93,7 @@ def parse_config(config: Mapping[str, Any], where: str, seen: Seen = _NOTHING_SE
         cache_order=parse_cache_order(whole),
         tied_embeddings=_tied(whole, part, seen),
         has_vision=vision is not None or seen.has_vision,
+        has_audio=has_audio_part(whole) or seen.has_audio,
         cache_layers=cache_layers,
         rotary=parse_rotary(text, model_type, head_size, DTYPE_BYTES[dtype]),
         experts=experts,

@@ -104,6 +104,12 @@ class Model:
     vision: Vision | None = None
     thinks: bool = False
     """The chat template has `<think>`: reasoning comes separately from the answer."""
+    reasoning_parser: str | None = None
+    """vLLM's parser for it; None where only the catalogue says that the model thinks."""
+    hears: bool = False
+    """The model has a part for sound, which vLLM loads unless sound is limited to 0."""
+    audio_weights_bytes: int = 0
+    """Size of that part, which is not in `weights_bytes`."""
     images_per_prompt: int = 0
     """Pictures in one prompt that the model was trained for; 0 for a text model."""
     videos_per_prompt: int = 0

@@ -30,8 +30,8 @@ class _Template(msgspec.Struct):
     chat_template: msgspec.Raw = msgspec.Raw(b"null")
 
 
-def check_directory(directory: Path) -> None:
-    """Refuses a directory with files that would stop or fill the engine, which opens them by their names.
+def check_directory(directory: Path) -> list[str]:
+    """The names in a directory. Refuses one with files that would stop or fill the engine, which opens them by name.
 
     Raises ModelCorruptError for a FIFO, a device or a socket, for too many files, and for a tokenizer without end.
     """
@@ -52,6 +52,7 @@ def check_directory(directory: Path) -> None:
             raise ModelCorruptError("models.not_a_regular_file", path=str(path))
         if path.name in _READ_BY_THE_ENGINE and found.st_size > MAX_TOKENIZER_BYTES:
             raise ModelCorruptError("models.file_too_large", path=str(path))
+    return [path.name for path in paths]
 
 
 def read_model_file(path: Path, most_bytes: int) -> bytes:

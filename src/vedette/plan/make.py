@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from vedette.device.device import Device, Family
 from vedette.language.message import Message
+from vedette.models.forms.reasoning import SWITCHED
 from vedette.models.model import Model
 from vedette.plan import memory as parts
 from vedette.plan.calibration import Calibration
@@ -47,7 +48,7 @@ def make_plan(
     Raises BadInputError for a wish that no amount of memory could grant.
     """
     backend = backend or (Backend.CPU if device.family is Family.CPU else Backend.CUDA)
-    site = parts.Site(device, model, backend, calibration, engine)
+    site = parts.Site(device, model, backend, calibration, engine, wish.sounds_per_request or 0)
     eight_bits = _eight_bit_cache(site) is not None
     wished = Ladder(model, wish, backend, eight_bits, engine.limits_clips, eight_bits and model.cache_order == "fp8")
     choice = climb(site, wished)
@@ -127,7 +128,9 @@ def _settings(site: parts.Site, choice: Choice) -> EngineSettings:
         video_max_pixels=rung.video_max_pixels,
         video_frames=CLIP_FRAMES if rung.videos else 0,
         processor_cache_bytes=parts.processor_cache_bytes(rung.concurrency * rung.images, rung.image_max_pixels),
-        reasoning_parser="qwen3" if model.thinks else None,
+        reasoning_parser=(model.reasoning_parser or SWITCHED) if model.thinks else None,
+        switches_thinking=model.reasoning_parser in {None, SWITCHED},
+        sounds_per_prompt=(site.sounds if model.hears else None),
         # One core is left to the server: with a thread on each core, all threads wait when one core is taken.
         threads=None if cuda else max(1, site.device.cpu_count - 1),
         returns_memory=not cuda and need.available_bytes - need.total_bytes < parts.kept_bytes(model),

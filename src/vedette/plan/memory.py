@@ -57,6 +57,8 @@ class Site:
     backend: Backend
     calibration: Calibration | None = None
     engine: EngineTraits = USUAL_ENGINE
+    sounds: int = 0
+    """Recordings in one request; 0: the tower that hears is not loaded."""
 
 
 def plan_memory(site: Site, rung: Rung) -> tuple[Memory, frozenset[str]]:
@@ -187,6 +189,7 @@ def weights_bytes(site: Site, load: Load) -> int:
     """Return the bytes that the engine reports as loaded: weights, position tables and their buffers."""
     model, sees = site.model, load.images > 0
     found = model.weights_bytes - (0 if sees else model.vision_weights_bytes)
+    found += model.audio_weights_bytes if site.sounds else 0
     found += position_cache_bytes(site, load.max_model_len)
     if sees:
         found += model.deepstack_levels * load.batched_tokens * model.hidden_size * DTYPE_BYTES[model.dtype]

@@ -71,6 +71,8 @@ class Wish:
     images_per_request: int | None = None
     concurrency: int | None = None
     max_model_len: int | None = None
+    sounds_per_request: int | None = None
+    """Recordings; None is 0."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,10 @@ class EngineSettings:
     """None leaves the choice to the engine."""
     processor_arguments: Mapping[str, object] = field(default_factory=dict)
     """Options of the model's own picture processor (`--mm-processor-kwargs`)."""
+    switches_thinking: bool = True
+    """A request can switch reasoning on and off; False where the chat template always opens a thought."""
+    sounds_per_prompt: int | None = None
+    """0 switches sound off; None for a model that does not hear."""
     overrides_cache_order: bool = False
     """The checkpoint orders another type for keys and values than `dtype`, which is said explicitly."""
     hf_overrides: Mapping[str, object] = field(default_factory=dict)

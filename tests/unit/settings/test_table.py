@@ -14,6 +14,7 @@ EXAMPLES = {
     "workload": "live",
     "picture": "640x480",
     "images": "2",
+    "audio": "1",
     "context": "2048",
     "prompt_tokens": "100",
     "answer_tokens": "99",

@@ -127,7 +127,11 @@ def substitutes(
 ) -> tuple[Message, ...]:
     """How this engine's behaviour differs from the newest version's with these settings; () if it does not."""
     dialect = dialect_of(version, known_flags)
-    if settings.reasoning_parser is None or dialect.knows("--default-chat-template-kwargs"):
+    if (
+        settings.reasoning_parser is None
+        or not settings.switches_thinking
+        or dialect.knows("--default-chat-template-kwargs")
+    ):
         return ()
     return (Message("engine.reasons_by_default", engine=str(dialect)),)
 
@@ -185,7 +189,8 @@ def _pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> Iterat
     if settings.reasoning_parser is not None:
         # The default is an answer without reasoning; a request can ask for reasoning.
         yield "--reasoning-parser", settings.reasoning_parser
-        yield "--default-chat-template-kwargs", json.dumps({"enable_thinking": False})
+        if settings.switches_thinking:
+            yield "--default-chat-template-kwargs", json.dumps({"enable_thinking": False})
     yield from _graph_pairs(settings, dialect)
 
 
@@ -218,6 +223,8 @@ def _can_override_cache(dtype: str, dialect: Dialect) -> bool:
 def _media_pairs(settings: EngineSettings, dialect: Dialect) -> Iterator[tuple[str, ...]]:
     # Without pictures vLLM does not load the vision tower; a text model accepts these limits.
     limits = {"image": settings.images_per_prompt, "video": settings.videos_per_prompt}
+    if settings.sounds_per_prompt is not None:  # without it vLLM loads the tower that hears, for 999 recordings
+        limits["audio"] = settings.sounds_per_prompt
     yield "--limit-mm-per-prompt", json.dumps(limits)
     if not settings.images_per_prompt and not settings.videos_per_prompt:
         return
