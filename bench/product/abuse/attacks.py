@@ -94,9 +94,7 @@ def anthropic_with(picture: bytes) -> bytes:
 
 def stop_the_core(target: Target) -> str:
     """Stop the engine's core as a driver that hangs does, while a client waits for its answer."""
-    core = next(
-        each for each in engine_processes(target.tree.home) if "EngineCore" in " ".join(each.cmdline()) + each.name()
-    )
+    core = next(each for each in engine_processes(target.tree.home) if each.name().startswith("VLLM::EngineCor"))
     began = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         core.send_signal(signal.SIGSTOP)

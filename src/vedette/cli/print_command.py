@@ -1,7 +1,6 @@
 """`vedette up --print`: the engine's exact command line, instead of running it."""
 
 import asyncio
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +8,7 @@ from vedette.deploy.hosting import host_for
 from vedette.deploy.planning import does_not_fit
 from vedette.deploy.proposing import propose, read_machine
 from vedette.device.boards import device_named
+from vedette.language.foreign_text import plain_json, plain_page
 from vedette.settings.home import Home
 from vedette.settings.table import Settings
 
@@ -29,8 +29,8 @@ def engine_command(settings: Settings, home: Home, device_name: str | None, as_j
     variables = {} if host.kind == "container" else proposal.variables
     if as_json:
         engine = {"kind": host.kind, "version": host.version, "image": host.image}
-        return json.dumps({**engine, "argv": list(argv), "env": variables})
-    return shell_lines(argv, variables)
+        return plain_json({**engine, "argv": list(argv), "env": variables})
+    return plain_page(shell_lines(argv, variables))
 
 
 def shell_lines(argv: Sequence[str], variables: Mapping[str, str]) -> str:

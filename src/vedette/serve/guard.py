@@ -31,6 +31,8 @@ _HEADERS = {
 }
 
 
+_ENGINE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
+"""Of answers that an engine, or somebody's server, writes: a browser that opens one runs and loads nothing of it."""
 _METHODS = "GET, POST, DELETE"
 _PREFLIGHT_S = 600
 
@@ -61,6 +63,8 @@ class Guard:
         """Put the security headers on every answer, streams included."""
         for name, value in _HEADERS.items():
             response.headers[name] = value
+        if request.path.startswith("/v1"):
+            response.headers["Content-Security-Policy"] = _ENGINE_POLICY
         response.headers["Server"] = "vedette"
         if self._is_allowed(request):  # without cookies: a page of another server shows a key
             response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]

@@ -76,6 +76,8 @@ class Upstream:
     fails: str | None = None
     """Answers with a 500 that says this."""
     models: list[dict[str, object]] = field(default_factory=lambda: [{"id": "vedette-tiny"}])
+    answer_headers: dict[str, str] = field(default_factory=dict)
+    """Of answers to any other address."""
     models_text: str | None = None
     """Sent in the place of the list of models."""
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -128,7 +130,8 @@ class Upstream:
             self.all_bodies.append(json.loads(body))
         self.headers.append(dict(request.headers))
         self.paths.append(request.raw_path)
-        return web.json_response({"length": len(body), "path": request.raw_path}, headers={"X-Engine": "yes"})
+        document = {"length": len(body), "path": request.raw_path}
+        return web.json_response(document, headers={"X-Engine": "yes", **self.answer_headers})
 
 
 class Deployment:

@@ -49,7 +49,24 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-_NOT_SENT_BACK = _HOP_BY_HOP | {"content-length"}
+_FOR_BROWSERS = frozenset(
+    {
+        "set-cookie",
+        "clear-site-data",
+        "refresh",
+        "link",
+        "service-worker-allowed",
+        "strict-transport-security",
+        "alt-svc",
+        "nel",
+        "report-to",
+        "reporting-endpoints",
+        "sourcemap",
+        "www-authenticate",
+    }
+)
+"""Headers with which an attached server would change what a browser does with vedette's own pages."""
+_NOT_SENT_BACK = _HOP_BY_HOP | _FOR_BROWSERS | {"content-length"}
 # The body arrives here decompressed. Keys, cookies and origins concern vedette only.
 _NOT_SENT_ON = _HOP_BY_HOP | {
     "host",
@@ -213,7 +230,7 @@ class PassThrough:
                 self._metrics.api_requests.labels(status=str(upstream.status)).inc()
                 return refusal
             response = request[_RESPONSE] = web.StreamResponse(status=upstream.status, reason=upstream.reason)
-            response.headers.update(_kept(upstream.headers, _HOP_BY_HOP))
+            response.headers.update(_kept(upstream.headers, _HOP_BY_HOP | _FOR_BROWSERS))
             self._metrics.api_requests.labels(status=str(upstream.status)).inc()
             await _copy(request, upstream, response)
         return response

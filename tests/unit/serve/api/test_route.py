@@ -227,6 +227,29 @@ async def test_a_list_of_models_that_cannot_be_read_is_said(
         assert (await answer.json())["error"]["detail"]["code"] == "engine.list_unreadable"
 
 
+async def test_an_attached_server_cannot_act_on_vedettes_own_pages(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream
+) -> None:
+    upstream.answer_headers = {
+        "Set-Cookie": "vedette=stolen; Path=/",
+        "Clear-Site-Data": '"*"',
+        "Refresh": "0; url=/v1/b",
+        "Service-Worker-Allowed": "/",
+        "Content-Security-Policy": "default-src *",
+        "X-Frame-Options": "ALLOWALL",
+        "Access-Control-Allow-Origin": "*",
+    }
+    async with http.get(f"{url}/v1/page.html") as answer:
+        assert answer.headers["X-Engine"] == "yes"
+        assert not {"Set-Cookie", "Clear-Site-Data", "Refresh", "Service-Worker-Allowed"} & set(answer.headers)
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert answer.headers.getall("Content-Security-Policy") == [
+            "default-src 'none'; sandbox; frame-ancestors 'none'"
+        ]
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 async def test_swap_is_ordered_and_answers_when_done(http: aiohttp.ClientSession, url: str, fleet: Fleet) -> None:
     async with http.post(
         f"{url}/api/swap", json={"model": "other", "replace": "vedette-tiny"}, headers=OWNER
