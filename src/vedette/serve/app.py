@@ -83,6 +83,7 @@ def create_app(
     async def begin(request: web.Request, response: web.StreamResponse) -> None:
         mark_begun(request)
         await guard.add_headers(request, response)
+        await doorman.add_headers(request, response)
 
     async def follow(_: web.Application) -> AsyncIterator[None]:
         async with running(_refresh(queue, backend), _save(doorman.accounts.book)):

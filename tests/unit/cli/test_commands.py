@@ -255,6 +255,23 @@ def test_what_does_not_fit_is_said_with_what_is_missing(tmp_path: Path) -> None:
     assert plan["shortfall_bytes"] == plan["memory"]["total_bytes"] - plan["memory"]["available_bytes"] > 0
 
 
+def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    assert "There are no keys" in run_vedette(tmp_path, "keys", "list").stdout
+    made = run_vedette(tmp_path, "keys", "add", "anna", "--role", "admin")
+    key, advice = made.stdout.splitlines()
+    assert key.startswith("vedette-")
+    assert "not shown again" in advice
+    listed = run_vedette(tmp_path, "keys", "list", "--json")
+    assert key not in listed.stdout
+    assert [(each["name"], each["role"]) for each in json.loads(listed.stdout)] == [("anna", "admin")]
+    again = run_vedette(tmp_path, "keys", "add", "anna")
+    assert again.returncode == 1
+    assert "vedette keys revoke anna" in again.stderr
+    assert run_vedette(tmp_path, "keys", "revoke", "anna").returncode == 0
+    assert run_vedette(tmp_path, "keys", "revoke", "anna").returncode == 1
+    assert run_vedette(tmp_path, "open").returncode == 1
+
+
 def test_the_last_lines_of_a_log_also_as_json(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "engine.log").write_text("one\ntwo\nthree\n")

@@ -258,7 +258,8 @@ def serving(systemd: Systemd) -> Iterator[int]:
         (systemd.home / "run").mkdir(parents=True)
         own = {"pid": os.getpid(), "began": psutil.Process().create_time(), "url": f"http://127.0.0.1:{port}"}
         (systemd.home / "run" / "instance.json").write_text(json.dumps(own))
-        yield port
+        with (systemd.home / "run" / "lock").open("w"):  # as only the vedette of a home has
+            yield port
         server.shutdown()
 
 

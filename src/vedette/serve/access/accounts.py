@@ -4,6 +4,7 @@ A client is a key or, without one, an address. Its budget of a minute fills up e
 waits for seconds and not for the next minute. The owner is counted, and not limited.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from vedette.errors import TooManyRequestsError
+from vedette.errors import TooManyRequestsError, UnauthorizedError
 from vedette.serve.access.principal import Principal, Role
 from vedette.serve.access.usage_book import UsageBook
 
@@ -43,9 +44,15 @@ class Accounts:
     """The accounts of all clients."""
 
     def __init__(
-        self, limits: ClientLimits, book: UsageBook | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        limits: ClientLimits,
+        book: UsageBook | None = None,
+        is_known: Callable[[Principal], bool] = lambda _: True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """is_known: whether a client's key still holds; a page's socket outlasts the request that showed it."""
         self.book = book or UsageBook(None)
+        self._is_known = is_known
         self._limits = limits
         self._clock = clock
         self._budgets: dict[str, _Budget] = {}
@@ -55,7 +62,9 @@ class Accounts:
         return Account(self, principal)
 
     def take(self, principal: Principal) -> None:
-        """Count a request. Raises TooManyRequestsError where its client has used up its minute."""
+        """Count a request. Raises TooManyRequestsError where its client has used up its minute, UnauthorizedError."""
+        if not self._is_known(principal):
+            raise UnauthorizedError("access.key_unknown")
         if principal.role is not Role.OWNER:
             self._take(principal)
         self.book.note(principal.key, requests=1)
@@ -77,6 +86,22 @@ class Accounts:
         """Count the tokens of an answer; more than the budget has are paid off before the next request."""
         self._budget(principal.client).tokens -= prompt_tokens + answer_tokens
         self.book.note(principal.key, prompt_tokens=prompt_tokens, answer_tokens=answer_tokens)
+
+    def headers(self, principal: Principal) -> dict[str, str]:
+        """What is left of a client's minute, in the headers that OpenAI's clients read; {} without limits."""
+        if principal.role is Role.OWNER:
+            return {}
+        budget, limits = self._budget(principal.client), self._limits
+        found = {}
+        for name, most, left in (
+            ("requests", limits.requests_per_minute, budget.requests),
+            ("tokens", limits.tokens_per_minute, budget.tokens),
+        ):
+            if most is not None:
+                found[f"x-ratelimit-limit-{name}"] = str(most)
+                found[f"x-ratelimit-remaining-{name}"] = str(max(0, math.floor(left)))
+                found[f"x-ratelimit-reset-{name}"] = f"{(most - left) * _MINUTE_S / most:.3f}s"
+        return found
 
     def _take(self, principal: Principal) -> None:
         budget, limits = self._budget(principal.client), self._limits
@@ -120,8 +145,12 @@ class Account:
     principal: Principal
 
     def take(self) -> None:
-        """Count a request. Raises TooManyRequestsError."""
+        """Count a request. Raises TooManyRequestsError, UnauthorizedError once its key is revoked."""
         self.accounts.take(self.principal)
+
+    def headers(self) -> dict[str, str]:
+        """What is left of the client's minute."""
+        return self.accounts.headers(self.principal)
 
     def spend(self, prompt_tokens: int, answer_tokens: int) -> None:
         """Count the tokens of an answer."""
@@ -134,6 +163,11 @@ _ACCOUNT = web.RequestKey("account", Account)
 def note_account(request: web.Request, account: Account) -> None:
     """Record whose account a request is charged to."""
     request[_ACCOUNT] = account
+
+
+def find_account(request: web.Request) -> Account | None:
+    """The account that a request is charged to; None if it was refused before that was known."""
+    return request.get(_ACCOUNT)
 
 
 def account_of(request: web.Request) -> Account:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from vedette.errors import FaultError, ForbiddenError, UnauthorizedError
 from vedette.serve.access import session_cookie
-from vedette.serve.access.accounts import Accounts, ClientLimits, note_account
+from vedette.serve.access.accounts import Accounts, ClientLimits, find_account, note_account
 from vedette.serve.access.key_file import OWNER_NAME, ROLES, KeyFile, digest_of
 from vedette.serve.access.principal import Principal, Role, note_principal
 from vedette.serve.access.usage_book import UsageBook
@@ -69,6 +69,13 @@ class Access:
         key = self.keys.find(secret)
         return _holder(key.name, key.role) if key is not None else None
 
+    def is_known(self, principal: Principal) -> bool:
+        """Whether a client's key has not been revoked since it was shown."""
+        if principal.key is None or principal.role is Role.OWNER:
+            return True
+        key = self.keys.named(principal.key)
+        return key is not None and ROLES[key.role] == principal.role
+
     def cookie_for(self, principal: Principal) -> str:
         """The cookie's value for a browser that has shown its key."""
         name = principal.key or ""
@@ -98,7 +105,7 @@ class Doorman:
     def __init__(self, access: Access, needs: Mapping[str, Role]) -> None:
         self._access = access
         self._needs = needs
-        self.accounts = Accounts(access.limits, access.book)
+        self.accounts = Accounts(access.limits, access.book, access.is_known)
 
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -113,12 +120,18 @@ class Doorman:
             return await handler(request)
         name = request.match_info.route.name or ""
         self._admit(name, principal)
-        if name in _HELD:
-            with self.accounts.hold(principal):
-                if name not in _TAKES_ITSELF:
-                    self.accounts.take(principal)
-                return await handler(request)
-        return await handler(request)
+        if name not in _HELD:
+            return await handler(request)
+        with self.accounts.hold(principal):
+            if name not in _TAKES_ITSELF:
+                self.accounts.take(principal)
+            return await handler(request)
+
+    async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Say on answers of the API what is left of the client's minute."""
+        if request.match_info.http_exception is None and request.match_info.route.name == "v1":
+            account = find_account(request)
+            response.headers.update(account.headers() if account is not None else {})
 
     def _admit(self, name: str, principal: Principal) -> None:
         needed = self._needs.get(name)

@@ -13,6 +13,7 @@ from vedette.errors import (
     FaultError,
     ForbiddenError,
     TooManyRequestsError,
+    UnauthorizedError,
     VedetteError,
 )
 from vedette.events import model_status_json
@@ -140,6 +141,10 @@ class Session:
         """Take turn after turn until stopped, or until an error that the next turn would only repeat."""
         try:
             await self._take_turns()
+        except UnauthorizedError as error:  # its key was revoked: the page has to show another
+            await self._send_error(error, self._asking.number)
+            await self.close(WSCloseCode.POLICY_VIOLATION)
+            return
         except VedetteError as error:
             await self._send_error(error, self._asking.number)
         except ConnectionError:

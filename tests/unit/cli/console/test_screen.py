@@ -4,6 +4,7 @@ import io
 import os
 from typing import Any
 
+import click
 import pytest
 
 from vedette.cli.console.screen import JsonScreen, PersonScreen
@@ -99,3 +100,12 @@ def test_a_start_is_told_in_chinese_too() -> None:
     assert "已就绪，用时 1 min 1 s。\n  页面    http://h:1/\n  API     http://h:1/v1\n" in text
     assert "\n提示    " in text
     assert text.endswith("已停止。\n")
+
+
+def test_the_owners_link_is_shown_on_a_terminal_and_in_no_file() -> None:
+    for out, url in ((Terminal(), "http://h:1/#key=k"), (io.StringIO(), "http://h:1/\n")):
+        screen = PersonScreen(out, owner_link=lambda page_url: f"{page_url}#key=k")
+        for event in START:
+            screen.show(event)
+        assert url in click.unstyle(out.getvalue())
+        assert ("#key" in out.getvalue()) == out.isatty()

@@ -183,15 +183,17 @@ async def test_too_many_requests_are_429_and_say_when(
 ) -> None:
     limits = ClientLimits(requests_per_minute=2)
     url, _ = await serve(create_app(fleet, access=access_of(tmp_path / "access", limits=limits)))
-    statuses = []
+    statuses, left = [], []
     for number in range(4):  # made-up keys are no clients of their own
         headers = {"Authorization": f"Bearer made-up-{number}"}
         async with http.post(f"{url}/v1/chat/completions", json=CHAT, headers=headers) as answer:
             statuses.append(answer.status)
+            left.append(answer.headers["x-ratelimit-remaining-requests"])
             if answer.status == 429:
                 assert 1 <= int(answer.headers["Retry-After"]) <= 60
                 assert (await answer.json())["error"]["code"] == "too_many_requests"
     assert statuses == [200, 200, 429, 429]
+    assert left == ["1", "0", "0", "0"]
     assert len(upstream.bodies) == 2
     async with http.post(f"{url}/v1/chat/completions", json=CHAT, headers=OWNER) as answer:
         assert answer.status == 200
@@ -217,3 +219,18 @@ async def test_too_many_at_once_are_429_and_others_are_served(
         await first.read()
     async with http.post(f"{url}/v1/chat/completions", json=CHAT) as again:
         assert again.status == 200
+
+
+async def test_a_page_whose_key_is_revoked_asks_nothing_more(
+    http: aiohttp.ClientSession, fleet: Fleet, serve: Serve, tmp_path: Path, upstream: Upstream
+) -> None:
+    file = KeyFile(tmp_path / "access")
+    key = file.add("anna", "use")
+    url, _ = await serve(create_app(fleet, access=access_of(tmp_path / "access")))
+    async with http.ws_connect(f"{url}/api/live", headers={"x-api-key": key}) as socket:
+        await asyncio.wait_for(socket.receive_json(), 5)
+        file.revoke("anna")
+        await socket.send_json({"type": "start", "source": "none", "prompt": "What?", "max_tokens": 5})
+        assert (await asyncio.wait_for(socket.receive_json(), 5))["code"] == "unauthorized"
+        assert (await asyncio.wait_for(socket.receive(), 5)).type is aiohttp.WSMsgType.CLOSE
+    assert not upstream.bodies

@@ -1,0 +1,55 @@
+"""The login page, and the owner's link, in a real browser in front of an app that asks for a key."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.rig.stand_ins.app_on_a_thread import AppOnAThread
+from tests.rig.stand_ins.app_stand_in import OWNER_KEY
+from vedette.serve.access.principal import Role
+
+
+@pytest.fixture
+def closed() -> Iterator[AppOnAThread]:
+    app = AppOnAThread(Role.NOBODY)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def page(launch: Callable[[str], Browser]) -> Iterator[Page]:
+    context = launch("camera").new_context(locale="en-US")
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    yield page
+    context.close()
+
+
+def test_a_key_opens_the_page_and_stays_known(closed: AppOnAThread, page: Page) -> None:
+    page.goto(f"http://127.0.0.1:{closed.port}/")
+    expect(page).to_have_url(re.compile("/login$"))
+    page.get_by_label("Key").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("This key is not known here.")
+    page.get_by_role("button", name="中文").click()
+    expect(page.get_by_role("alert")).to_contain_text("此处没有这个密钥。")
+    page.get_by_label("密钥").fill(OWNER_KEY)
+    page.get_by_role("button", name="登录").click()
+    page.locator("#pill[data-state=ready]").wait_for()
+    page.reload()
+    page.locator("#pill[data-state=ready]").wait_for()
+    assert OWNER_KEY not in page.context.cookies()[0]["value"]
+    assert page.context.cookies()[0]["httpOnly"]
+
+
+@pytest.mark.parametrize("path", ["/", "/login"])
+def test_the_owners_link_opens_the_page_and_leaves_no_key_in_the_address(
+    closed: AppOnAThread, page: Page, path: str
+) -> None:
+    page.goto(f"http://127.0.0.1:{closed.port}{path}#key={OWNER_KEY}")
+    page.locator("#pill[data-state=ready]").wait_for()
+    assert OWNER_KEY not in page.url
+    page.get_by_role("button", name="Model:").click()
+    expect(page.get_by_role("option", name="org/other")).not_to_have_attribute("aria-disabled", "true")
