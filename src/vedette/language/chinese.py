@@ -184,6 +184,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "{path} 指的是本机不存在的用户的主目录。",
         "请指定模型的 config.json 所在目录的完整路径。",
     ),
+    "models.unusable_name": (
+        "目录 {path} 的名称不能用作模型名称：它以连字符开头，或包含控制字符。",
+        "请重命名该目录。",
+    ),
     "models.is_gguf": (
         "{path} 是 GGUF 文件，而 vedette 只支持 safetensors 格式的模型。",
         "请指定该格式模型的目录。",
@@ -973,6 +977,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "镜像 {image} 没有输出其 vLLM 的版本。",
         "请把 VEDETTE_IMAGE 设为其他镜像。",
     ),
+    "engine.not_an_image": (
+        "{image} 不可能是容器镜像的名称。",
+        "请将 VEDETTE_IMAGE 设为 vllm/vllm-openai:v0.26.0 之类的名称。",
+    ),
     "engine.invalid_version": (
         "“{version}”不是 vLLM 的版本号。",
         "请使用 vLLM {oldest} 到 {newest}。",
@@ -984,6 +992,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "engine.unknown_option": (
         "{engine} 不支持计划所需的 `{option}`。",
         "请使用 vLLM 更新的引擎或镜像。",
+    ),
+    "engine.value_like_option": (
+        "{option} 的值 {value} 形似选项，vLLM 会将其当作选项。",
+        "请重命名模型目录。",
     ),
     "engine.inexact_cache_on_cpu": (
         "{engine} 在 CPU 上不能使用精确的 KV 缓存大小。",

@@ -209,6 +209,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "{path} names the home directory of a user that this machine does not have.",
         "Name the full path of the directory that holds the model's config.json.",
     ),
+    "models.unusable_name": (
+        "The directory {path} has a name that cannot be a model's: it begins with a hyphen, or has control characters.",
+        "Rename the directory.",
+    ),
     "models.is_gguf": (
         "{path} is a GGUF file. vedette serves models in the safetensors format.",
         "Name the directory of the model in that format.",
@@ -1086,6 +1090,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "The image {image} does not print the version of its vLLM.",
         "Set VEDETTE_IMAGE to another image.",
     ),
+    "engine.not_an_image": (
+        "{image} cannot be the name of a container image.",
+        "Set VEDETTE_IMAGE to a name such as vllm/vllm-openai:v0.26.0.",
+    ),
     "engine.invalid_version": (
         "'{version}' is not a version of vLLM.",
         "Use vLLM {oldest} to {newest}.",
@@ -1097,6 +1105,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "engine.unknown_option": (
         "{engine} does not know `{option}`, which the plan needs.",
         "Use an engine or image with a newer vLLM.",
+    ),
+    "engine.value_like_option": (
+        "The value {value} of {option} looks like an option, so vLLM would read it as one.",
+        "Rename the model's directory.",
     ),
     "engine.inexact_cache_on_cpu": (
         "{engine} cannot use an exact size of KV cache on a CPU.",

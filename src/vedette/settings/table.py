@@ -153,10 +153,14 @@ def settings_of(command: str) -> list[Setting]:
 
 
 def command_arguments(flags: Mapping[str, Any]) -> list[str]:
-    """The command line's words for settings as they were given there: models first, then options; None is not given."""
+    """The command line's words for settings as they were given there; None is not given.
+
+    Models come first; with a name like an option among them they come last, after `--`.
+    """
     given = {name: value for name, value in flags.items() if value is not None}
-    words = [given["model"]] if "model" in given else []
-    words += SETTINGS["beside"].kind.parse(given["beside"], is_text=True) if "beside" in given else ()
+    models = [given["model"]] if "model" in given else []
+    models += SETTINGS["beside"].kind.parse(given["beside"], is_text=True) if "beside" in given else ()
+    words: list[str] = []
     for name, value in given.items():
         option = SETTINGS[name].option
         if option is None:
@@ -165,7 +169,9 @@ def command_arguments(flags: Mapping[str, Any]) -> list[str]:
             words.append(option if value else off_option(option))
         else:
             words += [option, str(value)]
-    return words
+    if any(model.startswith("-") for model in models):
+        return [*words, "--", *models]
+    return [*models, *words]
 
 
 def off_option(option: str) -> str:

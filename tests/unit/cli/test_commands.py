@@ -333,3 +333,12 @@ def test_settings_are_listed_with_their_values_and_origins(tmp_path: Path) -> No
     shown = run_vedette(tmp_path, "settings", environment={"VEDETTE_HOST": "::1"}).stdout
     assert re.search(r"^picture +640x480 +\S+config\.toml$", shown, re.MULTILINE)
     assert re.search(r"^host +::1 +VEDETTE_HOST$", shown, re.MULTILINE)
+
+
+def test_a_directory_that_is_named_like_an_option_is_no_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "--trust-remote-code").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for words in (("plan", "--"), ("up", "--detach", "--port", str(free_port()), "--")):
+        result = run_vedette(tmp_path / "home", *words, "--trust-remote-code")
+        assert result.returncode == 1
+        assert "has a name that cannot be a model's" in result.stderr + result.stdout

@@ -83,4 +83,5 @@ def test_the_words_of_a_command_line_give_the_settings_that_they_came_from() -> 
         "one", "two", "three", "--port", "9000", "--for", "live", "--wait", "3", "--allow-swap", "--no-allow-smaller",
     ]  # fmt: skip
     assert command_arguments(named_models([])) == []
+    assert command_arguments({"model": "--insecure", "port": "9000"}) == ["--port", "9000", "--", "--insecure"]
     assert read_settings(flags, {"VEDETTE_CONFIG": "missing.toml"}).beside == ("two", "three")

@@ -220,7 +220,12 @@ class ContainerHost:
 
 def _mount(path: Path, *options: str, target: str | None = None) -> str:
     fields = ["type=bind", f"source={path}", f"target={target or path}", *options]
-    return ",".join(f'"{field}"' if "," in field else field for field in fields)  # the option's value is a line of CSV
+    return ",".join(map(_csv_field, fields))
+
+
+def _csv_field(text: str) -> str:
+    """A field of the line of CSV that the option's value is."""
+    return '"' + text.replace('"', '""') + '"' if any(character in text for character in ',"\r\n') else text
 
 
 def _linked_directories(model: Path) -> list[Path]:

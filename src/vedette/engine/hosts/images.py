@@ -16,6 +16,8 @@ from vedette.errors import EngineInstallError
 from vedette.files import read_whole, write_whole
 from vedette.language.foreign_text import reason_in
 
+_REFERENCE = re.compile(r"[A-Za-z0-9][\w.:/@-]*", re.ASCII)
+"""The characters of an image's name with registry, tag and digest; Docker checks the rest."""
 _MOST_RECORD_BYTES = 16_384
 _HUB = ("docker.io/library/", "docker.io/", "index.docker.io/")
 """Beginnings of names on Docker's own registry, which may be left out."""
@@ -75,7 +77,9 @@ def image_for_gpu() -> Image:
 
 
 def image_named(reference: str) -> Image:
-    """The image of this name, from the catalogue if it is there."""
+    """The image of this name, from the catalogue if it is there. Raises EngineInstallError for what is no name."""
+    if not _REFERENCE.fullmatch(reference):
+        raise EngineInstallError("engine.not_an_image", image=reference)
     known = next((image for image in images() if reference in (image.reference, image.pinned)), None)
     if known is not None:
         return known

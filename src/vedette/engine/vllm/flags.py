@@ -64,9 +64,13 @@ def serve_arguments(
     """
     dialect = dialect_of(version, known_flags)
     pairs = [pair for pair in _pairs(settings, target, dialect) if not _is_optional(pair[0], dialect)]
-    for name, *_ in pairs:
+    for name, *values in pairs:
         if not dialect.knows(name):
             raise _unknown(dialect, name)
+        if any(value.startswith("-") for value in values):  # vLLM would read it as an option
+            raise EngineVersionError("engine.value_like_option", option=name, value=values[0])
+    if not target.model_path.is_absolute():
+        raise ValueError(f"{target.model_path} could be read as an option, or as a hub's model")
     return ("serve", str(target.model_path), *(word for pair in pairs for word in pair))
 
 

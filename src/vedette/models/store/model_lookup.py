@@ -1,6 +1,7 @@
 """Finds the model that a MODEL argument names, and lists the installed models."""
 
 import difflib
+import os
 import re
 from dataclasses import dataclass
 from importlib import resources
@@ -23,6 +24,8 @@ from vedette.models.store.model_catalogue import (
 )
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_NAME = re.compile("(?!-)[^\x00-\x1f\x7f\ud800-\udfff]+")
+"""What can be a name in requests and in a command line: nothing that looks like an option, no control character."""
 PARTIAL = ".partial"
 """Suffix of a directory whose download is not complete."""
 
@@ -144,13 +147,16 @@ def _directory_ref(argument: str) -> ModelRef:
     try:
         # Absolute, since the engine runs in another directory.
         directory = Path(argument).expanduser().absolute()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ModelNotFoundError("models.no_such_user", path=argument) from error
     if directory.suffix.lower() == ".gguf":
         raise ModelNotFoundError("models.is_gguf", path=argument)
     if not _is_directory(directory):
         raise ModelNotFoundError("models.no_directory", path=argument)
-    return ModelRef(name=directory.resolve().name, path=directory, installed=True)
+    name = Path(os.path.realpath(directory)).name
+    if not _NAME.fullmatch(name) or not _NAME.fullmatch(str(directory)):
+        raise ModelNotFoundError("models.unusable_name", path=str(directory))
+    return ModelRef(name=name, path=directory, installed=True)
 
 
 def _is_directory(path: Path) -> bool:

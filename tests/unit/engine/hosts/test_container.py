@@ -4,7 +4,9 @@ To write tests/unit/engine/hosts/containers/ anew after a change that is meant:
 python -m tests.unit.engine.hosts.test_container
 """
 
+import csv
 import dataclasses
+import io
 import json
 import os
 from pathlib import Path
@@ -16,7 +18,7 @@ from tests.rig.plans import proposal_of
 from tests.rig.processes import run_vedette
 from vedette.cli.print_command import shell_lines
 from vedette.device.boards import boards, device_named
-from vedette.engine.hosts.container import ContainerHost
+from vedette.engine.hosts.container import ContainerHost, _linked_directories, _mount
 from vedette.engine.hosts.docker import ContainerEngine
 from vedette.engine.hosts.images import (
     Fetched,
@@ -147,3 +149,22 @@ if __name__ == "__main__":
     for board in boards():
         for kind in SETTINGS:
             (GOLDEN / f"{board}-{kind}.txt").write_text(written(board, kind), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["a,readonly=false", 'a"b', "a\nb", "a:b", "a b", "--privileged"])
+def test_a_path_is_one_field_of_a_mount_whatever_its_name(tmp_path: Path, name: str) -> None:
+    """Docker reads the option's value as a line of CSV."""
+    model = tmp_path / name
+    (model / "blobs").mkdir(parents=True)
+    (fields,) = csv.reader(io.StringIO(_mount(model, "readonly"), newline=""))
+    assert fields == ["type=bind", f"source={model}", f"target={model}", "readonly"]
+
+
+def test_only_files_are_followed_out_of_a_model(tmp_path: Path) -> None:
+    model, cache = tmp_path / "model", tmp_path / "cache"
+    model.mkdir()
+    cache.mkdir()
+    (cache / "weights").touch()
+    for name, target in {"weights": str(cache / "weights"), "all": "/", "loop": "loop", "etc": "/etc"}.items():
+        (model / name).symlink_to(target)
+    assert _linked_directories(model) == [cache]

@@ -70,3 +70,9 @@ def test_an_unknown_image_is_assumed_to_have_the_newest_known_vllm() -> None:
     jetson = image_for_jetson("36.4.3")
     other = f"{repository(jetson.reference)}:another"
     assert image_named(other) == Image(other, jetson.vllm, jetson.entrypoint)
+
+
+@pytest.mark.parametrize("name", ["--privileged", "-v=/:/host", "a b", "a\nb", "", "模型", "$(id)"])
+def test_what_is_no_image_s_name_is_not_given_to_docker(name: str) -> None:
+    with pytest.raises(EngineInstallError, match="cannot be the name of a container image"):
+        image_named(name)

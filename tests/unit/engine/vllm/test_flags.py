@@ -195,3 +195,15 @@ def test_a_model_may_answer_to_other_names_as_well() -> None:
         "larger",
         "--host",
     )
+
+
+@pytest.mark.parametrize(("served", "others"), [("--trust-remote-code", ()), ("small", ("-O3",))])
+def test_no_name_is_read_as_an_option(served: str, others: tuple[str, ...]) -> None:
+    target = Target(Path("/m"), served, 1, cpu=False, also_named=others)
+    with pytest.raises(EngineVersionError, match="looks like an option"):
+        serve_arguments(TEXT, target, "0.32.0")
+
+
+def test_a_model_s_path_is_never_read_as_an_option() -> None:
+    with pytest.raises(ValueError, match="could be read as an option"):
+        serve_arguments(TEXT, Target(Path("--trust-remote-code"), "small", 1, cpu=False), "0.32.0")

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vedette.errors import ModelNotFoundError
+from vedette.language.foreign_text import plain
 from vedette.models.store.model_catalogue import catalogue, smaller_of_family
 from vedette.models.store.model_lookup import candidates, find_model, installed_models, read_facts
 
@@ -152,3 +155,23 @@ def test_a_relative_directory_becomes_absolute(tmp_path: Path, monkeypatch: pyte
 def test_the_home_of_an_unknown_user(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="~nosuchuser/m names the home directory of a user"):
         find_model("~nosuchuser/m", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["--trust-remote-code", "-O3", "a\nb", "a\x1b[2Jb", "a\udcffb"])
+def test_a_directory_whose_name_cannot_be_a_models(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(name)
+    monkeypatch.chdir(tmp_path)
+    for argument in (name, f"./{name}", str(tmp_path / name), "link"):
+        with pytest.raises(ModelNotFoundError) as refused:
+            find_model(argument, tmp_path)
+        assert refused.value.message.code == "models.unusable_name"
+
+
+@given(argument=st.text(max_size=300) | st.sampled_from(["~\0", "~nobody-here", "~/\udcff", "/\0", "./" + "a" * 300]))
+def test_any_argument_is_a_model_or_a_sentence(argument: str) -> None:
+    try:
+        said = find_model(argument, Path("/nowhere")).name
+    except ModelNotFoundError as error:
+        said = error.sentence
+    assert plain(said) == said
