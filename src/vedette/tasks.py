@@ -1,11 +1,18 @@
-"""Asyncio work that races against other work: the one place that cancels, waits and passes results on."""
+"""Work that races against other work, or against time: the one place that cancels, waits and passes results on."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, TypeVar
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, ParamSpec, TypeVar
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
+MOST_STUCK = 4
+"""Threads that may hang at a time: later work is refused at once."""
+_STUCK = "stuck work"
+"""The name of threads that nobody waits for any more."""
 
 
 async def cancel(*tasks: "asyncio.Future[Any]") -> None:
@@ -56,3 +63,41 @@ async def running(*works: Awaitable[Any]) -> AsyncIterator[Sequence["asyncio.Fut
         yield tasks
     finally:
         await cancel(*tasks)
+
+
+async def in_own_thread(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """As `asyncio.to_thread`, for work that may hang: the end of the program does not wait for its thread."""
+    return await asyncio.wrap_future(_begin(function, *args, **kwargs)[1])
+
+
+def within(seconds: float, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """What `function` returns or raises. Raises TimeoutError if that takes longer; its thread is left behind.
+
+    A thread cannot be stopped while the kernel waits for a file server. While MOST_STUCK are left behind, no other is
+    begun: TimeoutError at once.
+    """
+    if sum(each.name == _STUCK for each in threading.enumerate()) >= MOST_STUCK:
+        raise TimeoutError
+    thread, future = _begin(function, *args, **kwargs)
+    thread.join(seconds)
+    if not future.done():
+        thread.name = _STUCK
+        raise TimeoutError
+    return future.result()
+
+
+def _begin(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> "tuple[threading.Thread, Future[_T]]":
+    future: Future[_T] = Future()
+
+    def work() -> None:
+        with contextlib.suppress(InvalidStateError):  # it was cancelled meanwhile
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:  # whoever waits raises it
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread, future

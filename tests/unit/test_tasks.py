@@ -1,12 +1,16 @@
 """Work that races: who wins, what is raised, and that no task is ever left."""
 
 import asyncio
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
 
-from vedette.tasks import cancel, first_of, running
+from vedette import tasks
+from vedette.tasks import cancel, first_of, in_own_thread, running, within
 
 
 class Lost(Exception):
@@ -224,3 +228,48 @@ async def test_a_body_that_is_cancelled_waits_for_the_work_beside_it() -> None:
     cleanup.set()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+def test_work_that_hangs_is_left_behind_and_no_more_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "MOST_STUCK", 2)
+    released = threading.Event()
+    assert within(10, int, "7") == 7
+    with pytest.raises(ZeroDivisionError):
+        within(10, lambda: 1 / 0)
+    try:
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                within(0.05, released.wait)
+        before = threading.active_count()
+        with pytest.raises(TimeoutError):
+            within(10, int, "7")
+        assert threading.active_count() == before
+    finally:
+        released.set()
+
+
+async def test_a_thread_of_its_own_gives_results_errors_and_is_left_when_cancelled() -> None:
+    assert await in_own_thread(int, "7") == 7
+    with pytest.raises(ValueError, match="invalid literal"):
+        await in_own_thread(int, "x")
+    released, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        released.wait()
+        ended.set()
+
+    task = asyncio.ensure_future(in_own_thread(work))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    released.set()
+    assert ended.wait(10)
+
+
+def test_a_program_ends_while_such_work_hangs() -> None:
+    code = "import asyncio, threading; from vedette.tasks import in_own_thread\n"
+    code += "async def main():\n    await asyncio.wait_for(in_own_thread(threading.Event().wait), 0.1)\n"
+    code += "try:\n    asyncio.run(main())\nexcept asyncio.TimeoutError:\n    print('ended')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert result.stdout == "ended\n", result.stderr

@@ -58,7 +58,7 @@ from vedette.plan.side_by_side import Share
 from vedette.settings.home import Home
 from vedette.settings.log_sizes import engine_log_bytes
 from vedette.settings.table import Settings
-from vedette.tasks import first_of, running
+from vedette.tasks import first_of, in_own_thread, running
 
 DRAIN_S = 60.0
 """How long a swap waits for running answers. Answers that take longer are cut off, as in a crash."""
@@ -116,7 +116,7 @@ class Deployment(ServedModel):
                 raise EngineFailedError("deploy.abandoned", model=self.name)
             settings = dataclasses.replace(self._settings, model=argument)
             device = await self._surroundings.read()
-            ref, model = await asyncio.to_thread(choose, settings, self._home, device)
+            ref, model = await in_own_thread(choose, settings, self._home, device)
             if ref.name == self.name and self.client is not None:
                 return
             assignment, stage = Assignment(settings, ref), self._stage
@@ -147,12 +147,12 @@ class Deployment(ServedModel):
         device = await self._surroundings.read()
         self._notify(DeviceRead(device))
         self.life.progress(Phase.CHOOSING)
-        ref, model = await asyncio.to_thread(choose, self._settings, self._home, device)
+        ref, model = await in_own_thread(choose, self._settings, self._home, device)
         assignment = Assignment(self._settings, ref)
         self._stage = Chosen(assignment)
         if model is None:  # an id that only a hub knows: a plan needs its files
             await self._fetch(ref, None)
-            model = await asyncio.to_thread(read_installed, ref)
+            model = await in_own_thread(read_installed, ref)
         why = Message("deploy.as_asked") if self._settings.model else Message("deploy.best_that_fits")
         self._notify(ModelChosen(ref.name, model.weights_bytes, why))
         host = await host_for(device, self._settings, self._home, self._slot.workplace)
@@ -193,7 +193,7 @@ class Deployment(ServedModel):
         """Plan the next start with the memory that is available now. The plan may not fit."""
         self.life.progress(Phase.PLANNING)
         assignment = prepared.assignment
-        model = await asyncio.to_thread(read_installed, assignment.ref)
+        model = await in_own_thread(read_installed, assignment.ref)
         needed = prepared.proposal.plan.memory.total_bytes if isinstance(prepared, Starting) else None
         device = await self._surroundings.prepare_start(model.weights_bytes, needed)
         known = self._shared(self._standby.returned_to(device))
@@ -309,7 +309,7 @@ class Deployment(ServedModel):
         assignment, proposal = starting.assignment, starting.proposal
         device = assignment.recovery.within(self._shared(await self._surroundings.read()))
         searched = (assignment.ref, proposal.wish, device, self._home, proposal.engine.traits)
-        smaller = await asyncio.to_thread(find_smaller, *searched)
+        smaller = await in_own_thread(find_smaller, *searched)
         if smaller is None:
             return None
         try:

@@ -221,6 +221,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "models.no_config": ("{path} 中没有 config.json。", "请指定 Hugging Face 格式的模型目录。"),
     "models.no_tokenizer": ("{path} 中没有分词器（{files} 之一）。", "请重新下载模型，或选择其他模型。"),
     "models.file_unreadable": ("无法读取 {path}：{reason}。", "请检查其权限：`ls -l {path}`。"),
+    "models.reading_hangs": (
+        "无法读取 {path}：其磁盘或文件服务器没有响应。",
+        "请用 `df {path}` 检查，或将模型复制到其他磁盘。",
+    ),
     "models.file_too_large": ("{path} 太大，不可能是这个名称的文件。", "请重新下载模型，或选择其他模型。"),
     "models.not_a_regular_file": (
         "无法读取 {path}：它是目录、管道或设备，不是普通文件。",

@@ -259,6 +259,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Download the model again, or choose another model.",
     ),
     "models.file_unreadable": ("{path} cannot be read: {reason}.", "Check its permissions: `ls -l {path}`."),
+    "models.reading_hangs": (
+        "{path} cannot be read: its disk or file server does not answer.",
+        "Check it with `df {path}`, or copy the model to another disk.",
+    ),
     "models.file_too_large": (
         "{path} is too large for a file of this name.",
         "Download the model again, or choose another model.",

@@ -5,6 +5,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from tests.rig.processes import clean_environment, command
 from vedette.errors import ModelCorruptError
 from vedette.models import model_files
 from vedette.models.checkpoint import read_model
-from vedette.models.store.model_lookup import packaged_path
+from vedette.models.store import model_lookup
+from vedette.models.store.model_lookup import find_model, packaged_path, read_facts
 
 AT_ONCE_S = 20
 """A limit against hanging, on a busy machine."""
@@ -134,3 +136,14 @@ def test_the_command_line_says_so_in_a_sentence(
     assert result.returncode == 1
     assert f"{model / name} cannot be read" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_file_server_that_does_not_answer_is_not_waited_for(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(model_lookup, "READ_WITHIN_S", 0.05)
+    monkeypatch.setattr(model_lookup, "read_model", lambda *_: released.wait())
+    try:
+        with pytest.raises(ModelCorruptError, match="does not answer"):
+            read_facts(find_model(str(model), model.parent))
+    finally:
+        released.set()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from vedette.errors import ModelNotFoundError, VedetteError
+from vedette.errors import ModelCorruptError, ModelNotFoundError, VedetteError
 from vedette.files import list_directory
 from vedette.language.message import Message
 from vedette.models.checkpoint import read_model
@@ -22,10 +22,13 @@ from vedette.models.store.model_catalogue import (
     served_name,
     with_catalogue_facts,
 )
+from vedette.tasks import within
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _NAME = re.compile("(?!-)[^\x00-\x1f\x7f\ud800-\udfff]+")
 """What can be a name in requests and in a command line: nothing that looks like an option, no control character."""
+READ_WITHIN_S = 60.0
+"""For a model's facts: seconds even from a slow card. A file server that is gone never answers."""
 PARTIAL = ".partial"
 """Suffix of a directory whose download is not complete."""
 
@@ -74,7 +77,10 @@ def read_facts(ref: ModelRef) -> Model | None:
     None for a catalogue model without a shape. Raises the errors of `read_model` and `read_hub_model`.
     """
     if ref.installed:
-        model = read_model(ref.path, ref.name)
+        try:
+            model = within(READ_WITHIN_S, read_model, ref.path, ref.name)
+        except TimeoutError as error:
+            raise _hangs(ref.path) from error
         return with_catalogue_facts(model, ref.entry) if ref.entry else model
     named = entry_named(ref.name)
     if named is not None:
@@ -160,11 +166,17 @@ def _directory_ref(argument: str) -> ModelRef:
 
 
 def _is_directory(path: Path) -> bool:
-    """Whether there is such a directory; False for names that no file system accepts."""
+    """Whether there is such a directory; False for names that no file system accepts. Raises ModelCorruptError."""
     try:
-        return path.is_dir()
+        return within(READ_WITHIN_S, path.is_dir)
+    except TimeoutError as error:
+        raise _hangs(path) from error
     except (OSError, ValueError):
         return False
+
+
+def _hangs(path: Path) -> ModelCorruptError:
+    return ModelCorruptError("models.reading_hangs", path=str(path))
 
 
 def _is_model(path: Path) -> bool:
