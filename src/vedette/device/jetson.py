@@ -34,11 +34,11 @@ JETPACK_BY_L4T = {
     (39, 2, 0): "7.2",
     (39, 2, 1): "7.2.1",
 }
-"""Jetson Linux releases and the JetPack each belongs to (NVIDIA's Jetson Linux archive)."""
+"""The JetPack release of each Jetson Linux (L4T) release, from NVIDIA's Jetson Linux archive."""
 FIRST_L4T_THAT_DISCOUNTS_CACHE = 39
 """Earlier versions count the page cache as used memory in CUDA's call for free memory."""
 FIRST_L4T_WITH_THE_USUAL_DRIVER = 38
-"""Earlier versions have no NVML, or one that answers little. There nvmap lists the users of GPU memory."""
+"""Earlier versions have no NVML, or an NVML with few figures. On them nvmap lists the users of GPU memory."""
 SERIES_BY_MODEL = (
     ("agx orin", "agx-orin"),
     ("orin nx", "orin-nx"),
@@ -60,9 +60,9 @@ class Jetson:
     l4t_version: str | None
     jetpack_version: str | None
     page_cache_counts_as_used: bool
-    """In CUDA's call for free memory."""
+    """Whether CUDA's call for free memory counts the page cache as used."""
     has_usual_driver: bool
-    """NVML answers as for other GPUs."""
+    """Whether NVML reports the same figures as for other GPUs."""
     power_mode: str | None
     power_modes: tuple[PowerMode, ...]
     clocks_locked: bool | None

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from vedette.errors import DeviceError
 
 V1_UNLIMITED_BYTES = 1 << 62
-"""Version 1 shows the largest page-aligned 64-bit number where there is no limit."""
+"""Cgroups of version 1 report the largest page-aligned 64-bit number if there is no limit."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,10 @@ class Cgroup:
 
 
 def read_machine_memory(root: Path) -> tuple[Ram, Swap]:
-    """RAM and swap of the whole machine. Raises DeviceError where /proc/meminfo cannot be read."""
+    """Return RAM and swap of the whole machine. Raises DeviceError if /proc/meminfo cannot be read.
+
+    root: `/`, or a directory with copies of its files, for tests.
+    """
     try:
         meminfo = (root / "proc/meminfo").read_text()
     except OSError as error:
@@ -68,7 +71,7 @@ def limited_ram(ram: Ram, cgroups: list[Cgroup]) -> Ram:
 
 
 def read_sharers(ram: Ram, cgroups: list[Cgroup]) -> frozenset[int] | None:
-    """Return the processes that share the memory limit of this one; None where all processes of the machine do.
+    """Return the processes that share the memory limit of this one; None if every process of the machine does.
 
     ram: the whole machine's. Only the cgroup with the least memory left counts.
     """
@@ -174,7 +177,7 @@ def _read_v1(directory: Path) -> Cgroup | None:
 
 
 def _read_number(path: Path) -> int | None:
-    """The number in a cgroup file; None if there is no such file or it says "max"."""
+    """Return the number in a cgroup file; None if there is no such file or it says "max"."""
     try:
         text = path.read_text().strip()
     except OSError:

@@ -269,8 +269,8 @@ def weights_format(
 def _joined(quantization: str, parts: Sequence[Format]) -> Format:
     """Return how a device runs layers of several formats."""
     worst = max(parts, key=lambda each: _FROM_BEST.index(each.verdict))
-    told = tuple(Message("plan.format.one_of_several", format=each.title, why=each.why) for each in parts)
-    return Format(quantization, worst.verdict, Message("plan.format.several_why", parts=told), worst.source)
+    reasons = tuple(Message("plan.format.one_of_several", format=each.title, why=each.why) for each in parts)
+    return Format(quantization, worst.verdict, Message("plan.format.several_why", parts=reasons), worst.source)
 
 
 def _without_rule(quantization: str, gpu: bool, methods: frozenset[str] | None) -> Format:

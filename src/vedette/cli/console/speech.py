@@ -1,4 +1,4 @@
-"""How a command speaks: to a person in English or Chinese, or to a program in JSON. Standard output for both."""
+"""Prints a command's output: sentences in English or Chinese for a person, or JSON for a program."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,21 +12,21 @@ from vedette.language.message import Language, Message, hint_of, say
 
 @dataclass
 class Speech:
-    """The form that the command line asks for: known before it is checked, so that its errors have it, too."""
+    """The language and the form of the output. Known before the command line is checked: its errors need them, too."""
 
     language: Language
     as_json: bool = False
 
     def say(self, message: Message) -> str:
-        """The sentence in the person's language."""
+        """Return the sentence in the person's language."""
         return say(message, self.language)
 
     def hint(self, error: VedetteError) -> str:
-        """What the error says to do next, to be put into another message; in English for a program."""
+        """Return the error's next step as a part of another message; in English for a program."""
         return hint_of(error.message, "en" if self.as_json else self.language) or ""
 
     def tell(self, document: Any, text: "str | Message") -> None:
-        """Prints the document for a program, or the text for a person."""
+        """Print the document for a program, or the text for a person."""
         if self.as_json:
             click.echo(plain_json(document))
         else:
