@@ -33,7 +33,7 @@ make_environment() {
   python=$(find_python) || exit 1
   echo "Making the environment $3 (about 15 seconds) …" >&2
   "$python" -m venv --clear "$3" || exit 1
-  install_packages "$3/bin/python" --require-hashes -r "$1/requirements/$2.txt" || exit 1
+  install_packages "$3/bin/python" --no-deps --require-hashes -r "$1/requirements/$2.txt" || exit 1
   site=$("$3/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   echo "$1/src" > "$site/vedette.pth"
   echo "$wanted" > "$3/made-for"

@@ -35,7 +35,7 @@ def install(directory: Path) -> Path:
 
     run(sys.executable, "-m", "venv", "--without-pip", str(directory))
     pip = (sys.executable, "-m", "pip", "--python", str(directory / "bin/python"), "install", "-q")
-    run(*pip, "--require-hashes", "-r", str(ROOT / "requirements/vedette.txt"))
+    run(*pip, "--no-deps", "--require-hashes", "-r", str(ROOT / "requirements/vedette.txt"))
     run(*pip, "--no-deps", str(ROOT))
     return directory / "bin"
 

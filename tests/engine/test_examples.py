@@ -35,8 +35,9 @@ def client_python(check_home: Path) -> Path:
     python, made_for = place / "bin" / "python", place / "made-for.txt"
     if not made_for.exists() or made_for.read_bytes() != requirements.read_bytes():
         venv.create(place, clear=True, with_pip=True)
-        install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r"]
-        subprocess.run([*install, str(requirements)], check=True, timeout=600)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+        install = [*pip, "install", "-q", "--no-deps", "--require-hashes", "-r", str(requirements)]
+        subprocess.run(install, check=True, timeout=600)
         made_for.write_bytes(requirements.read_bytes())
     return python
 
