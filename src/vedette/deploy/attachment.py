@@ -239,7 +239,7 @@ class Attachment:
             if self.life.status.cause != cause:
                 self.life.enter(State.FAILED, cause=cause)
             if self._model is not None and cause.message.code in _SILENT:
-                await self._model.client.close(cause)  # whoever waits for an answer learns that none will come
+                await self._model.client.close(cause)  # clients that wait for an answer get the cause
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             try:

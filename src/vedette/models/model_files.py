@@ -45,7 +45,7 @@ def check_directory(directory: Path) -> list[str]:
         try:
             found = path.stat()
         except FileNotFoundError:
-            continue  # a link to nowhere: whoever needs the file says that it is missing
+            continue  # a link to nowhere: the reader of the file reports that it is missing
         except OSError as error:
             raise ModelCorruptError("models.file_unreadable", path=str(path), reason=error.strerror) from error
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):

@@ -20,7 +20,7 @@ class VitalSigns:
     """What the processes did since the last look."""
 
     computes: bool
-    """They compute or wait for a disk, or that cannot be told."""
+    """They compute or wait for a disk, or this is unknown."""
     is_stopped: bool
     """One of them is stopped by a signal (SIGSTOP)."""
 

@@ -123,7 +123,7 @@ class Acceptor:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection, client, ssl=self._tls, ssl_handshake_timeout=handshake_s
             )
-        except OSError:  # a failed handshake, or a client that has gone already
+        except OSError:  # a failed handshake, or a client that has disconnected already
             self._forget(connection)
             client.close()
         except asyncio.CancelledError:

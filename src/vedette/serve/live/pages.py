@@ -33,7 +33,7 @@ class Live:
         """Serve one page's socket until it closes; its address may name one of several models (`?model=NAME`).
 
         An unknown name means the model whose own name is not known yet, as after a restart, else the first model. If
-        too many pages are open, the page is told so on its socket: a browser shows no other answer.
+        too many pages are open, the page gets the reason on its socket: a browser shows no other answer.
         """
         socket = web.WebSocketResponse(
             heartbeat=self._limits.heartbeat_s, max_msg_size=MAX_MESSAGE_BYTES, compress=False

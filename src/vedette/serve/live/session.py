@@ -81,7 +81,7 @@ class Session:
             self._asking.close()
 
     async def refuse(self, error: VedetteError) -> None:
-        """Tell the page why it cannot stay, and close its socket."""
+        """Send the page the reason why it cannot stay, and close its socket."""
         with suppress(ConnectionError):
             await self._send_error(error)
             await self.close(WSCloseCode.TRY_AGAIN_LATER)

@@ -108,4 +108,4 @@ def test_a_model_that_always_thinks_has_a_parser_of_its_own(tmp_path: Path) -> N
     )
     proposal = plan_of(made, workload="chat")
     assert argument_of(proposal, "--reasoning-parser") == "deepseek_r1"
-    assert argument_of(proposal, "--default-chat-template-kwargs") is None, "its template cannot be told not to think"
+    assert argument_of(proposal, "--default-chat-template-kwargs") is None, "its template has no switch for thinking"

@@ -1,4 +1,4 @@
-"""A request with which the engine ran out of memory is told so, and refused for a while; the others may try again."""
+"""A request that made the engine run out of memory gets that error and is refused for a while; others may retry."""
 
 import asyncio
 import base64

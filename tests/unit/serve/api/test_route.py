@@ -86,11 +86,11 @@ async def test_a_request_for_the_model_that_a_swap_replaces_waits_for_the_end_of
     assert [status for status, _, _ in await asyncio.gather(*asking)] == [200, 200]
     deployment.name, deployment.leaving = "other", ("vedette-tiny",)
     deployment.enter(State.STARTING)
-    gone = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
+    replaced = asyncio.ensure_future(ask(http, url, "vedette-tiny"))
     await asyncio.sleep(0.05)
     deployment.leaving = ()
     deployment.enter(State.READY)
-    assert (await gone)[0] == 404
+    assert (await replaced)[0] == 404
 
 
 async def test_a_request_waits_no_longer_than_it_is_let(
