@@ -93,7 +93,7 @@ def _begin(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -
         with contextlib.suppress(InvalidStateError):  # it was cancelled meanwhile
             try:
                 result = function(*args, **kwargs)
-            except BaseException as error:  # whoever waits raises it
+            except BaseException as error:  # the caller that waits raises it
                 future.set_exception(error)
             else:
                 future.set_result(result)

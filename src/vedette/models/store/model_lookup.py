@@ -28,7 +28,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{
 _NAME = re.compile("(?!-)[^\x00-\x1f\x7f\ud800-\udfff]+")
 """What can be a name in requests and in a command line: nothing that looks like an option, no control character."""
 READ_WITHIN_S = 60.0
-"""For a model's facts: seconds even from a slow card. A file server that is gone never answers."""
+"""For a model's facts: seconds even from a slow card. A file server that was removed never answers."""
 PARTIAL = ".partial"
 """Suffix of a directory whose download is not complete."""
 
