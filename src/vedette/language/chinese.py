@@ -1354,6 +1354,14 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "视频片段有 {frames} 帧，每帧 {width:d} × {height:d} 像素，总像素数超过 {most_pixels}。",
         "请发送更短或更小的片段。",
     ),
+    "serve.media_too_large": (
+        "图片或视频片段有 {size_bytes}，超过 {limit_bytes}。",
+        "请先缩小再发送。",
+    ),
+    "serve.no_picture_worker": (
+        "vedette 无法启动缩放图片的进程，或即将停止。",
+        "请过几秒再发送请求，或先缩小图片。",
+    ),
     "serve.picture_too_deep": (
         "图片每种颜色有 32 位，取值范围未知。",
         "请转换为每种颜色 8 位或 16 位。",

@@ -1534,6 +1534,14 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "The clip has {frames} frames of {width:d} × {height:d} pixels, more than {most_pixels} pixels in all.",
         "Send a shorter or smaller clip.",
     ),
+    "serve.media_too_large": (
+        "The picture or clip has {size_bytes}, more than {limit_bytes}.",
+        "Scale it down before sending it.",
+    ),
+    "serve.no_picture_worker": (
+        "vedette cannot start the process that scales pictures, or is about to stop.",
+        "Send the request again in a few seconds, or scale the picture down before sending it.",
+    ),
     "serve.picture_too_deep": (
         "The picture has 32 bits a colour, whose range is unknown.",
         "Convert it to 8 or 16 bits a colour.",

@@ -1,6 +1,6 @@
 """The one admission: every request to `/v1` is held against the plan here before it reaches the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class Admission:
     def __init__(self, gate: PictureGate) -> None:
         self._gate = gate
 
-    async def admit(self, asked: Asked, context: Context) -> Admitted:
+    async def admit(self, asked: Asked, context: Context, client: Hashable) -> Admitted:
         """The request for an engine with this plan. Raises BadInputError, TooLargeError if it asks for too much."""
         document = asked.document
         if not asked.body or not isinstance(document, (dict, list)):
@@ -62,16 +62,16 @@ class Admission:
             check_schemas(document)
         _check_text(len(asked.body) - sum(part.size for part in media), limits)
         _check_media(media, limits, conversations)
-        changed = [await self._pass(part, context) for part in media]
+        changed = [await self._pass(part, context, client) for part in media]
         body = _encoded(document) if any(changed) else asked.body
         return Admitted(body, sequences, bool(media), context)
 
-    async def _pass(self, part: MediaPart, context: Context) -> bool:
+    async def _pass(self, part: MediaPart, context: Context, client: Hashable) -> bool:
         """Put what the gate makes of a picture or clip in its place; whether that is something else."""
         if part.kind is MediaKind.PICTURE:
-            url = await self._gate.picture_url(part.url, picture_limits(context))
+            url = await self._gate.picture_url(part.url, picture_limits(context), client)
         else:
-            url = await self._gate.clip_url(part.url, clip_limits(context))
+            url = await self._gate.clip_url(part.url, clip_limits(context), client)
         if url is part.url:
             return False
         part.replace(url)

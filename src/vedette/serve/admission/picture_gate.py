@@ -8,7 +8,7 @@ converted there; the engine gets what the worker makes of it.
 import hashlib
 import operator
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from vedette.errors import BadInputError, FaultError
@@ -55,13 +55,13 @@ def clip_limits(context: Context) -> ClipLimits:
 
 
 class PictureGate:
-    """Admits pictures and clips. One for the whole app; `close` it."""
+    """Admits pictures and clips, whose clients take turns at the worker. One for the whole app; `close` it."""
 
     def __init__(self, worker: WorkerProcess | None = None) -> None:
         self._worker = worker or WorkerProcess()
         self._kept = _Kept()
 
-    async def picture(self, data: bytes, limits: PictureLimits) -> bytes:
+    async def picture(self, data: bytes, limits: PictureLimits, client: Hashable = None) -> bytes:
         """The picture for the engine: `data` itself where it is plain and small enough, else a JPEG or PNG.
 
         Raises BadInputError for what cannot be used, TooLargeError for what is beyond the worker's bounds, and
@@ -78,18 +78,18 @@ class PictureGate:
         kept = self._kept.get(key)
         if kept is None:
             order = Order("picture", len(data), limits.max_pixels, 1, MAX_ASPECT_RATIO)
-            (kept,) = await self._worker.run(order, data)
+            (kept,) = await self._worker.run(order, data, client)
             _check_made(kept, limits.max_pixels)
             self._kept.add(key, kept)
         return kept
 
-    async def picture_url(self, url: str, limits: PictureLimits) -> str:
+    async def picture_url(self, url: str, limits: PictureLimits, client: Hashable = None) -> str:
         """The same for a `data:` address; `url` itself where the picture may pass as it is."""
         data = parse_data_url(url).parts[0]
-        admitted = await self.picture(data, limits)
+        admitted = await self.picture(data, limits, client)
         return url if admitted is data else data_url(mime_of(admitted), [admitted])
 
-    async def clip(self, parts: Sequence[bytes], limits: ClipLimits) -> tuple[bytes, ...]:
+    async def clip(self, parts: Sequence[bytes], limits: ClipLimits, client: Hashable = None) -> tuple[bytes, ...]:
         """The frames for the engine, plain pictures of one size, in order and evenly spread over the clip.
 
         parts: a file with an animation, or the frames, each a picture. Raises what `picture` raises.
@@ -98,19 +98,19 @@ class PictureGate:
             raise BadInputError("serve.no_clips")
         order = _clip_order(parts[0], limits) if len(parts) == 1 else None
         if order is not None:
-            frames = await self._worker.run(order, parts[0])
+            frames = await self._worker.run(order, parts[0], client)
         else:
             each = PictureLimits(limits.max_pixels)
-            frames = tuple([await self.picture(part, each) for part in _spread(parts, limits.max_frames)])
+            frames = tuple([await self.picture(part, each, client) for part in _spread(parts, limits.max_frames)])
         sizes = {_check_made(frame, limits.max_pixels) for frame in frames}
         if len(sizes) != 1:
             raise BadInputError("serve.clip_of_several_sizes", sizes=tuple(f"{w} × {h}" for w, h in sorted(sizes)))
         return frames
 
-    async def clip_url(self, url: str, limits: ClipLimits) -> str:
+    async def clip_url(self, url: str, limits: ClipLimits, client: Hashable = None) -> str:
         """The same for a `data:` address; `url` itself where all frames may pass as they are."""
         media = parse_data_url(url)
-        frames = await self.clip(media.parts, limits)
+        frames = await self.clip(media.parts, limits, client)
         same = media.mime == FRAMES and len(frames) == len(media.parts) and all(map(operator.is_, frames, media.parts))
         return url if same else data_url(FRAMES, frames)
 

@@ -6,13 +6,15 @@ import importlib.util
 import os
 import signal
 import sys
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
-from vedette.errors import BadInputError, OverloadedError, VedetteError
+from vedette.errors import BadInputError, OverloadedError, TooLargeError, VedetteError
+from vedette.serve.admission.turns import Turns
 from vedette.serve.admission.worker_orders import (
     FILMS,
     PICTURES,
@@ -28,7 +30,13 @@ from vedette.units import MIB
 _WALL_S = 45.0
 _IDLE_S = 30.0
 MOST_WAITING = 32
-"""Orders that wait for the worker. Further ones are refused: each holds its data in memory."""
+"""Orders that wait for the worker, or are carried out. Further ones are refused: each holds its data in memory."""
+MOST_OF_ONE = 8
+"""The same for one client."""
+_EXIT_S = 2.0
+"""Time for a worker that has closed its output to end by itself: only then does its exit status say why."""
+_MOST_BYTES = 32 * MIB
+"""Of a file."""
 _PIECE_BYTES = 65_536
 _MOST_ANSWER_BYTES = 64 * MIB
 _WORKER = Path(__file__).with_name("picture_worker.py")
@@ -51,8 +59,8 @@ class WorkerProcess:
         self._idle_s = idle_s
         self._pictures = pictures
         self._films = films
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._turns = Turns(MOST_WAITING, MOST_OF_ONE)
+        self._is_closed = False
         self._running: _Running | None = None
         self._end: asyncio.TimerHandle | None = None
 
@@ -61,36 +69,34 @@ class WorkerProcess:
         """Of the process; None while there is none."""
         return self._running.process.pid if self._running else None
 
-    async def run(self, order: Order, data: bytes) -> tuple[bytes, ...]:
-        """The parts that the worker makes of a file.
+    async def run(self, order: Order, data: bytes, client: Hashable = None) -> tuple[bytes, ...]:
+        """The parts that the worker makes of a file. Clients take turns.
 
         Raises BadInputError for a file that it cannot use, TooLargeError for one beyond its bounds, and
         OverloadedError if too many wait.
         """
-        if self._waiting >= MOST_WAITING:
-            raise OverloadedError("serve.pictures_busy", waiting=self._waiting)
-        self._waiting += 1
-        try:
-            async with self._turn:
-                return await self._run(order, data)
-        finally:
-            self._waiting -= 1
+        if len(data) > _MOST_BYTES:
+            raise TooLargeError("serve.media_too_large", size_bytes=len(data), limit_bytes=_MOST_BYTES)
+        async with self._turns.of(client):
+            if self._is_closed:
+                raise OverloadedError("serve.no_picture_worker")
+            self._keep()
+            return await self._run(order, data)
 
     async def close(self) -> None:
-        """End the process."""
-        async with self._turn:
-            await self._kill()
+        """End the process; what waits for it is refused."""
+        self._is_closed = True
+        await self._kill()
 
     async def _run(self, order: Order, data: bytes) -> tuple[bytes, ...]:
-        self._keep()
         bounds = self._films if order.do == "film" else self._pictures
         try:
             answer, parts = await asyncio.wait_for(self._exchange(order, data, bounds), _WALL_S)
         except asyncio.TimeoutError:
             await self._kill()
             raise too_much_time(bounds) from None
-        except (OSError, EOFError, ValueError, msgspec.DecodeError):
-            raise _ended(await self._kill(), bounds) from None
+        except (OSError, EOFError):
+            raise _ended(await self._kill(_EXIT_S), bounds) from None
         except BaseException:
             await self._kill()  # it is in the midst of an order that nobody waits for
             raise
@@ -114,7 +120,7 @@ class WorkerProcess:
                 await running.sink.drain()
         answer = msgspec.json.decode(await running.source.readuntil(), type=Answer)
         if sum(answer.parts) > _MOST_ANSWER_BYTES or min(answer.parts, default=0) < 0:
-            raise ValueError(answer.parts)
+            raise EOFError(answer.parts)
         return answer, tuple([await running.source.readexactly(length) for length in answer.parts])
 
     def _keep(self) -> None:
@@ -124,19 +130,22 @@ class WorkerProcess:
 
     def _end_idle(self) -> None:
         self._end = None
-        if self._running is not None and not self._waiting:
+        if self._running is not None and not self._turns.asked:
             self._running.sink.close()  # at the end of its input it ends
             self._running = None
 
-    async def _kill(self) -> int | None:
-        """Kill the process, if there is one; return how it ended, as `returncode`."""
+    async def _kill(self, grace_s: float = 0.0) -> int | None:
+        """End the process, if there is one; return how it ended, as `returncode`. grace_s: to end by itself."""
         self._keep()
         running, self._running = self._running, None
         if running is None:
             return None
+        running.sink.close()
+        with contextlib.suppress(asyncio.TimeoutError):
+            if grace_s:
+                return await asyncio.wait_for(running.process.wait(), grace_s)
         with contextlib.suppress(ProcessLookupError):
             running.process.kill()
-        running.sink.close()
         return await running.process.wait()
 
 
@@ -157,7 +166,9 @@ async def _start(bounds: Bounds) -> _Running:
 
 
 def _ended(returncode: int | None, bounds: Bounds) -> VedetteError:
-    """Why the worker ended in the midst of an order."""
+    """Why the worker ended in the midst of an order; None: it could not be started, or vedette stops."""
+    if returncode is None:
+        return OverloadedError("serve.no_picture_worker")
     if returncode == -signal.SIGXCPU:
         return too_much_time(bounds)
     if returncode == -signal.SIGKILL:  # by the kernel: no memory was left

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -165,31 +165,32 @@ class PassThrough:
 
     async def _answered(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         destination = self._route.to(asked.model)
-        admitted = await self._admitted(asked, self._route.settled(asked.model))
+        client = principal_of(request).client
+        admitted = await self._admitted(asked, self._route.settled(asked.model), client)
         ticket = self._ticket(request, destination, admitted)
         del asked  # its values, many times as large as its bytes, do not wait
         for _ in range(_ATTEMPTS):
             async with self._queue.admit(ticket) as served:
-                admitted = await self._again(admitted, served)
+                admitted = await self._again(admitted, served, client)
                 # An engine that crashed unnoticed has seen nothing of the request.
                 with suppress(EngineUnreachableError):
                     return await self._ask(request, served, admitted)
             await asyncio.sleep(_NOTICE_S)
         raise not_ready(served)
 
-    async def _admitted(self, asked: Asked, served: Served | None) -> Admitted:
+    async def _admitted(self, asked: Asked, served: Served | None, client: Hashable) -> Admitted:
         """The request held against the model's plan, if that is known.
 
         What somebody's own server has room for is not known, and its own affair.
         """
         context = served.context if served is not None and not self._backend.engine_is_shared else None
-        return Admitted(asked.body) if context is None else await self._admission.admit(asked, context)
+        return Admitted(asked.body) if context is None else await self._admission.admit(asked, context, client)
 
-    async def _again(self, admitted: Admitted, served: Served) -> Admitted:
+    async def _again(self, admitted: Admitted, served: Served, client: Hashable) -> Admitted:
         """The request held against the plan that answers it, where that is another one than before it waited."""
         if self._backend.engine_is_shared or served.context in (None, admitted.context):
             return admitted
-        return await self._admitted(read_request(admitted.body, most_values([served.context])), served)
+        return await self._admitted(read_request(admitted.body, most_values([served.context])), served, client)
 
     def _ticket(self, request: web.Request, destination: ByName, admitted: Admitted) -> Ticket[Served]:
         takes_slot = generates(request.method, request.path) or admitted.has_media

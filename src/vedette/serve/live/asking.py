@@ -116,7 +116,7 @@ class Asking:
         await self._send(Ask(self.number, max_pixels))
 
     async def _admit(self, picture: bytes, max_pixels: int) -> bytes:
-        return await self._gate.picture(picture, PictureLimits(max_pixels))
+        return await self._gate.picture(picture, PictureLimits(max_pixels), client=self)
 
     async def _newest(self, patience_s: float) -> Frame | None:
         """The source's newest frame, shown to the page; None if it is not there in time."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from tests.rig.hostile_pictures import good, hostile, large_png, many_frames, ma
 from vedette.errors import BadInputError, OverloadedError, TooLargeError
 from vedette.serve.admission.picture_gate import MAX_ASPECT_RATIO, PictureGate, PictureLimits
 from vedette.serve.admission.worker_orders import PICTURES, Bounds, Order
-from vedette.serve.admission.worker_process import MOST_WAITING, WorkerProcess
+from vedette.serve.admission.worker_process import MOST_OF_ONE, MOST_WAITING, WorkerProcess
 from vedette.sources.plain_picture import parse_plain
 from vedette.units import MIB
 
@@ -102,10 +103,63 @@ async def test_an_order_that_nobody_waits_for_any_more_ends_it(worker: WorkerPro
 
 
 async def test_only_so_many_wait(worker: WorkerProcess) -> None:
-    asking = [asyncio.ensure_future(worker.run(order(BMP), BMP)) for _ in range(MOST_WAITING + 2)]
+    asking = [asyncio.ensure_future(worker.run(order(BMP), BMP, client=number)) for number in range(MOST_WAITING + 2)]
     results = await asyncio.gather(*asking, return_exceptions=True)
     assert [type(result) for result in results[-2:]] == [OverloadedError] * 2
     assert all(isinstance(result, tuple) for result in results[:-2])
+
+
+async def test_one_client_does_not_keep_others_waiting(worker: WorkerProcess) -> None:
+    ended: list[str] = []
+
+    async def ask(client: str) -> None:
+        await worker.run(order(BMP), BMP, client)
+        ended.append(client)
+
+    many = [asyncio.ensure_future(ask("many")) for _ in range(MOST_OF_ONE + 1)]
+    await asyncio.sleep(0)
+    await ask("one")
+    results = await asyncio.gather(*many, return_exceptions=True)
+    assert ended.index("one") <= 2
+    assert [type(result) for result in results].count(OverloadedError) == 1
+    assert await worker.run(order(BMP), BMP, "many")
+
+
+async def test_one_that_hangs_up_while_it_waits_keeps_nobody_waiting(worker: WorkerProcess) -> None:
+    asking = [asyncio.ensure_future(worker.run(order(BMP), BMP, client=number)) for number in range(4)]
+    await asyncio.sleep(0)
+    asking[1].cancel()
+    results = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(result) for result in results] == [tuple, asyncio.CancelledError, tuple, tuple]
+
+
+async def test_what_waits_when_vedette_stops_is_refused() -> None:
+    worker, film = WorkerProcess(), many_frames(2000, 2000, 120)
+    await worker.run(order(BMP), BMP)
+    asking = [asyncio.ensure_future(worker.run(order(film, "clip"), film, client=number)) for number in range(3)]
+    await asyncio.sleep(0.1)
+    await asyncio.wait_for(worker.close(), 5)
+    results = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 5)
+    assert [type(result) for result in results] == [OverloadedError] * 3
+    assert worker.pid is None
+
+
+async def test_a_file_beyond_all_bounds_is_refused_with_the_numbers(worker: WorkerProcess) -> None:
+    large = BMP + bytes(33 * MIB)
+    with pytest.raises(TooLargeError, match="33 MiB, more than 32 MiB"):
+        await worker.run(order(large), large)
+    assert worker.pid is None
+
+
+async def test_one_that_a_file_crashes_is_told_from_one_that_takes_too_long(worker: WorkerProcess) -> None:
+    await worker.run(order(BMP), BMP)
+    assert worker.pid is not None
+    process, film = psutil.Process(worker.pid), many_frames(2000, 2000, 120)
+    asking = asyncio.ensure_future(worker.run(order(film, "clip"), film))
+    await asyncio.sleep(0.2)
+    process.send_signal(signal.SIGSEGV)
+    with pytest.raises(BadInputError, match="the decoder crashed"):
+        await asking
 
 
 async def test_its_memory_is_bounded_by_the_kernel(worker: WorkerProcess) -> None:
