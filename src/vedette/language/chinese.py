@@ -1227,6 +1227,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "无法读取请求体：{error}。",
         "请按 `Content-Encoding` 和 `Content-Length` 所声明的方式发送。",
     ),
+    "serve.header_not_text": (
+        "请求头 {name} 不是文本。",
+        "请用 ASCII 或 UTF-8 发送请求头。",
+    ),
     "serve.address_with_host": (
         "请求的首行包含完整地址。",
         "请只发送路径，例如 `POST /v1/chat/completions HTTP/1.1`。",

@@ -1385,6 +1385,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "The request's body cannot be read: {error}.",
         "Send it as `Content-Encoding` and `Content-Length` say.",
     ),
+    "serve.header_not_text": (
+        "The header {name} is not text.",
+        "Send headers in ASCII, or in UTF-8.",
+    ),
     "serve.address_with_host": (
         "The request's first line names a whole address.",
         "Send only the path, as in `POST /v1/chat/completions HTTP/1.1`.",

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from vedette.errors import ForbiddenError
+from vedette.errors import BadInputError, ForbiddenError
 
 _PORTS = {"http": 80, "https": 443}
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -51,6 +51,7 @@ class Guard:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Answer a request that is allowed. Raises ForbiddenError for any other."""
+        _check_text(request)
         self._check_host(request)
         self._check_origin(request)
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
@@ -91,6 +92,22 @@ class Guard:
     def _is_allowed(self, request: web.Request) -> bool:
         """Whether a page of another server sends the request, and is allowed to."""
         return bool(self._origins) and _plain_origin(request.headers.get("Origin", "")) in self._origins
+
+
+def _check_text(request: web.Request) -> None:
+    """Raises BadInputError for a header that is no text: an answer that repeats it could not be written."""
+    for name, value in request.headers.items():
+        if not value.isascii() and (name.lower().startswith("sec-websocket-") or not _is_unicode(value)):
+            raise BadInputError("serve.header_not_text", name=name[:100])
+
+
+def _is_unicode(value: str) -> bool:
+    """Whether a header's bytes are UTF-8: aiohttp reads others as surrogates, which nothing can encode."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _preflight(request: web.Request) -> dict[str, str]:

@@ -248,3 +248,17 @@ async def test_a_fault_of_ours_is_a_500_without_its_traceback(
         assert answer.status == 500
         assert "secret" not in await answer.text()
     assert "secret detail" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/api/live", "/api/status", "/v1/models", "/"])
+@pytest.mark.parametrize(
+    "header", [b"Sec-WebSocket-Key: \xff\xfe", b"Sec-WebSocket-Version: \xc3\xa9", b"Origin: \xff", b"X-Y: \xe8\xff"]
+)
+async def test_a_header_that_is_no_text_is_refused(url: str, path: str, header: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n".encode() + upgrade + header + b"\r\n\r\n")
+    status = await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    await writer.wait_closed()
+    assert status == b"HTTP/1.1 400 Bad Request\r\n"
