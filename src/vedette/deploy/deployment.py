@@ -30,6 +30,7 @@ from vedette.deploy.stages import Assignment, Chosen, Down, Launched, Prepared, 
 from vedette.deploy.standby_keeper import StandbyKeeper, wants_standby
 from vedette.deploy.surroundings import Surroundings
 from vedette.deploy.swap import Order
+from vedette.deploy.trust_store import record_trust, trust_in
 from vedette.device.device import Device
 from vedette.engine.client import EngineClient
 from vedette.engine.hosts.host import Host
@@ -177,7 +178,9 @@ class Deployment(ServedModel):
     def _plan(self, prepared: Prepared, device: Device, model: Model, allowed: Device | None = None) -> Proposal:
         """Return a model's plan on `device`. allowed: the model's share of it, within the limits set by crashes."""
         assignment = prepared.assignment
-        wish, engine = wish_of(assignment.settings), engine_facts(prepared.host)
+        given = assignment.settings.trust_remote_code
+        wish = dataclasses.replace(wish_of(assignment.settings), trust=trust_in(model, self._home, given=given))
+        engine = engine_facts(prepared.host)
         subject = Subject(device, assignment.ref, model, wish, engine, self._home.cache)
         return plan_for(subject, recall_from(self._home), self._shared(device), allowed)
 
@@ -194,6 +197,8 @@ class Deployment(ServedModel):
         self.life.progress(Phase.PLANNING)
         assignment = prepared.assignment
         model = await in_own_thread(read_installed, assignment.ref)
+        if assignment.settings.trust_remote_code:
+            await in_own_thread(record_trust, model, self._home)
         needed = prepared.proposal.plan.memory.total_bytes if isinstance(prepared, Starting) else None
         device = await self._surroundings.prepare_start(model.weights_bytes, needed)
         known = self._shared(self._standby.returned_to(device))

@@ -227,6 +227,8 @@ def wish_of(settings: Settings) -> Wish:
 
 def does_not_fit(plan: Plan) -> DoesNotFitError:
     """The error of a plan that needs more memory than there is, or whose model this device cannot run at all."""
+    if plan.unsupported is not None and plan.unsupported.code.startswith("plan.own_code"):
+        return DoesNotFitError("deploy.own_code", model=plan.model_name, reason=plan.unsupported)
     if plan.unsupported is not None:
         return DoesNotFitError(
             "deploy.cannot_run_here", model=plan.model_name, device=plan.device_name, reason=plan.unsupported

@@ -16,6 +16,7 @@ from vedette.deploy.planning import (
     plan_for,
     wish_of,
 )
+from vedette.deploy.trust_store import trust_in
 from vedette.device.boards import device_named
 from vedette.device.device import Device
 from vedette.device.probe import read_device
@@ -108,7 +109,9 @@ def _subject(settings: Settings, home: Home, device: Device, engine: EngineFacts
     ref, model = choose(settings, home, device, engine.traits)
     if model is None:
         raise ModelNotFoundError("deploy.nothing_known", model=ref.name)
-    return Subject(device, ref, model, wish_of(settings), engine, home.cache)
+    trust = trust_in(model, home, given=settings.trust_remote_code)
+    wish = dataclasses.replace(wish_of(settings), trust=trust)
+    return Subject(device, ref, model, wish, engine, home.cache)
 
 
 def _host(device: Device, settings: Settings, home: Home) -> Host:

@@ -31,6 +31,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "settings.picture": "The largest picture that the model is to see at full size, such as 640x480.",
     "settings.images": "Pictures in one request; 0 for text only.",
     "settings.audio": "Recordings in one request, for models that hear (default 0: that part is not loaded).",
+    "settings.trust_remote_code": "Let the engine run Python code that the model brings; remembered with its hashes.",
     "settings.context": "Context length: pictures, prompt and answer together.",
     "settings.prompt_tokens": "The longest prompt that must be possible.",
     "settings.answer_tokens": "The longest answer that must be possible.",
@@ -544,6 +545,20 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "plan.format.several_why": "different layers have different formats. {parts}",
     "plan.reason.kv_ordered": "the checkpoint was made for keys and values in 8 bits",
     "plan.reason.kv_order_overridden": "the checkpoint orders {order}, which is overridden: {why}",
+    "plan.own_code": (
+        "{model} brings code of its own ({files}), which vLLM runs with your rights and only if told to: read it, then "
+        "allow it with `--trust-remote-code`."
+    ),
+    "plan.own_code_changed": (
+        "The code of {model} ({files}) has changed since you trusted it: read it, then allow it again with "
+        "`--trust-remote-code`."
+    ),
+    "plan.own_code.file": "{name} (sha256 {sha256}…)",
+    "plan.reason.own_code": "you trust the model's own code: {files}",
+    "plan.newer_engine": "This engine has no class for {architecture}: vLLM has one from {version} on.",
+    "report.label.own_code": "own code",
+    "report.flag.trust_remote_code": "lets the engine run the Python files that the model brings",
+    "deploy.own_code": ("{reason}", "`vedette up {model} --trust-remote-code` allows it for this model."),
     "plan.format.plain": "plain 16-bit weights",
     "plan.format.not_packed": "the weights are not packed",
     "plan.format.unknown": "vedette does not know the format {format}; the engine's start shows whether vLLM runs it here",

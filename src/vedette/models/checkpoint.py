@@ -11,6 +11,7 @@ from vedette.models.allocator import allocator_slack_bytes
 from vedette.models.config import Shape, parse_config
 from vedette.models.families.registry import parse_vision
 from vedette.models.forms.directory_kinds import other_kind
+from vedette.models.forms.own_code import read_own_code
 from vedette.models.forms.reasoning import reasoning_parser
 from vedette.models.model import Experts, Model
 from vedette.models.model_files import TOKENIZERS, check_directory, read_chat_template, read_object, read_tokenizer
@@ -91,6 +92,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         rotary=shape.rotary,
         text_section=shape.text_section,
         deepstack_levels=shape.deepstack_levels,
+        own_code=read_own_code(directory, config, names),
         assumed_parts=shape.assumed_parts,
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vedette.language.message import Message
 from vedette.models.families.family import Vision
+from vedette.models.forms.own_code import OwnFile
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 """Bytes of one element, for each type that a model computes in."""
@@ -133,6 +134,8 @@ class Model:
     """The model's rotary tables."""
     text_section: str | None = None
     """Section of config.json with the language part's values (`text_config`); None if they are at the top level."""
+    own_code: tuple[OwnFile, ...] = ()
+    """Python files that vLLM would have to run, and runs only if the owner trusts them; () if it needs none."""
     assumed_parts: tuple[Message, ...] = ()
     """One phrase for each fact that vedette does not know of this architecture and assumes."""
     assumed: bool = False

@@ -22,10 +22,12 @@ from vedette.plan.plan import (
     EngineTraits,
     Graphs,
     Plan,
+    Trust,
     Wish,
 )
 from vedette.plan.reasons.context_reasons import given_wish, missed_purpose
 from vedette.plan.reasons.plan_reasons import plan_reasons
+from vedette.plan.reasons.settings_reasons import own_files
 from vedette.plan.speed import plan_speed
 
 
@@ -55,8 +57,8 @@ def make_plan(
     if choice is None:
         raise wished.refusal()
     choice, concession = _conceded(site, wished, choice)
-    settings = _settings(site, choice)
-    unsupported = _unsupported(site)
+    settings = replace(_settings(site, choice), trusts_own_code=bool(model.own_code) and wish.trust is Trust.GIVEN)
+    unsupported = _unsupported(site, wish)
     return Plan(
         model_name=model.name,
         device_name=device.name,
@@ -83,7 +85,15 @@ def _conceded(site: parts.Site, ladder: Ladder, choice: Choice) -> tuple[Choice,
     return best, Concession(wished, planned, choice.need.shortfall_bytes) if wished != planned else None
 
 
-def _unsupported(site: parts.Site) -> Message | None:
+def _unsupported(site: parts.Site, wish: Wish) -> Message | None:
+    model = site.model
+    if (version := site.engine.later_architectures.get(model.architecture)) is not None:
+        return Message("plan.newer_engine", architecture=model.architecture, version=version)
+    if model.own_code and wish.trust is not Trust.GIVEN:
+        files = own_files(model)
+        if wish.trust is Trust.OUTDATED:
+            return Message("plan.own_code_changed", model=model.name, files=files)
+        return Message("plan.own_code", model=model.name, files=files)
     cuda = site.backend is Backend.CUDA
     capability = site.device.compute_capability if cuda else None
     answer = weights_format(site.model.quantization, capability, gpu=cuda, methods=site.engine.formats)

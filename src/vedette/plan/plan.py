@@ -32,6 +32,8 @@ class EngineTraits:
     """Rotary tables have room for long videos (`Rotary.spare`)."""
     formats: frozenset[str] | None = None
     """The engine's methods of quantization; None: unknown."""
+    later_architectures: Mapping[str, str] = field(default_factory=dict)
+    """Architectures that only newer engines have a class for, with the first version of each."""
 
 
 USUAL_ENGINE = EngineTraits()
@@ -48,6 +50,15 @@ class Workload(Enum):
     """Conversations, with pictures now and then."""
     API = "api"
     """Other programs' requests: as long a context as fits."""
+
+
+class Trust(Enum):
+    """Whether a model's own code may run."""
+
+    NONE = "none"
+    OUTDATED = "outdated"
+    """It was trusted, but has changed since."""
+    GIVEN = "given"
 
 
 class Graphs(Enum):
@@ -73,6 +84,7 @@ class Wish:
     max_model_len: int | None = None
     sounds_per_request: int | None = None
     """Recordings; None is 0."""
+    trust: Trust = Trust.NONE
 
 
 @dataclass(frozen=True)
@@ -172,6 +184,8 @@ class EngineSettings:
     """None leaves the choice to the engine."""
     processor_arguments: Mapping[str, object] = field(default_factory=dict)
     """Options of the model's own picture processor (`--mm-processor-kwargs`)."""
+    trusts_own_code: bool = False
+    """The engine may run the Python files that the model brings."""
     switches_thinking: bool = True
     """A request can switch reasoning on and off; False where the chat template always opens a thought."""
     sounds_per_prompt: int | None = None

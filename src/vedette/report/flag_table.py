@@ -64,6 +64,7 @@ FLAGS: Mapping[str, FlagFacts] = {
     "--compilation-config": FlagFacts(Message("report.flag.compilation_config"), ("graphs", "cuda_graph")),
     "--attention-backend": FlagFacts(Message("report.flag.attention_backend"), ("attention_backend",)),
     "--hf-overrides": FlagFacts(Message("report.flag.hf_overrides"), ("weights",)),
+    "--trust-remote-code": FlagFacts(Message("report.flag.trust_remote_code"), ("own_code",)),
     "--quantization": FlagFacts(Message("report.flag.quantization"), ("weights_format",)),
     "--block-size": FlagFacts(Message("report.flag.block_size"), ("kv_cache",)),
     "--enable-prefix-caching": FlagFacts(

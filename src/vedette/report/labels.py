@@ -22,6 +22,7 @@ LABELS = {
     "images_per_request": Message("report.label.images_per_request"),
     "image_max_pixels": Message("report.label.image_max_pixels"),
     "visual_tokens": Message("report.label.visual_tokens"),
+    "own_code": Message("report.label.own_code"),
     "video_frames": Message("report.label.video_frames"),
     "video_max_pixels": Message("report.label.video_max_pixels"),
     "prompt_tokens": Message("report.label.prompt_tokens"),

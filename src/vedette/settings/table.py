@@ -65,6 +65,9 @@ class Settings:
     """Width and height in pixels."""
     images: int | None = _row(Number(0, 64), Message("settings.images"), option="--images", commands=PLAN)
     audio: int | None = _row(Number(0, 16), Message("settings.audio"), option="--audio", commands=PLAN)
+    trust_remote_code: bool = _row(
+        Switch(), Message("settings.trust_remote_code"), False, option="--trust-remote-code", commands=PLAN
+    )
     context: int | None = _row(
         Number(64, 10_000_000, "TOKENS"), Message("settings.context"), option="--context", commands=PLAN
     )

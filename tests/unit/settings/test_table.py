@@ -15,6 +15,7 @@ EXAMPLES = {
     "picture": "640x480",
     "images": "2",
     "audio": "1",
+    "trust_remote_code": "true",
     "context": "2048",
     "prompt_tokens": "100",
     "answer_tokens": "99",

@@ -148,7 +148,10 @@ def can_limit_clips(version: str) -> bool:
 def engine_traits(version: str) -> EngineTraits:
     """What a plan must know of this vLLM. Raises EngineVersionError like `dialect_of`."""
     spare = not dialect_of(version).knows("get_rope mrope_positions_factor")
-    return EngineTraits(can_limit_clips(version), spare, dialect_of(version).values_of("--quantization"))
+    dialect = dialect_of(version)
+    return EngineTraits(
+        can_limit_clips(version), spare, dialect.values_of("--quantization"), dialect.later_architectures()
+    )
 
 
 def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -179,6 +182,8 @@ def _pairs(settings: EngineSettings, target: Target, dialect: Dialect) -> Iterat
     yield ("--disable-uvicorn-access-log",)
     # A request must not make the engine fetch an address: pictures come with the request.
     yield "--allowed-media-domains", "none.invalid"
+    if settings.trusts_own_code:
+        yield ("--trust-remote-code",)
     yield "--dtype", settings.dtype
     yield "--max-model-len", str(settings.max_model_len)
     yield "--max-num-seqs", str(settings.max_num_seqs)

@@ -48,9 +48,10 @@ class Dialect:
         named = (name for name in _table().known if name.startswith(f"{option} "))
         return frozenset(name.removeprefix(f"{option} ") for name in named if self.knows(name))
 
-    def has_architecture(self, name: str) -> bool:
-        """Whether the engine has a class of its own for models of this architecture."""
-        return any(_within(self.version, span) for span in _table().architectures.get(name, ()))
+    def later_architectures(self) -> dict[str, str]:
+        """The architectures that only newer versions have a class for, with the first version of each."""
+        first = {name: spans[0].partition(",")[0].lstrip("<>=") for name, spans in _table().architectures.items()}
+        return {name: version for name, version in first.items() if _parse(version) > self.version}
 
     def __str__(self) -> str:
         return "vLLM " + ".".join(map(str, self.version))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vedette.device.device import Device
 from vedette.language.message import Message
+from vedette.models.model import Model
 from vedette.plan import memory as parts
 from vedette.plan.formats import Verdict, advice, weights_format
 from vedette.plan.plan import Backend, Basis, EngineSettings, Graphs, Reason
@@ -29,6 +30,9 @@ def settings_reasons(site: parts.Site, settings: EngineSettings) -> Iterator[Rea
         yield Reason("freed_memory", value, why, Basis.COMPUTED)
     yield Reason("dtype", name_value(settings.dtype), Message("plan.reason.dtype"), Basis.COMPUTED)
     yield _format_reason(site)
+    if settings.trusts_own_code:
+        why = Message("plan.reason.own_code", files=own_files(site.model))
+        yield Reason("own_code", _ON, why, Basis.COMPUTED)
     yield from _attention_reasons(site, settings)
     if settings.prefix_caching:
         yield Reason("prefix_caching", _ON, Message("plan.reason.prefix_cache_on"), Basis.COMPUTED)
@@ -44,6 +48,16 @@ def settings_reasons(site: parts.Site, settings: EngineSettings) -> Iterator[Rea
     if settings.reasoning_parser is not None:
         value = name_value(settings.reasoning_parser)
         yield Reason("reasoning_parser", value, Message("plan.reason.reasoning_parser"), Basis.COMPUTED)
+
+
+def own_files(model: Model) -> tuple[Message, ...]:
+    """Return the Python files that a model brings, with their hashes."""
+    return tuple(
+        Message("plan.value.name", name=file.name)
+        if file.sha256 is None
+        else Message("plan.own_code.file", name=file.name, sha256=file.sha256[:16])
+        for file in model.own_code
+    )
 
 
 def _format_reason(site: parts.Site) -> Reason:
