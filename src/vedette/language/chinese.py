@@ -227,6 +227,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "请用 `df {path}` 检查，或将模型复制到其他磁盘。",
     ),
     "models.file_too_large": ("{path} 太大，不可能是这个名称的文件。", "请重新下载模型，或选择其他模型。"),
+    "models.too_many_added_tokens": (
+        "{path} 向词表添加了 {added} 个词元。超过 {most} 个时，引擎需要数分钟才能启动。",
+        "请选择词元已包含在词表中的模型。",
+    ),
     "models.not_a_regular_file": (
         "无法读取 {path}：它是目录、管道或设备，不是普通文件。",
         "请删除它，或重新下载模型。",
@@ -287,6 +291,15 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "models.wrong_pinpoints": (
         "{where} 中的 image_grid_pinpoints 不是高度和宽度的列表。",
         "请重新下载模型，或选择 vLLM 支持的模型。",
+    ),
+    "models.wrong_channels": (
+        "{where} 中的 {name} 为 {value}：图片有 3 个通道。",
+        "请重新下载模型，或选择 vLLM 支持的模型。",
+    ),
+    "models.patches_disagree": (
+        "{path} 中的权重与其 config.json 不符：张量 {tensor} 的形状为 {shape}，"
+        "与 {patch_size} x {patch_size} 像素、3 种颜色的图块不一致。",
+        "请重新下载模型，或选择其他模型。",
     ),
     "models.assumed_cache": "每一层都保存每个词元的键和值",
     "models.assumed_size": "{name} 为 {value}（{why}）",

@@ -268,6 +268,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "{path} is too large for a file of this name.",
         "Download the model again, or choose another model.",
     ),
+    "models.too_many_added_tokens": (
+        "{path} adds {added} tokens to its vocabulary. With more than {most} the engine takes minutes to start.",
+        "Choose a model whose tokens are part of its vocabulary.",
+    ),
     "models.not_a_regular_file": (
         "{path} cannot be read: it is a directory, a pipe or a device, not a regular file.",
         "Remove it, or download the model again.",
@@ -340,6 +344,15 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "models.wrong_pinpoints": (
         "image_grid_pinpoints in {where} is not a list of heights and widths.",
         "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.wrong_channels": (
+        "{name} in {where} is {value}: pictures have 3 channels.",
+        "Download the model again, or choose a model that vLLM serves.",
+    ),
+    "models.patches_disagree": (
+        "The weights in {path} do not match its config.json: the tensor {tensor} has the shape {shape}, which is not that"
+        " of patches of {patch_size} x {patch_size} pixels in 3 colours.",
+        "Download the model again, or choose another model.",
     ),
     "models.assumed_cache": "keys and values of every token in every layer",
     "models.assumed_size": "{name} {value}, {why}",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
+from vedette.models.agreement import check_patches
 from vedette.models.allocator import allocator_slack_bytes
 from vedette.models.config import Shape, parse_config
 from vedette.models.families.registry import parse_vision
@@ -14,7 +15,14 @@ from vedette.models.forms.directory_kinds import other_kind
 from vedette.models.forms.own_code import read_own_code
 from vedette.models.forms.reasoning import reasoning_parser
 from vedette.models.model import Experts, Model
-from vedette.models.model_files import TOKENIZERS, check_directory, read_chat_template, read_object, read_tokenizer
+from vedette.models.model_files import (
+    TOKENIZERS,
+    check_added_tokens,
+    check_directory,
+    read_chat_template,
+    read_object,
+    read_tokenizer,
+)
 from vedette.models.quantization import SIDE_FILE, with_side_file
 from vedette.models.roles import Role, is_embedding, is_looked_up, role_of, what_is_seen
 from vedette.models.tensors import Tensor, read_tensors
@@ -48,7 +56,10 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
     image, video = _read_processors(directory)
     tokenizer = read_tokenizer(directory, MAX_SEARCHED_BYTES) if shape.has_vision else b""
     vision = parse_vision(config, image, video, str(config_path), tokenizer)
+    if vision is not None:
+        check_patches(vision, tensors, str(directory))
     tokenizer_bytes = _tokenizer_bytes(directory)
+    check_added_tokens(directory)
     weights = weights_by_tensor(tensors, shape)
     parser = reasoning_parser(read_chat_template(directory))
     sounds = {name for name in weights if role_of(name) is Role.AUDIO}

@@ -18,6 +18,10 @@ MAX_TOKENIZER_BYTES = 128_000_000
 """The largest published tokenizer has 34 MB."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model")
 """Files that hold a tokenizer; without any of them the engine crashes half a minute after its start."""
+MAX_ADDED_TOKENS = 150_000
+"""Each takes vLLM half a millisecond of every start (transformers adds them one by one, several times)."""
+_ADDED_TOKEN_BYTES = 80
+"""The shortest that tokenizer.json can say of one."""
 _READ_BY_THE_ENGINE = {
     *TOKENIZERS,
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "generation_config.json"),
@@ -87,6 +91,19 @@ def read_tokenizer(directory: Path, most_bytes: int) -> bytes:
         return read_model_file(path, most_bytes) if path.stat().st_size <= most_bytes else b""
     except OSError:
         return b""
+
+
+def check_added_tokens(directory: Path) -> None:
+    """Refuses a tokenizer with more added tokens than an engine starts with in time. Raises ModelCorruptError."""
+    path = directory / "tokenizer.json"
+    try:
+        if path.stat().st_size < MAX_ADDED_TOKENS * _ADDED_TOKEN_BYTES:
+            return
+        added = read_model_file(path, MAX_TOKENIZER_BYTES).count(b'"single_word"')
+    except FileNotFoundError:
+        return
+    if added > MAX_ADDED_TOKENS:
+        raise ModelCorruptError("models.too_many_added_tokens", path=str(path), added=added, most=MAX_ADDED_TOKENS)
 
 
 def read_chat_template(directory: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
+from vedette.models import model_files
 from vedette.models.checkpoint import read_model
 from vedette.models.families.qwen_vl import QwenVision
 from vedette.models.tensors import parse_index
@@ -305,4 +306,74 @@ def test_a_directory_without_a_model(tmp_path: Path) -> None:
 def test_a_model_without_a_tokenizer_is_refused(model: Path) -> None:
     (model / "tokenizer.json").unlink()
     with pytest.raises(ModelCorruptError, match="no tokenizer"):
+        read_model(model)
+
+
+@pytest.mark.parametrize("name", ["in_channels", "in_chans", "num_channels"])
+@pytest.mark.parametrize("value", [1, 4, 0, -3, "3", 10**30])
+def test_pictures_have_three_colours(model: Path, name: str, value: object) -> None:
+    rewrite(model / "config.json", vision_config=QWEN3_VL["vision_config"] | {name: 3})
+    read_model(model)
+    rewrite(model / "config.json", vision_config=QWEN3_VL["vision_config"] | {name: value})
+    with pytest.raises(ModelCorruptError, match=name):
+        read_model(model)
+
+
+@pytest.mark.parametrize("value", [0, -16, 16.5, "16", None, float("nan"), 10**30])
+def test_an_impossible_patch_size_is_found(model: Path, value: object) -> None:
+    rewrite(model / "config.json", vision_config=QWEN3_VL["vision_config"] | {"patch_size": value})
+    if value is None:
+        assert read_model(model).vision is not None, "the default holds"
+        return
+    with pytest.raises(ModelCorruptError, match="patch_size"):
+        read_model(model)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"), [([4, 3, 2, 16, 16], True), ([4, 1, 2, 16, 16], False), ([4, 3, 2, 14, 14], False)]
+)
+def test_weights_for_other_patches_than_the_configuration_s(model: Path, shape: list[int], fits: bool) -> None:
+    tensors = WEIGHTS | {"model.visual.patch_embed.proj.weight": ("BF16", shape)}
+    (model / "model.safetensors").write_bytes(safetensors(tensors))
+    if fits:
+        assert read_model(model).vision is not None
+        return
+    with pytest.raises(ModelCorruptError, match=r"patch_embed.* has the shape 4 x"):
+        read_model(model)
+
+
+def test_tensors_that_overlap_or_leave_a_gap_are_found(model: Path) -> None:
+    first = {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}
+    places = {"overlap": ([2, 6], 6), "gap": ([5, 9], 9), "same": ([0, 4], 4), "tail": ([4, 8], 9)}
+    for name, (offsets, size) in places.items():
+        text = json.dumps({"a": first, "b": first | {"data_offsets": offsets}}).encode()
+        (model / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * size)
+        with pytest.raises(ModelCorruptError) as caught:
+            read_model(model)
+        wanted = "models.weights_too_long" if name == "tail" else "models.tensor_misplaced"
+        assert caught.value.message.code == wanted, name
+
+
+def test_a_name_with_two_values(model: Path) -> None:
+    text = (model / "config.json").read_text()
+    (model / "config.json").write_text(text.replace('"vocab_size": 1280', '"vocab_size": 1280, "vocab_size": 1280'))
+    read_model(model)
+    (model / "config.json").write_text(text.replace('"vocab_size": 1280', '"vocab_size": 1281, "vocab_size": 1280'))
+    with pytest.raises(ModelCorruptError, match="two different values for vocab_size"):
+        read_model(model)
+    (model / "config.json").write_text(text)
+    tensor = '{"dtype": "BF16", "shape": [2], "data_offsets": [%d, %d]}'
+    header = f'{{"a": {tensor % (0, 4)}, "a": {tensor % (4, 8)}}}'.encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 8)
+    with pytest.raises(ModelCorruptError, match="follows a gap"):
+        read_model(model)
+
+
+def test_a_tokenizer_that_would_hold_up_every_start(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    tokens = [{"id": number, "content": f"<{number}>", **rest} for number in range(40)]
+    (model / "tokenizer.json").write_text(json.dumps({"added_tokens": tokens}))
+    read_model(model)
+    monkeypatch.setattr(model_files, "MAX_ADDED_TOKENS", 39)
+    with pytest.raises(ModelCorruptError, match="adds 40 tokens"):
         read_model(model)

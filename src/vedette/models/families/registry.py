@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vedette.language.message import Message
+from vedette.models.agreement import check_channels
 from vedette.models.config_reader import ConfigReader
 from vedette.models.families import gemma3, idefics3, llava, qwen_vl
 from vedette.models.families.family import Family, Vision, VisionFiles
@@ -39,6 +40,7 @@ def parse_vision(
     family = _family_of(model_type)
     if family is None:
         return None
+    check_channels(encoder)
     return family.parse(
         VisionFiles(
             model_type=model_type,
