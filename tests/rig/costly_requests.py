@@ -13,6 +13,7 @@ from tests.rig.chat import CHAT, question
 from tests.rig.hostile_pictures import large_png
 
 TEXTS = "/v1/completions"
+RESPONSES = "/v1/responses"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def costly_requests() -> Iterator[Sent]:
     yield Sent("4 million lists", CHAT, b'{"messages":[' + b"[]," * 4_000_000 + b"[]]}")
     yield Sent("100,000 levels", CHAT, b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
     yield Sent("a bomb", CHAT, gzip.compress(bytes(200 * 2**20)), {"Content-Encoding": "gzip"})
+    yield _json("items that are none", RESPONSES, {"model": "vedette-tiny", "input": [{"type": "x"}] * 19_000})
     yield _json("log-probabilities of a prompt", TEXTS, {"prompt": "a " * 900, "prompt_logprobs": 20, "max_tokens": 1})
     yield _json("a schema that never ends", CHAT, _schema({"$ref": "#"}))
     yield _json("a long enum", CHAT, _schema({"enum": [f"value {number}" for number in range(50_000)]}))

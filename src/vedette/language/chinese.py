@@ -1311,7 +1311,17 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     ),
     "serve.schema_too_deep": ("模式中，对象和列表的嵌套超过 {most} 层。", "请减少嵌套层数。"),
     "serve.schema_members": ("模式共有 {members} 个属性、取值和备选项；上限为 {most}。", "请使用更小的模式。"),
-    "serve.schema_repeats": ("模式或正则表达式将某部分重复 {repeats} 次；上限为 {most}。", "请减少重复次数。"),
+    "serve.schema_repeats": ("模式在一处要求 {repeats} 个元素或字符；上限为 {most}。", "请减小该数目。"),
+    "serve.unusual_items": (
+        "`input` 中有超过 {most} 个条目的结构不常见，其中最后一个是 `input[{place}]`。",
+        "请发送字段完整的消息、函数调用及其输出。",
+    ),
+    "serve.field_too_long": ("`{field}` 有 {characters} 个字符；上限为 {most}。", "请缩短文本。"),
+    "serve.pattern_too_long": ("正则表达式或语法有 {characters} 个字符；上限为 {most}。", "请缩短。"),
+    "serve.pattern_expands": (
+        "展开重复后，请求中的正则表达式和语法共有 {characters} 个字符；上限为 {most}。",
+        "请减少重复次数。",
+    ),
     "serve.schema_loop": ("模式中的引用 {reference} 又指向自身。", "请让引用最终指向一个不是引用的模式。"),
     "serve.request_took_memory": (
         "引擎在回答此请求时内存耗尽，正在重新启动。",

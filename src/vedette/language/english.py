@@ -1486,7 +1486,20 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Send a smaller schema.",
     ),
     "serve.schema_repeats": (
-        "The schema or pattern repeats a part {repeats} times; the most is {most}.",
+        "The schema asks for {repeats} items or characters in one place; the most is {most}.",
+        "Ask for fewer repetitions.",
+    ),
+    "serve.unusual_items": (
+        "More than {most} items of `input` have no usual shape, the last of them `input[{place}]`.",
+        "Send messages, function calls and their outputs with all their fields.",
+    ),
+    "serve.field_too_long": ("`{field}` has {characters} characters; the most is {most}.", "Send a shorter text."),
+    "serve.pattern_too_long": (
+        "A pattern or grammar has {characters} characters; the most is {most}.",
+        "Send a shorter one.",
+    ),
+    "serve.pattern_expands": (
+        "The patterns and grammars of the request have {characters} characters with their repetitions; the most is {most}.",
         "Ask for fewer repetitions.",
     ),
     "serve.schema_loop": (

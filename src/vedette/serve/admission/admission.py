@@ -14,6 +14,7 @@ from vedette.serve.admission.picture_gate import PictureGate, clip_limits, pictu
 from vedette.serve.admission.request_fields import check_fields, prompts_in
 from vedette.serve.admission.request_json import check_size, parse_request
 from vedette.serve.admission.request_limits import RequestLimits
+from vedette.serve.admission.response_items import check_items
 from vedette.serve.admission.schemas import check_schemas
 
 
@@ -55,12 +56,14 @@ class Admission:
             return Admitted(asked.body, context=context)
         limits = RequestLimits(context)
         media = list(media_of(document))
-        conversations = sequences = 1
+        prompts = conversations = sequences = 1
         if isinstance(document, dict):
             conversations = prompts_in(document.get("messages"))
+            prompts = max(conversations, prompts_in(document.get("prompt")))
             sequences = check_fields(document, limits)
             check_schemas(document)
-        _check_text(len(asked.body) - sum(part.size for part in media), limits)
+            check_items(document.get("input"))
+        _check_text(len(asked.body) - sum(part.size for part in media), limits.text_bytes(prompts), context)
         _check_media(media, limits, conversations)
         changed = [await self._pass(part, context, client) for part in media]
         body = _encoded(document) if any(changed) else asked.body
@@ -94,14 +97,9 @@ def media_in(body: bytes) -> list[str]:
     return [part.url for part in media_of(document)] if isinstance(document, (dict, list)) else []
 
 
-def _check_text(size: int, limits: RequestLimits) -> None:
-    if size > limits.text_bytes:
-        raise BadInputError(
-            "serve.text_too_long",
-            size=size,
-            most=limits.text_bytes,
-            context_tokens=limits.context.max_model_len,
-        )
+def _check_text(size: int, most: int, context: Context) -> None:
+    if size > most:
+        raise BadInputError("serve.text_too_long", size=size, most=most, context_tokens=context.max_model_len)
 
 
 def _check_media(media: Sequence[MediaPart], limits: RequestLimits, conversations: int) -> None:

@@ -24,8 +24,20 @@ _MOST_IN_LIST = {
     "functions": 128,
 }
 """Each entry is looked at for every token of the answer, or is compiled."""
+_MOST_CHARACTERS = {
+    "stop": 8192,
+    "stop_sequences": 8192,
+    "bad_words": 8192,
+    "request_id": 256,
+    "session_id": 256,
+    "cache_salt": 1024,
+    "prompt_cache_key": 1024,
+    "user": 1024,
+}
+"""Of all texts of a field: they are searched for, or told again in the answer and the log."""
 _MOST_PATTERN_TOKENS = 256
 """Of `repetition_detection`, which compares that many tokens after each token."""
+_CHARACTERS_PER_TRUNCATED_TOKEN = 8
 _RESOURCES = ("mm_processor_kwargs", "media_io_kwargs", "chat_template")
 """Fields that set how much the engine takes for a request."""
 _TEMPLATE_RESOURCES = frozenset({"chat_template", "tokenize", "conversation", "continue_final_message", "return_dict"})
@@ -45,12 +57,30 @@ def check_fields(document: Mapping[str, Any], limits: RequestLimits) -> int:
         value = document.get(name)
         if isinstance(value, (list, dict)) and len(value) > most:
             raise BadInputError("serve.list_too_long", field=name, entries=len(value), most=most)
+    for name, most in _MOST_CHARACTERS.items():
+        characters = _characters(document.get(name))
+        if characters > most:
+            raise BadInputError("serve.field_too_long", field=name, characters=characters, most=most)
+    if document.get("truncate_prompt_tokens") is not None:  # the engine would tokenize all before it cuts
+        _check_truncated(document.get("prompt"), limits)
     for name in _ANSWER_TOKENS:
         _check_tokens(document, name, limits)
     _check_logprobs(document)
     _check_repetition(document.get("repetition_detection"))
     _check_messages(document.get("messages"))
     return _sequences(document, limits)
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    return sum(len(each) for each in value if isinstance(each, str)) if isinstance(value, list) else 0
+
+
+def _check_truncated(prompt: Any, limits: RequestLimits) -> None:
+    characters, most = _characters(prompt), _CHARACTERS_PER_TRUNCATED_TOKEN * limits.context.max_model_len
+    if characters > most:
+        raise BadInputError("serve.field_too_long", field="prompt", characters=characters, most=most)
 
 
 def _number(document: Mapping[str, Any], name: str, least: int) -> int:

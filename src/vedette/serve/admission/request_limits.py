@@ -14,8 +14,9 @@ MOST_VALUES_UNPLANNED = 200_000
 _VALUES_BESIDE_THE_PROMPT = 50_000
 _VALUES_PER_TOKEN = 4
 """A prompt as a list of token ids has one value for each token; a text has fewer commas than that."""
-_BYTES_BESIDE_THE_PROMPT = 256 * 1024
-_BYTES_PER_TOKEN = 32
+_BYTES_BESIDE_THE_PROMPT = 128 * 1024
+"""Schemas, and all other fields."""
+_BYTES_PER_TOKEN = 16
 """Of text: a token has about 4, and 12 where every character is escaped."""
 
 
@@ -35,19 +36,15 @@ class RequestLimits:
         """In one prompt, earlier messages included."""
         return self.context.images_per_request if self.context.image_max_pixels is not None else 0
 
-    @property
-    def text_bytes(self) -> int:
-        """Of the request beside its pictures."""
-        return _BYTES_BESIDE_THE_PROMPT + _BYTES_PER_TOKEN * self._tokens
+    def text_bytes(self, prompts: int) -> int:
+        """Of a request with so many prompts, beside its pictures: the engine tokenizes all before it refuses any."""
+        return _BYTES_BESIDE_THE_PROMPT + _BYTES_PER_TOKEN * self.context.max_model_len * prompts
 
     @property
     def values(self) -> int:
         """In the request's JSON."""
-        return min(MOST_VALUES, _VALUES_BESIDE_THE_PROMPT + _VALUES_PER_TOKEN * self._tokens)
-
-    @property
-    def _tokens(self) -> int:
-        return self.context.max_model_len * self.sequences
+        tokens = self.context.max_model_len * self.sequences
+        return min(MOST_VALUES, _VALUES_BESIDE_THE_PROMPT + _VALUES_PER_TOKEN * tokens)
 
 
 def most_values(contexts: Iterable[Context | None]) -> int:

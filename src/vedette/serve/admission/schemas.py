@@ -19,11 +19,18 @@ MOST_DEPTH = 64
 MOST_MEMBERS = 2000
 """Properties, values of an `enum` and alternatives, all together."""
 MOST_REPEATS = 100_000
-"""Of one part, repetitions inside each other multiplied."""
+"""Items, characters or properties that a schema may ask for in one place."""
+MOST_PATTERN = 1024
+"""Characters of a pattern: 4,000 of `(a|b)*(a|b)*…` take 6.7 s."""
+MOST_GRAMMAR = 8192
+"""Characters of a grammar, whose rules are short."""
+MOST_EXPANDED = 20_000
+"""Characters of all patterns and grammars, with each repetition written out: 400 of 3,000 each take 25 s."""
 
 _MEMBERS = ("properties", "patternProperties", "enum", "anyOf", "oneOf", "allOf", "prefixItems", "required")
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties", "minContains")
-_PATTERNS = ("pattern", "regex")
+_PATTERN_FIELDS = ("pattern", "regex", "grammar", "guided_regex", "guided_grammar", "whitespace_pattern")
+_JSON_TEXTS = ("json", "guided_json", "structural_tag")
 _LONGEST_INDEX = 9
 _ROOTS = ("schema", "parameters", "input_schema")
 """Fields of a tool or a format that hold a schema, at whose beginning its references begin."""
@@ -37,13 +44,16 @@ def check_schemas(document: Mapping[str, Any]) -> None:
     size = sum(len(msgspec.json.encode(each)) for _, each in found)
     if size > MOST_BYTES:
         raise BadInputError("serve.schema_too_large", size=size, most=MOST_BYTES)
+    expanded = 0
     for name, constraint in found:
-        if isinstance(constraint, str) and name in ("json", "guided_json", "structural_tag"):
+        if isinstance(constraint, str) and name in _JSON_TEXTS:
             constraint = _parsed(constraint)
-        if isinstance(constraint, str):
-            _check_repeats(constraint)
-        else:
-            _check_schema(constraint)
+        if not isinstance(constraint, str):
+            expanded += _expanded_in(constraint)
+        elif name in _PATTERN_FIELDS:
+            expanded += expanded_size(constraint, MOST_GRAMMAR if "grammar" in name else MOST_PATTERN)
+    if expanded > MOST_EXPANDED:
+        raise BadInputError("serve.pattern_expands", characters=expanded, most=MOST_EXPANDED)
 
 
 def _constraints(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -68,26 +78,36 @@ def _parsed(text: str) -> Any:
         raise BadInputError("serve.not_json", error=str(error)) from error
 
 
-def _check_schema(schema: Any) -> None:
+def _expanded_in(schema: Any) -> int:
+    """The size of all patterns in a schema. Raises BadInputError if the schema takes too long to compile."""
     if depth_of(schema) > MOST_DEPTH:
         raise _too_deep()
     _check_references(schema)
-    members = 0
+    members = expanded = 0
     for value, _ in nested(schema):
         if not isinstance(value, dict):
             continue
         members += sum(len(value[name]) for name in _MEMBERS if isinstance(value.get(name), (dict, list)))
-        for name in _COUNTS:
-            count = value.get(name)
-            if isinstance(count, (int, float)) and count > MOST_REPEATS:
-                raise BadInputError("serve.schema_repeats", repeats=int(min(count, 2**53)), most=MOST_REPEATS)
-        for name in _PATTERNS:
-            if isinstance(value.get(name), str):
-                _check_repeats(value[name])
+        _check_counts(value)
+        expanded += sum(expanded_size(text, MOST_PATTERN) for text in _patterns(value))
         for name in _ROOTS:
             _check_references(value.get(name))
     if members > MOST_MEMBERS:
         raise BadInputError("serve.schema_members", members=members, most=MOST_MEMBERS)
+    return expanded
+
+
+def _check_counts(value: Mapping[str, Any]) -> None:
+    for name in _COUNTS:
+        count = value.get(name)
+        if isinstance(count, (int, float)) and count > MOST_REPEATS:
+            raise BadInputError("serve.schema_repeats", repeats=int(min(count, 2**53)), most=MOST_REPEATS)
+
+
+def _patterns(value: Mapping[str, Any]) -> Iterator[str]:
+    yield from (value[name] for name in _PATTERN_FIELDS if isinstance(value.get(name), str))
+    if isinstance(value.get("patternProperties"), dict):
+        yield from value["patternProperties"]
 
 
 def _check_references(root: Any) -> None:
@@ -120,26 +140,30 @@ def _target(root: Any, reference: str) -> Any:
     return root
 
 
-def _check_repeats(pattern: str) -> None:
-    """Raises BadInputError if a part of a pattern or grammar is repeated too often, in all groups around it."""
-    most = [1]
-    """For each open group, the most repetitions inside it; the outermost first."""
-    last = 1
-    place = 0
+def expanded_size(pattern: str, most: int) -> int:
+    """The characters of a pattern or grammar with each repetition written out; a repetition without end is one.
+
+    most: characters as it stands. Raises BadInputError if it has more.
+    """
+    if len(pattern) > most:
+        raise BadInputError("serve.pattern_too_long", characters=len(pattern), most=most)
+    open_groups, last, place = [0], 0, 0  # the sizes of the groups that are open, and of the last part
     while place < len(pattern):
         sign = pattern[place]
         place += 2 if sign == "\\" else 1
         if sign in "([":
-            most.append(1)
-        elif sign in ")]" and len(most) > 1:
-            last = most.pop()
-            most[-1] = max(most[-1], last)
+            open_groups.append(0)
+        elif sign in ")]" and len(open_groups) > 1:
+            last = open_groups.pop()
+            open_groups[-1] += last
         elif sign == "{" and (times := _times(pattern[place : place + 24])) is not None:
-            most[-1] = max(most[-1], last * times)
-            if most[-1] > MOST_REPEATS:
-                raise BadInputError("serve.schema_repeats", repeats=most[-1], most=MOST_REPEATS)
+            open_groups[-1] += last * (times - 1)
+            last *= times
+            place = pattern.index("}", place) + 1
         else:
             last = 1
+            open_groups[-1] += 1
+    return sum(open_groups)
 
 
 def _times(text: str) -> int | None:

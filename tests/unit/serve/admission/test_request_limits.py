@@ -25,6 +25,7 @@ JPEG = base64.b64encode(jpeg_of_size()).decode()
 PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{JPEG}"}}
 CHAT = "/v1/chat/completions"
 TEXTS = "/v1/completions"
+RESPONSES = "/v1/responses"
 
 
 def message(*parts: object) -> dict[str, object]:
@@ -152,11 +153,30 @@ REFUSED: Mapping[str, tuple[str, object, str]] = {
         chat(tools=[{"type": "function", "function": {"name": "f", "parameters": {"$ref": "#"}}}]),
         "leads back to itself",
     ),
-    "many items": (CHAT, schema({"type": "array", "minItems": 10**12}), "repeats a part"),
-    "a pattern": (CHAT, schema({"type": "string", "pattern": "((a{100}){100}){100}"}), "1,000,000 times"),
-    "a regex": (CHAT, chat(structured_outputs={"regex": "([ab]{999}c){1,999}"}), "998,001 times"),
-    "a guided regex": (CHAT, chat(guided_regex="a{1000000}"), "1,000,000 times"),
-    "a grammar": (CHAT, chat(structured_outputs={"grammar": 'root ::= ("a"{1000}){1000}'}), "1,000,000 times"),
+    "many items": (CHAT, schema({"type": "array", "minItems": 10**12}), "items or characters in one place"),
+    "a pattern": (CHAT, schema({"type": "string", "pattern": "((a{100}){100}){100}"}), "1,000,000 characters"),
+    "a long regex": (CHAT, chat(structured_outputs={"regex": "(a|b)*" * 800}), "has 4,800 characters"),
+    "a long stop": (CHAT, chat(stop=["x" * 9000]), "`stop` has 9,000 characters"),
+    "a long bad word": (CHAT, chat(bad_words=["x" * 4100] * 2), "`bad_words` has 8,200 characters"),
+    "a long name": (CHAT, chat(request_id="x" * 300), "`request_id` has 300 characters"),
+    "a text to be cut": (TEXTS, {"prompt": "a" * 20_000, "truncate_prompt_tokens": 5}, "`prompt` has 20,000"),
+    "items that are none": (RESPONSES, {"input": [{"type": "x"}] * 17}, "`input[16]`"),
+    "numbers as items": (RESPONSES, {"input": [7] * 17}, "More than 16 items"),
+    "calls without a name": (RESPONSES, {"input": [{"type": "function_call", "name": "a"}] * 17}, "More than 16"),
+    "parts that are none": (RESPONSES, {"input": [message(*[{"type": "x"}] * 17)]}, "`input[0]`"),
+    "a regex": (CHAT, chat(structured_outputs={"regex": "([ab]{99}c){1,999}"}), "198,801 characters"),
+    "a guided regex": (CHAT, chat(guided_regex="a{1000000}"), "1,000,000 characters"),
+    "many patterns": (
+        CHAT,
+        schema({"properties": {f"p{n}": {"pattern": "^(a{1,50}b{1,50}){1,30}$"} for n in range(400)}}),
+        "1,200,800 characters",
+    ),
+    "patterns of names": (CHAT, schema({"patternProperties": {"a{90000}": {}}}), "90,000 characters"),
+    "a grammar": (
+        CHAT,
+        chat(structured_outputs={"grammar": 'root ::= ("a"{1000}){1000}'}),
+        "characters with their repetitions",
+    ),
 }
 
 
@@ -178,6 +198,25 @@ PASSED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "a field of tomorrow": (CHAT, chat(sparkle={"level": 3})),
     "no thinking": (CHAT, chat(chat_template_kwargs={"enable_thinking": False})),
     "token ids": (TEXTS, {"prompt": list(range(2000)), "max_tokens": 8}),
+    "a long conversation": (
+        RESPONSES,
+        {
+            "input": [
+                {"role": "user", "content": "Look."},
+                {"type": "function_call", "name": "look", "arguments": "{}", "call_id": "1", "status": "completed"},
+                {"type": "function_call_output", "call_id": "1", "output": "a star"},
+                {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "Stars."}]},
+                {
+                    "type": "message",
+                    "role": "assistant",
+                    "id": "m",
+                    "content": [{"type": "output_text", "text": "A star.", "annotations": []}],
+                },
+                {"role": "user", "content": [{"type": "input_text", "text": "Which?"}]},
+            ]
+            * 20
+        },
+    ),
     "one text in a list": (TEXTS, {"prompt": ["Once upon a time"]}),
     "one conversation": (f"{CHAT}/batch", {"messages": [[message()]]}),
     "tools": (
