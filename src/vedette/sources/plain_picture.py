@@ -52,7 +52,37 @@ def parse_plain(data: bytes) -> Picture | None:
     return picture if picture is not None and picture.width and picture.height else None
 
 
+def parse_plain_ends(first: bytes, last: bytes) -> Picture | None:
+    """The kind and size of a plain JPEG with one scan, from its first kilobytes and its end; None for anything else.
+
+    A decoder takes the size from before the scan: what comes between the two ends cannot change it.
+    """
+    try:
+        header = _parse_jpeg_header(first) if first.startswith(b"\xff\xd8") else None
+    except (IndexError, struct.error):
+        return None
+    whole = header is not None and header.one_scan and last.endswith(_JPEG_END)
+    return header.picture if header and whole and header.picture.width and header.picture.height else None
+
+
+@dataclass(frozen=True)
+class _JpegHeader:
+    picture: Picture
+    scan_at: int
+    """Where the first scan begins."""
+    one_scan: bool
+    """Whether that scan holds all there is."""
+
+
 def _parse_jpeg(data: bytes) -> Picture | None:
+    header = _parse_jpeg_header(data)
+    if header is None or not data.endswith(_JPEG_END):
+        return None
+    few = header.one_scan or data.count(_SCAN, header.scan_at) <= _MOST_SCANS
+    return header.picture if few else None
+
+
+def _parse_jpeg_header(data: bytes) -> _JpegHeader | None:
     """Every segment up to the first scan has to be known, and just one of them may be a frame header."""
     at, colours, progressive, picture = 2, 0, False, None
     while data[at] == 0xFF and data[at + 1] != _SCAN[1]:
@@ -65,11 +95,9 @@ def _parse_jpeg(data: bytes) -> Picture | None:
         elif marker not in _JPEG_SEGMENTS or length < 2:
             return None
         at += 2 + length
-    if picture is None or data[at] != 0xFF or not data.endswith(_JPEG_END):
+    if picture is None or data[at] != 0xFF:
         return None
-    if not progressive and data[at + 4] == colours:  # one scan holds all colours
-        return picture
-    return picture if data.count(_SCAN, at) <= _MOST_SCANS else None
+    return _JpegHeader(picture, at, one_scan=not progressive and data[at + 4] == colours)
 
 
 def _parse_png(data: bytes) -> Picture | None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vedette.sources.plain_picture import Picture, parse_plain
+from tests.rig.hostile_pictures import KINDS, hostile
+from vedette.sources.plain_picture import Picture, parse_plain, parse_plain_ends
 
 
 def encoded(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: Any) -> bytes:
@@ -97,6 +98,36 @@ def test_a_picture_of_many_scans_is_not_plain() -> None:
     scan = whole[first : whole.index(b"\xff", first + 20)]
     assert parse_plain(whole) is not None
     assert parse_plain(whole[:first] + scan * 500 + whole[first:]) is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_ends_of_a_jpeg_in_one_scan_say_as_much_as_all_of_it(mode: str) -> None:
+    whole = encoded("JPEG", (640, 480), mode)
+    assert parse_plain_ends(whole[:3000], whole[-6:]) == parse_plain(whole) == Picture("image/jpeg", 640, 480)
+    assert parse_plain_ends(whole[:300], whole[-6:]) is None
+    assert parse_plain_ends(whole[:3000], whole[-6:-1]) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded("JPEG", progressive=True),
+        encoded("JPEG", exif=ROTATED.tobytes()),
+        JPEG[:2] + JPEG[JPEG.index(b"\xff\xc0") : JPEG.index(b"\xff\xc4")] + JPEG[2:],
+        PNG,
+        encoded("WEBP"),
+    ],
+    ids=["progressive", "rotated", "two headers", "PNG", "WebP"],
+)
+def test_the_ends_of_others_say_nothing(data: bytes) -> None:
+    assert parse_plain_ends(data, data[-6:]) is None
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_ends_of_a_hostile_file_say_nothing_else_than_all_of_it(seed: int) -> None:
+    data = hostile(seed * len(KINDS) + KINDS.index("JPEG")).data
+    ends = parse_plain_ends(data[:6144], data[-6:])
+    assert ends in (None, parse_plain(data))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])

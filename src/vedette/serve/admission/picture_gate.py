@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from vedette.errors import BadInputError, FaultError
 from vedette.plan.plan import Context
 from vedette.serve.admission.media_kinds import film_container, is_animation, is_decoded, kind_of
-from vedette.serve.admission.media_url import FRAMES, data_url, parse_data_url
+from vedette.serve.admission.media_url import FRAMES, data_url, parse_data_url, peek_data_url
 from vedette.serve.admission.worker_orders import Order, too_thin
 from vedette.serve.admission.worker_process import WorkerProcess, can_decode_films
-from vedette.sources.plain_picture import Picture, parse_plain
+from vedette.sources.plain_picture import Picture, parse_plain, parse_plain_ends
 from vedette.units import MIB
 
 MOST_PIXELS = 2048 * 2048
@@ -69,7 +69,8 @@ class PictureGate:
         """
         plain = parse_plain(data)
         if plain is not None:
-            _check_shape(plain)
+            if _is_thin(plain):
+                raise too_thin(plain.width, plain.height, MAX_ASPECT_RATIO)
             if plain.width * plain.height <= limits.max_pixels:
                 return data
         elif not is_decoded(data):
@@ -85,6 +86,10 @@ class PictureGate:
 
     async def picture_url(self, url: str, limits: PictureLimits, client: Hashable = None) -> str:
         """The same for a `data:` address; `url` itself where the picture may pass as it is."""
+        peek = peek_data_url(url)
+        plain = parse_plain_ends(*peek) if peek else None
+        if plain is not None and _may_pass(plain, limits):
+            return url
         data = parse_data_url(url).parts[0]
         admitted = await self.picture(data, limits, client)
         return url if admitted is data else data_url(mime_of(admitted), [admitted])
@@ -109,7 +114,7 @@ class PictureGate:
 
     async def clip_url(self, url: str, limits: ClipLimits, client: Hashable = None) -> str:
         """The same for a `data:` address; `url` itself where all frames may pass as they are."""
-        media = parse_data_url(url)
+        media = parse_data_url(url, is_clip=True)
         frames = await self.clip(media.parts, limits, client)
         same = media.mime == FRAMES and len(frames) == len(media.parts) and all(map(operator.is_, frames, media.parts))
         return url if same else data_url(FRAMES, frames)
@@ -125,10 +130,13 @@ def mime_of(admitted: bytes) -> str:
     return picture.mime if picture else "application/octet-stream"
 
 
-def _check_shape(picture: Picture) -> None:
+def _may_pass(picture: Picture, limits: PictureLimits) -> bool:
+    return not _is_thin(picture) and picture.width * picture.height <= limits.max_pixels
+
+
+def _is_thin(picture: Picture) -> bool:
     short, long = sorted((picture.width, picture.height))
-    if long > MAX_ASPECT_RATIO * short:
-        raise too_thin(picture.width, picture.height, MAX_ASPECT_RATIO)
+    return long > MAX_ASPECT_RATIO * short
 
 
 def _check_made(frame: bytes, max_pixels: int) -> tuple[int, int]:

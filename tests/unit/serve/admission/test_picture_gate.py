@@ -1,6 +1,7 @@
 """Every kind of picture through the real worker: right, or refused in a sentence that names it."""
 
 import io
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from tests.rig.hostile_pictures import large_png, many_frames, png_header
 from vedette.errors import BadInputError, TooLargeError
-from vedette.serve.admission.media_url import data_url
+from vedette.serve.admission.media_url import data_url, parse_data_url
 from vedette.serve.admission.picture_gate import ClipLimits, PictureGate, PictureLimits
 
 LIMITS = PictureLimits(320 * 240)
@@ -63,6 +64,20 @@ async def test_small_and_right_pictures_pass_as_they_are(gate: PictureGate, kind
     url = data_url(f"image/{kind.lower()}", [data])
     assert await gate.picture(data, LIMITS) is data
     assert await gate.picture_url(url, LIMITS) is url
+
+
+async def test_a_large_jpeg_is_only_decoded_where_it_must_be(gate: PictureGate) -> None:
+    noise = Image.frombytes("RGB", (320, 240), random.Random(3).randbytes(320 * 240 * 3))  # noqa: S311
+    data = encoded(noise, "JPEG", quality=90)
+    url = data_url("image/jpeg", [data])
+    assert len(url) > 20_000
+    assert await gate.picture_url(url, LIMITS) is url
+    smaller = await gate.picture_url(url, PictureLimits(100 * 75))
+    assert seen(parse_data_url(smaller).parts[0]).size == (100, 75)
+    with pytest.raises(BadInputError, match="base64"):
+        await gate.picture_url(url + ",", LIMITS)
+    with pytest.raises(BadInputError, match="base64"):
+        await gate.picture_url("data:image/png," + url[23:], LIMITS)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (800, 600)])
