@@ -3,8 +3,8 @@
     python -m bench.lab.load_trace OUT [--only SHAPE,…] [--seconds 400]
 
 Writes OUT/load_trace.jsonl.gz, an object a line: the bytes that vLLM reports, the events in order (`+` or `-`, block,
-bytes) and the blocks in use at the end (bytes of the block, bytes asked for). A shape with `:marlin` is loaded without
-Hopper's own kernel for 4 bits, as on older GPUs. Prints a table last.
+bytes) and the blocks in use at the end (bytes of the block, bytes asked for). A shape with `:marlin` is loaded as on an
+older GPU: without Hopper's kernel for 4 bits, and without arithmetic in FP8. Prints a table last.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from vedette.models.checkpoint import read_model
 
 MIB = 1024**2
 CASE_SECONDS = 60.0
+OLDER_GPU = {"VLLM_DISABLED_KERNELS": "MacheteLinearKernel", "VLLM_TEST_FORCE_FP8_MARLIN": "1"}
 
 
 def one(case: str, directory: Path, out: Path) -> None:
@@ -55,7 +56,6 @@ def one(case: str, directory: Path, out: Path) -> None:
         "weights": parts.found.get("load", {}).get("weights"),
         "errors": parts.found["errors"],
         "checkpoint": model.weights_bytes,
-        "slack": model.allocator_slack_bytes,
         "tensors": parts.found.get("tensors"),
         "events": events,
         "blocks": blocks,
@@ -91,7 +91,7 @@ def main() -> None:
             again = [sys.executable, "-m", "bench.lab.load_trace", str(options.out), "--one", case]
             again += ["--directory", str(directories[name])]
             settings = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-            settings |= {"VLLM_DISABLED_KERNELS": "MacheteLinearKernel"} if kernel == "marlin" else {}
+            settings |= OLDER_GPU if kernel == "marlin" else {}
             log = Path(scratch, f"{case.replace(':', '-')}.log")
             began = time.monotonic()
             status = wait(
@@ -108,7 +108,7 @@ def _print_table(out: Path) -> None:
         for line in file:
             found: dict[str, Any] = json.loads(line)
             asked, held = sum(b[1] for b in found["blocks"]), sum(b[0] for b in found["blocks"])
-            figures = [found["weights"] or 0, found["checkpoint"], found["slack"], asked, held]
+            figures = [found["weights"] or 0, found["checkpoint"], asked, held]
             print(f"{found['case']:45s}", *(f"{figure / MIB:9.1f}" for figure in figures), found["errors"] or "")
 
 

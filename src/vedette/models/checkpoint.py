@@ -8,12 +8,12 @@ from typing import Any
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.agreement import check_patches
-from vedette.models.allocator import allocator_slack_bytes
 from vedette.models.config import Shape, parse_config
 from vedette.models.families.registry import parse_vision
 from vedette.models.forms.directory_kinds import other_kind
 from vedette.models.forms.own_code import read_own_code
 from vedette.models.forms.reasoning import reasoning_parser
+from vedette.models.loading import modules_of
 from vedette.models.model import Experts, Model
 from vedette.models.model_files import (
     TOKENIZERS,
@@ -75,8 +75,7 @@ def read_model(directory: Path, name: str | None = None, tensors: Mapping[str, T
         decode_weights_bytes=sum(text.values()) - _looked_up_bytes(weights, shape),
         audio_weights_bytes=audio_bytes,
         hears=shape.has_audio,
-        allocator_slack_bytes=allocator_slack_bytes(weights, tower),
-        text_allocator_slack_bytes=allocator_slack_bytes(text, frozenset()),
+        modules=modules_of(weights, tower),
         zero_points_bytes=4 * sum(tensors[tensor].elements for tensor in tensors if tensor.endswith("qzeros")),
         weight_only_extra_bytes=weight_only_extra_bytes(tensors, shape),
         layers=shape.layers,

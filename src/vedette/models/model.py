@@ -7,6 +7,7 @@ from pathlib import Path
 from vedette.language.message import Message
 from vedette.models.families.family import Vision
 from vedette.models.forms.own_code import OwnFile
+from vedette.models.loading import Module
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 """Bytes of one element, for each type that a model computes in."""
@@ -118,10 +119,10 @@ class Model:
     """The model has a vision part whose tokens vedette cannot count: only text is served."""
     weight_only_extra_bytes: int = 0
     """Further weights on a GPU that cannot compute in the weights' format (FP8 before sm_89)."""
+    modules: tuple[Module, ...] = ()
+    """In the order in which an engine makes them; empty for a model that is known from the catalogue only."""
     allocator_slack_bytes: int = 0
-    """Memory that torch's allocator on a GPU takes beyond `weights_bytes`."""
-    text_allocator_slack_bytes: int = 0
-    """The same if the vision tower is not loaded."""
+    """Memory that torch's allocator on a GPU takes beyond `weights_bytes`, where `modules` is empty."""
     padded_experts_bytes: int = 0
     """Further bytes of MXFP4 experts whose sizes a kernel rounds up (all but Hopper's)."""
     zero_points_bytes: int = 0

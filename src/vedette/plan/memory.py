@@ -6,6 +6,8 @@ from vedette.device.device import Device, Family
 from vedette.language.message import Message
 from vedette.models.allocator import held_bytes
 from vedette.models.families.family import Vision
+from vedette.models.loading import AWQ_IN_PLACE, Kernel, Loaded
+from vedette.models.loading import load as load_modules
 from vedette.models.model import DTYPE_BYTES, CacheKind, Model
 from vedette.plan.activation import Load, step_bytes
 from vedette.plan.calibration import Calibration, affordable_bytes, corrected
@@ -22,8 +24,11 @@ STEPS_IN_FLIGHT = {Backend.CPU: 1, Backend.CUDA: 2}
 CUDA_BYTES = 760 * MIB
 """Memory that the device uses outside torch's allocator: 757 to 771 MiB for 19 of 20 models on one H100 (785 with
 Gemma's vision tower), of which 619 are CUDA's context (bench/lab/probe.py)."""
-REPACKED_LEFTOVER_BYTES = {"nvfp4": 28 * MIB, "awq": 8 * MIB}
-"""Memory left over after quantized weights were reordered, on the same H100; 2 MiB in other formats."""
+USED_GAPS_BYTES = 16 * MIB
+"""Gaps between repacked weights up to this size cost nothing: steps use them, but not those between AWQ's, which lie
+scattered (bench/product/plan/on_gpu.md)."""
+FOUR_BITS = {"awq", "gptq", "w4a16", "w8a16"}
+"""Formats that Machete takes on Hopper. Other GPUs compute with them through Marlin."""
 MAX_PROCESSOR_CACHE_BYTES = 64 * MIB
 """Prepared pictures kept for follow-up questions. vLLM's default of 4 GiB is memory that the model needs."""
 KEPT_ROUNDS = 8
@@ -90,9 +95,19 @@ def _computed(site: Site, load: Load) -> Memory:
         available_bytes=device.memory_available_bytes,
         host_available_bytes=None if device.unified_memory else device.host_memory_available_bytes,
     )
-    if backend is not Backend.CPU:
-        return memory
-    return replace(memory, host_bytes=max(memory.host_bytes, FIRST_START_BYTES - memory.engine_bytes))
+    if backend is Backend.CPU:
+        return replace(memory, host_bytes=max(memory.host_bytes, FIRST_START_BYTES - memory.engine_bytes))
+    return replace(memory, runtime_bytes=memory.runtime_bytes + _beyond_serving_bytes(site, load, memory))
+
+
+def _beyond_serving_bytes(site: Site, load: Load, memory: Memory) -> int:
+    """Return the bytes of gaps between the weights; or, where more, what loading needs beyond all that serving needs.
+
+    AWQ's numbers are unpacked to 32 bits for a moment: a layer's largest weight takes 18 times its size.
+    """
+    after = loaded(site, load)
+    used = 0 if site.model.quantization == "awq" else USED_GAPS_BYTES
+    return max(0, after.gaps_bytes - used, after.peak_bytes - memory.engine_bytes)
 
 
 def _load_of(model: Model, rung: Rung) -> Load:
@@ -198,15 +213,38 @@ def weights_bytes(site: Site, load: Load) -> int:
     capability = site.device.compute_capability
     if capability is not None and capability < (8, 9):
         found += model.weight_only_extra_bytes
-    found += model.allocator_slack_bytes if sees else model.text_allocator_slack_bytes
-    if model.quantization not in (None, "fp8"):
-        found += REPACKED_LEFTOVER_BYTES.get(model.quantization, 2 * MIB)
     if capability is None or capability[0] != 9:
         found += model.padded_experts_bytes
-    if capability is not None and capability >= (9, 0):
-        # Hopper's kernel for 4 bits needs AWQ's zero points unpacked. GPTQ's packed ones stay in memory as well.
+    found += loaded(site, load).unused_bytes
+    if repacking_kernel(model, capability) is Kernel.MACHETE:
+        # Machete needs AWQ's zero points unpacked. GPTQ's packed ones stay in memory as well.
         found += model.zero_points_bytes * {"awq": 3, "gptq": 1}.get(model.quantization or "", 0)
     return found
+
+
+def loaded(site: Site, load: Load) -> Loaded:
+    """Return what torch's allocator takes beyond weights and tables for loading this model."""
+    model, modules = site.model, site.model.modules
+    if not modules:
+        return Loaded(model.allocator_slack_bytes, 0, 0)
+    if not load.images:
+        modules = tuple(module for module in modules if not module.vision)
+    whole, kept = _tables_bytes(site), position_cache_bytes(site, load.max_model_len)
+    # Rounded to full MiB, so that plans with nearly the same context share the result.
+    tables = tuple(-(-size * kept // max(1, whole) // MIB) * MIB for size in _table_sizes(site))
+    unpacks = site.engine.formats is None or "auto_awq" in site.engine.formats
+    stored = AWQ_IN_PLACE if model.quantization == "awq" and not unpacks else model.quantization
+    return load_modules(modules, tables, stored, repacking_kernel(model, site.device.compute_capability))
+
+
+def repacking_kernel(model: Model, capability: tuple[int, int] | None) -> Kernel:
+    """Return what computes with the weights. Source: `can_implement` and the order of the kernels in vLLM 0.26."""
+    if model.quantization in FOUR_BITS and capability is not None and capability[0] == 9:
+        return Kernel.MACHETE
+    native_from = {"nvfp4": (10, 0), "w8a8-fp8": (8, 9)}.get(model.quantization or "")
+    if native_from is not None and capability is not None and capability >= native_from:
+        return Kernel.NATIVE
+    return Kernel.MARLIN
 
 
 def position_cache_bytes(site: Site, max_model_len: int) -> int:
@@ -236,8 +274,12 @@ def position_saving(site: Site, max_model_len: int) -> int:
 
 
 def _tables_bytes(site: Site) -> int:
+    return sum(_table_sizes(site))
+
+
+def _table_sizes(site: Site) -> tuple[int, ...]:
     spare = site.engine.spare_positions
-    return sum(rotary.table_bytes if spare else rotary.table_bytes // rotary.spare for rotary in site.model.rotary)
+    return tuple(rotary.table_bytes if spare else rotary.table_bytes // rotary.spare for rotary in site.model.rotary)
 
 
 def repacked_bytes(model: Model, backend: Backend) -> int:

@@ -77,7 +77,8 @@ def shape_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]
 
 
 def test_the_table_is_of_every_model() -> None:
-    assert {row["name"] for row in ROWS} == {*SHAPES, *CONFIGS}
+    own = {name for name, shape in SHAPES.items() if shape.like is None}  # others differ in sizes and formats only
+    assert {row["name"] for row in ROWS} == own | set(CONFIGS)
     assert len(ROWS) >= 40
 
 

@@ -118,7 +118,6 @@ def assumed_model(name: str, path: Path) -> Model | None:
         assumed=True,
         cache_layers=_cache_layers(shape),
         rotary=(table, table) if shape.sliding_layers else (table,),
-        text_allocator_slack_bytes=shape.allocator_slack_bytes,
         vision=vision,
         text_section="text_config" if vision else None,
         deepstack_levels=vision.outputs - 1 if vision else 0,
