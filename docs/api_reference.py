@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vedette.serve.api.openapi import OTHER_SITE, openapi_document
+from vedette.serve.api.openapi import OTHER_SITE, TOO_MANY, WITHOUT_KEY, openapi_document
 
 HEAD = """\
 # API reference
@@ -17,6 +17,10 @@ An error outside of `/v1` is a [Problem](#problem); under `/v1` it has OpenAI's 
 Both carry vedette's message as a code with parameters beside the English sentence. `Retry-After` comes with those
 errors, and only those, after which the same request may succeed later. Every address answers 403 if the `Host` header
 is not a name of vedette's, or if a page of another site sends the request.
+
+An address may need a role. Programs send their key as `Authorization: Bearer KEY` or `x-api-key: KEY`. Without a key
+that is needed, the answer is 401, and 403 if the key's role is too low. A client that has used up its limits gets 429.
+[security.md](security.md) says who has which role without a key.
 """
 
 
@@ -41,6 +45,8 @@ def _addresses(paths: Mapping[str, Any]) -> Iterator[str]:
     for path, methods in paths.items():
         operation = next(iter(methods.values()))
         yield f"\n### `{', '.join(map(str.upper, methods))} {path}`\n\n{operation['summary']}.\n"
+        if operation["x-role"] != "nobody":
+            yield f"\nNeeds the role `{operation['x-role']}`.\n"
         if "description" in operation:
             yield f"\n{operation['description']}\n"
         if "parameters" in operation:
@@ -51,7 +57,7 @@ def _addresses(paths: Mapping[str, Any]) -> Iterator[str]:
         rows = [
             (status, answer["description"], _content(answer.get("content", {})))
             for status, answer in sorted(operation["responses"].items())
-            if answer["description"] != OTHER_SITE
+            if answer["description"] not in (OTHER_SITE, WITHOUT_KEY, TOO_MANY)
         ]
         yield _table(("status", "when", "body"), rows)
 

@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.rig.stand_ins.app_on_a_thread import AppOnAThread
 from tests.rig.stand_ins.app_stand_in import OWNER_KEY
+from vedette.serve.access.key_file import KeyFile
 from vedette.serve.access.principal import Role
 
 
 @pytest.fixture
-def closed() -> Iterator[AppOnAThread]:
-    app = AppOnAThread(Role.NOBODY)
+def closed(tmp_path: Path) -> Iterator[AppOnAThread]:
+    app = AppOnAThread(Role.NOBODY, tmp_path)
     yield app
     app.close()
 
@@ -53,3 +55,14 @@ def test_the_owners_link_opens_the_page_and_leaves_no_key_in_the_address(
     assert OWNER_KEY not in page.url
     page.get_by_role("button", name="Model:").click()
     expect(page.get_by_role("option", name="org/other")).not_to_have_attribute("aria-disabled", "true")
+
+
+def test_a_page_whose_key_is_revoked_leads_to_the_login_page(closed: AppOnAThread, page: Page, tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path)
+    page.goto(f"http://127.0.0.1:{closed.port}/#key={keys.add('anna', 'use')}")
+    page.locator("#pill[data-state=ready]").wait_for()
+    page.get_by_role("radio", name="Scene").check()
+    page.get_by_role("button", name="Start").click()
+    page.locator(".answer[data-state=done]").first.wait_for()
+    keys.revoke("anna")
+    expect(page).to_have_url(re.compile("/login$"))

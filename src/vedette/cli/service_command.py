@@ -136,6 +136,9 @@ def _make_service(system: bool, run_as: str | None, flags: Mapping[str, Any]) ->
     exposure_of(settings)
     model, directory = _settled_model(settings.model, home.models)
     given = {name: value for name, value in flags.items() if value is not None}
+    for name in ("tls_cert", "tls_key"):  # a service runs in another directory
+        if name in given:
+            given[name] = str(Path(given[name]).expanduser().absolute())
     environment = _service_environment(given, system)
     for holder, name in ((given, "model"), (environment, SETTINGS["model"].variable)):
         if name in holder and model is not None:

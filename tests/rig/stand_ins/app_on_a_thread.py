@@ -23,10 +23,10 @@ T = TypeVar("T")
 class AppOnAThread:
     """Runs the app on a thread of its own; whatever touches it has to run there too (`run`)."""
 
-    def __init__(self, open_role: Role = Role.USE) -> None:
-        """open_role: what a page without a key may do."""
+    def __init__(self, open_role: Role = Role.USE, keys: Path = Path(os.devnull)) -> None:
+        """open_role: what a page without a key may do. keys: the directory of its keys."""
         self.upstream = Upstream()
-        self._open_role = open_role
+        self._access = access_of(keys, open_role)
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._runners: list[web.AppRunner] = []
@@ -66,7 +66,7 @@ class AppOnAThread:
         self.first, self.second = self._deployment("vedette-tiny"), self._deployment("org/second")
         self.fleet = Fleet(self.first, self.second)
         self.fleet.names = ["vedette-tiny", "org/other", "org/a-model-with-a-rather-long-name-2B-Instruct-FP8"]
-        self.port = await self._listen(create_app(self.fleet, access=access_of(Path(os.devnull), self._open_role)))
+        self.port = await self._listen(create_app(self.fleet, access=self._access))
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(ANSWER_S)

@@ -19,7 +19,7 @@ from vedette.serve.connections.addresses import address_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LOGIN_PAGE = "/login"
-_HELD = frozenset({"v1", "live", "swap", "login"})
+LIMITED = frozenset({"v1", "live", "swap", "login"})
 """What is counted, and limited for each client; the rest costs next to nothing."""
 _TAKES_ITSELF = frozenset({"live"})
 """A page's socket counts its questions."""
@@ -120,7 +120,7 @@ class Doorman:
             return await handler(request)
         name = request.match_info.route.name or ""
         self._admit(name, principal)
-        if name not in _HELD:
+        if name not in LIMITED:
             return await handler(request)
         with self.accounts.hold(principal):
             if name not in _TAKES_ITSELF:

@@ -13,6 +13,8 @@ import msgspec
 from vedette import __version__
 from vedette.serve import documents
 from vedette.serve.access import browser_login
+from vedette.serve.access.doorman import LIMITED
+from vedette.serve.access.principal import Role
 from vedette.serve.api import served_models
 from vedette.serve.api.endpoints import ENDPOINTS, Endpoint, Parameter
 from vedette.serve.documents import OpenAiProblem, Problem
@@ -20,8 +22,17 @@ from vedette.serve.live import messages
 
 _REFERENCE = "#/components/schemas/{name}"
 OTHER_SITE = "The Host header is not a name of vedette's, or a page of another site sends the request."
+WITHOUT_KEY = "The address needs a key, and the request has none, or one that is not known."
+TOO_MANY = "The client has used up its limits; `Retry-After` says when to try again."
 _ANY_METHOD = ("get", "post", "delete")
 """The methods under which an address that takes any is described: those that the engine has."""
+
+
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+"""How programs send a key."""
 
 
 def openapi_document() -> dict[str, Any]:
@@ -44,7 +55,7 @@ def openapi_document() -> dict[str, Any]:
             "description": "A vision-language or language model on a small machine: live page and API on one port.",
         },
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": _KEYS},
     }
 
 
@@ -102,6 +113,9 @@ def _operation(endpoint: Endpoint, method: str, found: list[tuple[Any, Any]]) ->
         content = {"application/json": {"schema": schema(endpoint.request)}}
         operation["requestBody"] = {"required": True, "content": content}
     operation["responses"] = _responses(endpoint, schema)
+    operation["x-role"] = endpoint.needs.name.lower()
+    if endpoint.needs > Role.NOBODY:  # without a key, where its owner leaves that open
+        operation["security"] = [*({name: []} for name in _KEYS), {}]
     if endpoint.socket is not None:
         client, server = map(schema, endpoint.socket)
         operation["x-websocket"] = {"client": client, "server": server}
@@ -132,6 +146,10 @@ def _responses(endpoint: Endpoint, schema: Any) -> dict[str, Any]:
         responses[str(status.value)] = {"description": about, "content": _content(kind, schema)}
     if HTTPStatus.FORBIDDEN not in endpoint.statuses:
         responses["403"] = {"description": OTHER_SITE, "content": _content(problem_of(endpoint), schema)}
+    if HTTPStatus.UNAUTHORIZED not in endpoint.statuses and endpoint.needs > Role.NOBODY:
+        responses["401"] = {"description": WITHOUT_KEY, "content": _content(problem_of(endpoint), schema)}
+    if endpoint.name in LIMITED:
+        responses["429"] = {"description": TOO_MANY, "content": _content(problem_of(endpoint), schema)}
     if endpoint.method == "*":
         responses["404"]["content"] = _content("*/*", schema)
         responses["default"] = {"description": "The engine's own answer.", "content": _content("*/*", schema)}

@@ -14,6 +14,12 @@ export async function showKey(key) {
   return answer.ok ? null : (await answer.json()).error;
 }
 
+/** Leads to the login page if the server asks for a key by now: one was revoked, or a cookie has expired. */
+export async function logInAgain() {
+  const answer = await fetch("/api/models").catch(() => null);
+  if (answer?.status === 401) location.replace("/login");
+}
+
 /**
  * Shows the key in the part of the page's address after #, as of `vedette open`, and takes it out of the address.
  * Returns whether there was one and it was accepted.

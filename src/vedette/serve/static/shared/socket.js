@@ -1,5 +1,7 @@
 // A WebSocket to vedette that connects again by itself when it is lost.
 
+import { logInAgain } from "./sign_in.js";
+
 const FIRST_BACKOFF_MS = 250;
 const LONGEST_BACKOFF_MS = 5000;
 /** vedette closes a socket with this code when too many pages are open (RFC 6455's registry: try again later). */
@@ -71,6 +73,7 @@ export class Socket {
     };
     socket.onclose = ({ code }) => {
       this.handlers.onLost();
+      logInAgain();
       if (code === TRY_AGAIN_LATER) this.backoffMs = FULL_BACKOFF_MS;
       this.retry = setTimeout(() => {
         this.socket = this.connect();
