@@ -16,6 +16,7 @@ import msgspec
 from vedette.engine.chat_stream import Delta, read_deltas, refusal
 from vedette.engine.process.process_command import SOCKET
 from vedette.errors import Cause, EngineAnswerError, EngineUnavailableError, EngineUnreachableError
+from vedette.language.message import Message
 from vedette.outputs import read_at_most
 from vedette.units import MIB
 
@@ -80,8 +81,9 @@ class EngineClient:
 
         cause: why the engine ends; requests in progress raise it.
         """
-        if cause is not None:
-            self._ending = EngineUnavailableError(cause.message.code, **cause.message.params)
+        if self._ending is None:
+            ending = cause.message if cause else Message("engine.just_stopped")
+            self._ending = EngineUnavailableError(ending.code, **ending.params)
         for response in self._open:
             response.content.set_exception(aiohttp.ClientConnectionError("the engine has stopped"))
         await self._session.close()
