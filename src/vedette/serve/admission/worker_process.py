@@ -31,7 +31,7 @@ _WALL_S = 45.0
 _IDLE_S = 30.0
 MOST_WAITING = 32
 """Orders that wait for the worker, or are carried out. Further ones are refused: each holds its data in memory."""
-MOST_OF_ONE = 8
+MOST_OF_ONE = 24
 """The same for one client."""
 _EXIT_S = 2.0
 """Time for a worker that has closed its output to end by itself: only then does its exit status say why."""

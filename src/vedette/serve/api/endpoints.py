@@ -210,7 +210,11 @@ ENDPOINTS = (
         "The OpenAI API of the engine",
         "Passed through in both directions, streams included. A request that asks for more than the plan has room for "
         "(`n`, tokens, pictures, schemas, text) is refused with the numbers, and a picture that is too large for the "
-        "plan is made smaller; any other request reaches the engine byte for byte. The engine's OpenAPI document: "
+        "plan is made smaller; any other request reaches the engine byte for byte. Pictures are JPEG, PNG, WebP, GIF, "
+        "AVIF, TIFF or BMP, in `data:` addresses; they are turned upright and put on white where they are transparent. "
+        "Clips are frames (`data:video/jpeg;base64,FRAME,FRAME,…`), an animated GIF, WebP, PNG or AVIF, or, where PyAV "
+        "is installed beside vedette, MP4, WebM or AVI; of these as many frames as are planned are taken, evenly. "
+        "The engine's OpenAPI document: "
         "https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html. Requests for which the engine generates "
         "wait in vedette for their turn, and outlive an engine that is started again meanwhile. `model` chooses "
         "among the served models; without it the first one answers.",
