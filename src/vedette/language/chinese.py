@@ -1314,7 +1314,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "请使用更小的模式，或减少工具。",
     ),
     "serve.schema_too_deep": ("模式中，对象和列表的嵌套超过 {most} 层。", "请减少嵌套层数。"),
-    "serve.schema_members": ("模式共有 {members} 个属性、取值和备选项；上限为 {most}。", "请使用更小的模式。"),
+    "serve.schema_steps": (
+        "编译该模式需要 {steps} 步；上限为 {most}。每个属性或取值为一步，每个格式、范围或长度限制为 {range_steps} 步。",
+        "请使用更小的模式。",
+    ),
     "serve.schema_repeats": ("模式在一处要求 {repeats} 个元素或字符；上限为 {most}。", "请减小该数目。"),
     "serve.unusual_items": (
         "`input` 中有超过 {most} 个条目的结构不常见，其中最后一个是 `input[{place}]`。",

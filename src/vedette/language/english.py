@@ -1485,8 +1485,8 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "The schema has more than {most} objects and lists inside each other.",
         "Send a flatter schema.",
     ),
-    "serve.schema_members": (
-        "The schema has {members} properties, values and alternatives; the most is {most}.",
+    "serve.schema_steps": (
+        "Compiling the schema takes {steps} steps; the most is {most}. A property or value takes one, a format, range or length {range_steps}.",
         "Send a smaller schema.",
     ),
     "serve.schema_repeats": (

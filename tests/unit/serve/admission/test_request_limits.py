@@ -55,6 +55,12 @@ async def refusal(http: aiohttp.ClientSession, url: str, body: object, path: str
         return answer.status, str((await answer.json()).get("error", {}).get("message"))
 
 
+TOOL = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"properties": {f"p{n}": {"minimum": 1} for n in range(150)}}},
+}
+"""A tool with many ranges."""
+
 REFUSED: Mapping[str, tuple[str, object, str]] = {
     "many answers": (CHAT, chat(n=2000), "2,000 answers at once"),
     "n as a text": (CHAT, chat(n="2000"), "`n` is not a whole number"),
@@ -141,7 +147,7 @@ REFUSED: Mapping[str, tuple[str, object, str]] = {
     "a deep schema": (CHAT, schema(deep(70)), "more than 64 objects"),
     "a schema as a text": (CHAT, chat(structured_outputs={"json": json.dumps(deep(70))}), "more than 64 objects"),
     "a large schema": (CHAT, schema({"description": "x" * 70_000}), "schemas and grammars"),
-    "a long enum": (CHAT, schema({"enum": list(range(2001))}), "2,001 properties, values"),
+    "a long enum": (CHAT, schema({"enum": list(range(2001))}), "takes 2,001 steps"),
     "a loop": (
         CHAT,
         schema({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
@@ -152,6 +158,21 @@ REFUSED: Mapping[str, tuple[str, object, str]] = {
         CHAT,
         chat(tools=[{"type": "function", "function": {"name": "f", "parameters": {"$ref": "#"}}}]),
         "leads back to itself",
+    ),
+    "many formats": (
+        CHAT,
+        schema({"properties": {f"p{n}": {"type": "string", "format": "ipv6"} for n in range(120)}}),
+        "takes 2,520 steps",
+    ),
+    "many optional properties": (
+        CHAT,
+        schema({"properties": {f"p{n}": {} for n in range(100)}, "minProperties": 50}),
+        "takes 5,120 steps",
+    ),
+    "ranges of a tool that must be used": (
+        CHAT,
+        chat(tools=[TOOL], tool_choice="required"),
+        "takes 3,150 steps",
     ),
     "many items": (CHAT, schema({"type": "array", "minItems": 10**12}), "items or characters in one place"),
     "a pattern": (CHAT, schema({"type": "string", "pattern": "((a{100}){100}){100}"}), "1,000,000 characters"),
@@ -168,8 +189,8 @@ REFUSED: Mapping[str, tuple[str, object, str]] = {
     "a guided regex": (CHAT, chat(guided_regex="a{1000000}"), "1,000,000 characters"),
     "many patterns": (
         CHAT,
-        schema({"properties": {f"p{n}": {"pattern": "^(a{1,50}b{1,50}){1,30}$"} for n in range(400)}}),
-        "1,200,800 characters",
+        schema({"properties": {f"p{n}": {"pattern": "^(a{1,50}b{1,50}){1,30}$"} for n in range(60)}}),
+        "180,120 characters",
     ),
     "patterns of names": (CHAT, schema({"patternProperties": {"a{90000}": {}}}), "90,000 characters"),
     "a grammar": (
@@ -233,6 +254,7 @@ PASSED: Mapping[str, tuple[str, dict[str, Any]]] = {
             ]
         ),
     ),
+    "ranges of a tool that may be used": (CHAT, chat(tools=[TOOL], tool_choice="auto")),
     "a tool that was used": (
         "/v1/messages",
         {
