@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.rig.processes import run_vedette, vedette_running
 from tests.rig.stand_ins.app_on_a_thread import AppOnAThread
 from tests.rig.stand_ins.app_stand_in import OWNER_KEY
 from vedette.serve.access.key_file import KeyFile
@@ -55,6 +56,28 @@ def test_the_owners_link_opens_the_page_and_leaves_no_key_in_the_address(
     assert OWNER_KEY not in page.url
     page.get_by_role("button", name="Model:").click()
     expect(page.get_by_role("option", name="org/other")).not_to_have_attribute("aria-disabled", "true")
+
+
+def test_the_owners_link_works_over_https_with_vedettes_own_certificate(
+    closed: AppOnAThread, launch: Callable[[str], Browser], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    arguments = ("--engine", closed.upstream.url, "--https", "--require-key")
+    with vedette_running(home, *arguments) as running:
+        running.wait_until_ready()
+        opened = run_vedette(home, "open").stdout.strip()
+        assert opened.startswith("https://127.0.0.1:")
+        context = launch("camera").new_context(ignore_https_errors=True)
+        page = context.new_page()
+        page.goto(opened)
+        page.locator("#pill[data-state=ready]").wait_for()
+        (cookie,) = context.cookies()
+        assert cookie["secure"]
+        page.get_by_role("radio", name="Scene").check()
+        page.get_by_role("button", name="Start").click()
+        page.locator(".answer[data-state=done]").first.wait_for()
+        context.close()
 
 
 def test_a_page_whose_key_is_revoked_leads_to_the_login_page(closed: AppOnAThread, page: Page, tmp_path: Path) -> None:

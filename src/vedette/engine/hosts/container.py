@@ -99,7 +99,8 @@ class ContainerHost:
     def command(self, plan: Plan, target: Target) -> Command:
         for directory in ("vllm", "inductor", "triton"):
             (self._cache / directory).mkdir(parents=True, exist_ok=True)
-        self._cache.chmod(0o700)
+        with contextlib.suppress(PermissionError):  # a directory that this account shares
+            self._cache.chmod(0o700)
         # The container is in none of vedette's cgroups: only the whole machine's counter counts its kills.
         return Command(self.arguments(plan, target), dict(os.environ), self._workplace, read_machine_kills)
 
