@@ -1,5 +1,6 @@
 """Settings: layers, origins, and errors in one sentence with the next step."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,20 @@ def test_a_home_that_cannot_be_made_says_what_to_set(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="VEDETTE_HOME"):
         read_home({"VEDETTE_HOME": str(tmp_path / "file" / "inside")})
+
+
+@pytest.mark.parametrize("odd", ["fifo", "device", "endless", "deep"])
+def test_a_file_that_never_ends_or_answers_is_not_waited_for(tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "config.toml"
+    if odd == "fifo":
+        os.mkfifo(path)
+    elif odd == "device":
+        path.symlink_to("/dev/zero")
+    elif odd == "endless":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        path.write_text("port = " + "[" * 100_000)
+    with pytest.raises(ConfigError, match=r"config\.toml"):
+        read_settings({}, {"VEDETTE_CONFIG": str(path)})
+    assert read_language(None, {"VEDETTE_CONFIG": str(path), "LANG": "zh_CN.UTF-8"}) == "zh"
