@@ -44,7 +44,7 @@ def main() -> None:
             if not (home / "engines").exists():
                 (home / "engines").symlink_to((options.borrow / "engines").absolute())
             tree = Tree(name, root.absolute(), home.absolute(), limit_bytes)
-            for effect in _effects(tree, lambda name: options.only in name):
+            for effect in _effects(tree, lambda name: not options.only or any(part in name for part in options.only)):
                 found.append(effect)
                 line = json.dumps(dataclasses.asdict(effect) | {"commit": _commit(root)})
                 print(line, flush=True)
@@ -157,7 +157,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--borrow", type=Path, default=ROOT / ".cache" / "check", help="a home with an engine")
     parser.add_argument("--scratch", type=Path, required=True, help="a directory for the homes")
     parser.add_argument("--limit-mib", type=int, help="the cgroup's size instead of the plan's")
-    parser.add_argument("--only", default="", help="a part of the attacks' names")
+    parser.add_argument("--only", action="append", help="a part of the attacks' names; may be given several times")
     parser.add_argument("--keep", action="store_true", help="keep the results of earlier runs")
     parser.add_argument("--publish", action="store_true", help="write the results beside this file")
     return parser.parse_args()

@@ -110,6 +110,8 @@ def serving(
     tree: Tree, *arguments: str, limit_bytes: int | None = None, descriptors: int | None = None
 ) -> Iterator[Target]:
     """A ready vedette of the tree in a cgroup; it and its engine are ended afterwards."""
+    if not (tree.root / "src" / "vedette").is_dir():  # Python would take an installed vedette in its place
+        raise FileNotFoundError(tree.root / "src" / "vedette")
     cgroup = _Joined(tree.limit_bytes if limit_bytes is None else limit_bytes, descriptors)
     (tree.home / "tmp").mkdir(parents=True, exist_ok=True)
     shutil.rmtree(tree.home / "run", ignore_errors=True)
