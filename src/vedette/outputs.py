@@ -12,6 +12,7 @@ LONGEST_LINE_BYTES = 65_536
 """Of a line that is read; of a longer one, its end."""
 _LINE_END = re.compile(rb"[\r\n]+")  # a progress bar ends its lines with a carriage return
 _CHUNK_BYTES = 65_536
+_END_S = 2.0
 LONGEST_STEP_BYTES = 2000
 """Of a line of pip, Docker or Podman that tells a step: a search in a longer one would take long."""
 
@@ -66,6 +67,15 @@ async def output_of(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            with contextlib.suppress(asyncio.TimeoutError):  # a child of the process may keep the pipe open
+                await asyncio.wait_for(_end(process), _END_S)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Read what is left in the pipe of a killed process: asyncio waits for the end of both."""
+    while process.stdout is not None and await process.stdout.read(_CHUNK_BYTES):
+        pass
+    await process.wait()
 
 
 async def _read_into(read: bytearray, process: asyncio.subprocess.Process, most_bytes: int) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.product.abuse import payloads
-from bench.product.abuse.target import Target
+from bench.product.abuse.target import Target, ask
 from tests.rig.leftovers import engine_processes
 
 CHAT = "/v1/chat/completions"
@@ -24,11 +24,12 @@ CHAT = "/v1/chat/completions"
 
 @dataclass(frozen=True)
 class Attack:
-    """An attack, and the paragraph of docs/security.md that it is about."""
+    """An attack on a vedette with an engine."""
 
     name: str
     run: Callable[[Target], str]
     """Returns what the attacker got."""
+    bystander: Callable[[Target], float | None] = ask
 
 
 def counted(results: Iterable[str]) -> str:
@@ -111,14 +112,20 @@ def stop_the_core(target: Target) -> str:
     )
 
 
-def swap_to(directory: Callable[[Path], Path]) -> Callable[[Target], str]:
-    """Order a swap to a directory, as any local user can who knows no token."""
+def swap_to(directory: Callable[[Path], Path], *, as_owner: bool) -> Callable[[Target], str]:
+    """Order a swap to a directory, as any local user can, or with the owner's key where the tree has one."""
 
     def run(target: Target) -> str:
-        model = str(directory(target.tree.home / "attack"))
-        return target.post("/api/swap", json.dumps({"model": model}).encode(), within_s=60)
+        body = json.dumps({"model": str(directory(target.tree.home / "attack"))}).encode()
+        key = target.tree.home / "access" / "owner.key"
+        return target.post("/api/swap", body, key=key.read_text().strip() if as_owner and key.exists() else None)
 
     return run
+
+
+def ask_patiently(target: Target) -> float | None:
+    """As `ask`, for as long as an engine may take to start again."""
+    return ask(target, 240)
 
 
 def flood_of_one_kind(target: Target) -> str:

@@ -91,10 +91,11 @@ def _option_as_a_name(tree: Tree) -> Effect:
         text=True,
         timeout=60,
     )
-    outcome = result.stdout[:100]
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        argv = json.loads(result.stdout)["argv"]
-        outcome = "an option of vLLM" if "--trust-remote-code" in argv else "a path"
+    answer = json.loads(result.stdout)
+    if result.returncode:
+        outcome = f"refused ({answer['code']})"
+    else:
+        outcome = "an option of vLLM" if "--trust-remote-code" in answer["argv"] else "a path"
     return Effect(_OPTION, tree.name, 0, 0, None, 0, 0.0, outcome)
 
 

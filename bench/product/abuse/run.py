@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench.product.abuse import connections, files
-from bench.product.abuse.attacks import HEAVY, LIGHT, Attack, stop_the_core, swap_to
+from bench.product.abuse.attacks import HEAVY, LIGHT, Attack, ask_patiently, stop_the_core, swap_to
 from bench.product.abuse.target import MIB, Effect, Tree, measure, plan_bytes, serving
 from bench.product.faults.harness import machine
 
@@ -59,9 +59,13 @@ def _effects(tree: Tree, wanted: Callable[[str], bool]) -> Iterator[Effect]:
     for name, by_file in files.attacks(tree):
         if wanted(name):
             yield by_file()
-    swaps = [Attack(f"swap: {name}", swap_to(make)) for name, make in files.MODELS[:3]]
-    swaps.append(Attack("swap: a chat template that loops", swap_to(files.with_looping_template)))
-    swaps.append(Attack("the engine's core is stopped", stop_the_core))
+    models = (*files.MODELS[:3], ("a chat template that loops", files.with_looping_template))
+    swaps = [
+        Attack(f"swap by {name}: {what}", swap_to(make, as_owner=name == "the owner"))
+        for name in ("anybody", "the owner")
+        for what, make in models
+    ]
+    swaps.append(Attack("the engine's core is stopped", stop_the_core, ask_patiently))
     yield from _with_an_engine(tree, [each for each in (*HEAVY, *LIGHT, *swaps) if wanted(each.name)])
     yield from _by_connections(tree, wanted)
 
@@ -73,7 +77,7 @@ def _with_an_engine(tree: Tree, attacks: Sequence[Attack]) -> Iterator[Effect]:
         with serving(tree, "vedette-tiny") as target:
             while waiting:
                 attack = waiting.pop(0)
-                effect = measure(target, attack.name, attack.run)
+                effect = measure(target, attack.name, attack.run, attack.bystander)
                 yield effect
                 if effect.growth_bytes > GROWN_BYTES or effect.killed or effect.bystander_s is None:
                     break

@@ -63,9 +63,17 @@ class Target:
         logs = [*(self.tree.home / "run").glob("*.log*"), self.tree.home / "stderr.txt"]
         return sum(log.stat().st_size for log in logs if log.exists())
 
-    def post(self, path: str, body: bytes, within_s: float = ATTACK_S, encoding: str | None = None) -> str:
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        within_s: float = ATTACK_S,
+        encoding: str | None = None,
+        key: str | None = None,
+    ) -> str:
         """The status of an answer; what went wrong if there was none."""
         sent = {"Content-Type": "application/json"} | ({"Content-Encoding": encoding} if encoding else {})
+        sent |= {"Authorization": f"Bearer {key}"} if key else {}
         try:
             request = urllib.request.Request(self.url + path, body, sent)
             with urllib.request.urlopen(request, timeout=within_s) as answer:

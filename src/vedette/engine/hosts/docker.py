@@ -79,7 +79,8 @@ def parse_info(name: str, status: int, output: str) -> dict[str, Any]:
     """
     info: dict[str, Any] = {}
     with contextlib.suppress(ValueError, RecursionError):  # Podman's JSON has many lines; warnings surround it
-        info, _ = json.JSONDecoder().raw_decode(output, max(0, output.find("{")))
+        found, _ = json.JSONDecoder().raw_decode(output, max(0, output.find("{")))
+        info = found if isinstance(found, dict) else {}
     errors = _texts(info.get("ServerErrors"))
     if status == 0 and info and not errors:
         return info
