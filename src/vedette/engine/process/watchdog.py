@@ -21,7 +21,10 @@ _FIGURES = frozenset(
     }
 )
 """Figures that only a core at work changes: the server counts them from what the core reports after each step."""
-_STOPPED_POLLS = 3
+_METRICS_WITHIN_S = 2.0
+"""A server that takes longer is judged by its processor time."""
+_STOPPED_POLLS = 2
+"""One alone may be a debugger's."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ class TrafficWatch:
         """The signs of work that a client of an engine sees."""
         traffic = self._client.traffic
         if traffic.requests and traffic.received_bytes == self._received_bytes:
-            metrics = await self._client.read_metrics()
-            self._figures = self._figures if metrics is None else parse_work(metrics)
+            with contextlib.suppress(asyncio.TimeoutError):
+                metrics = await asyncio.wait_for(self._client.read_metrics(), _METRICS_WITHIN_S)
+                self._figures = self._figures if metrics is None else parse_work(metrics)
         self._received_bytes = traffic.received_bytes
         return Signs(traffic.requests > 0, (traffic.received_bytes, self._figures))
 
