@@ -217,3 +217,20 @@ async def test_a_smaller_model_of_the_family_serves_instead_where_that_is_allowe
     (recovered,) = rig.recoveries()
     assert f"Serving again with {SMALL} instead of {LARGE}" in say(recovered.message)
     assert (recovered.before.model, recovered.now.model) == (LARGE, SMALL)
+
+
+async def test_memory_that_runs_out_with_an_answer_in_progress_is_a_request_s_fault_the_first_time(rig: Rig) -> None:
+    async with rig.up() as deployment:
+        await ready(deployment, rig, 0)
+        for number, fault in enumerate(("request", "engine"), 1):
+            with deployment.busy():
+                rig.run_out_of_memory()
+                await rig.until(lambda: deployment.client is None)
+            await rig.until(lambda: deployment.blames_request is not None)
+            assert deployment.blames_request is (fault == "request")
+            await ready(deployment, rig, number)
+            assert rig.recoveries()[-1].fault == fault
+            lessons = list((rig.home.state / "calibrations").glob("lesson-*"))
+            assert len(lessons) == number - 1
+    before, after, last = (plan["memory"]["total_bytes"] for plan in rig.plans())
+    assert before == after > last

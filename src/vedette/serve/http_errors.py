@@ -41,11 +41,14 @@ from vedette.errors import (
     UnauthorizedError,
     VedetteError,
 )
+from vedette.language.foreign_text import plain
 from vedette.language.message import message_json
 from vedette.serve.access.principal import Role, principal_of
 from vedette.serve.access.redaction import without_places
 
 log = logging.getLogger(__name__)
+mistakes = log.getChild("mistakes")
+"""Of callers; apart from faults of vedette's own, so that they leave room for those."""
 
 RETRY_AFTER_S = 5
 """The wait before a client repeats a request that may succeed later."""
@@ -109,6 +112,8 @@ async def render_errors(
     try:
         return await handler(request)
     except VedetteError as error:
+        if isinstance(error, BadInputError):
+            mistakes.warning("%s %s: %s", request.method, plain(request.path[:100]), plain(error.sentence[:300]))
         return _answer(request, error, status_of(error))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:

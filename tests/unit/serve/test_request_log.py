@@ -3,9 +3,11 @@
 import asyncio
 import logging
 
+import aiohttp
 import pytest
 
-from vedette.serve.request_log import MOST_LINES, PERIOD_S, LineLimit
+from vedette.serve.http_errors import mistakes
+from vedette.serve.request_log import MOST_LINES, PERIOD_S, LineLimit, limit_lines
 
 
 def test_lines_beyond_the_limit_are_counted_and_told_with_the_next_period(caplog: pytest.LogCaptureFixture) -> None:
@@ -20,6 +22,19 @@ def test_lines_beyond_the_limit_are_counted_and_told_with_the_next_period(caplog
     logger.warning("another mistake of 100%")
     logger.removeFilter(limit)
     assert caplog.messages[-1] == "another mistake of 100% (7 similar lines were left out)"
+
+
+async def test_a_mistake_is_one_line_and_a_thousand_are_ten(
+    http: aiohttp.ClientSession, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    mistakes.filters.clear()
+    limit_lines(mistakes.name)
+    for _ in range(30):
+        async with http.post(f"{url}/v1/a%1b[2Jb", data=b"{") as answer:
+            assert answer.status == 400
+    lines = [record.getMessage() for record in caplog.records if record.name.endswith("mistakes")]
+    assert len(lines) == MOST_LINES
+    assert lines[0].startswith(r"POST /v1/a\x1b[2Jb: The request is not valid JSON")
 
 
 async def test_what_is_no_http_is_400_and_one_line(url: str, caplog: pytest.LogCaptureFixture) -> None:
