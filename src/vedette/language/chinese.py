@@ -1284,7 +1284,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     ),
     "serve.too_many_pictures": (
         "请求有 {pictures} 张图片；该方案一次提问最多容纳 {most} 张，包括之前的消息。",
-        "请减少图片，或查看 `vedette plan --images {pictures}`。",
+        "请减少图片，或查看 `vedette plan --images {pictures:d}`。",
     ),
     "serve.no_sound": ("该方案没有为声音预留空间。", "请只发送文本和图片。"),
     "serve.no_tensors": (
@@ -1296,7 +1296,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.no_number": ("`{field}` 不是整数。", "请修正该请求。"),
     "serve.too_many_tokens": (
         "`{field}` 为 {tokens}；该方案的上下文共有 {context_tokens} 个词元，供提问和回答合用。",
-        "请减少词元数，或查看 `vedette plan --context {tokens}`。",
+        "请减少词元数，或查看 `vedette plan --context {tokens:d}`。",
     ),
     "serve.too_many_logprobs": ("`{field}` 为 {given}；上限为 {most}。", "请减少对数概率的个数。"),
     "serve.no_prompt_logprobs": (
@@ -1307,7 +1307,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.message_not_object": ("`messages[{place}]` 不是对象。", '请发送 {{"role": "user", "content": "…"}}。'),
     "serve.too_many_answers": (
         "请求同时要求 {answers} 个回答（`n` 为 {choices}，提问 {prompts} 个）；该方案最多容纳 {most} 个。",
-        "请分成多个请求发送，或查看 `vedette plan --concurrency {answers}`。",
+        "请分成多个请求发送，或查看 `vedette plan --concurrency {answers:d}`。",
     ),
     "serve.schema_too_large": (
         "请求中的模式和语法共 {size} 字节；上限为 {most} 字节。",

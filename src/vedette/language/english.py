@@ -1449,7 +1449,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     ),
     "serve.too_many_pictures": (
         "The request has {pictures} pictures; the plan has room for {most} in one prompt, earlier messages included.",
-        "Leave pictures out, or see `vedette plan --images {pictures}`.",
+        "Leave pictures out, or see `vedette plan --images {pictures:d}`.",
     ),
     "serve.no_sound": ("The plan has no room for sound.", "Send text and pictures only."),
     "serve.no_tensors": (
@@ -1464,7 +1464,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "serve.no_number": ("`{field}` is not a whole number.", "Correct the request."),
     "serve.too_many_tokens": (
         "`{field}` is {tokens}; the context of the plan has {context_tokens} tokens for prompt and answer together.",
-        "Ask for fewer tokens, or see `vedette plan --context {tokens}`.",
+        "Ask for fewer tokens, or see `vedette plan --context {tokens:d}`.",
     ),
     "serve.too_many_logprobs": ("`{field}` is {given}; the most is {most}.", "Ask for fewer log-probabilities."),
     "serve.no_prompt_logprobs": (
@@ -1475,7 +1475,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "serve.message_not_object": ("`messages[{place}]` is not an object.", 'Send {{"role": "user", "content": "…"}}.'),
     "serve.too_many_answers": (
         "The request asks for {answers} answers at once (`n` {choices}, prompts {prompts}); the plan has room for {most}.",
-        "Send several requests, or see `vedette plan --concurrency {answers}`.",
+        "Send several requests, or see `vedette plan --concurrency {answers:d}`.",
     ),
     "serve.schema_too_large": (
         "The schemas and grammars of the request have {size} bytes; the most is {most}.",

@@ -66,7 +66,9 @@ _FOR_BROWSERS = frozenset(
     }
 )
 """Headers with which an attached server would change what a browser does with vedette's own pages."""
-_NOT_SENT_BACK = _HOP_BY_HOP | _FOR_BROWSERS | {"content-length"}
+_PLACES = frozenset({"location", "content-location"})
+"""Headers that would tell a client the engine's own address."""
+_NOT_SENT_BACK = _HOP_BY_HOP | _FOR_BROWSERS | _PLACES | {"content-length"}
 # The body arrives here decompressed. Keys, cookies and origins concern vedette only.
 _NOT_SENT_ON = _HOP_BY_HOP | {
     "host",
@@ -127,6 +129,8 @@ class PassThrough:
         # The HTTP client resolves dots in a path, and would leave /v1 for the engine's other addresses.
         if {".", ".."} & set(request.path.split("/")):
             raise web.HTTPNotFound
+        if request.method in {"GET", "HEAD"} and _plain_address(request.path) == "/v1/models":
+            return await self.models(request)
         with self._bodies.hold(request) as body:
             await self._read(request, body)
             most = most_values(served.context for served in self._backend.served)
@@ -225,16 +229,22 @@ class PassThrough:
     ) -> web.StreamResponse:
         client, _ = ready(served)
         headers = _kept(request.headers, _NOT_SENT_ON)
-        async with client.request(request.method, request.raw_path, headers, body) as upstream:
+        async with client.request(request.method, _plain_address(request.raw_path), headers, body) as upstream:
             if upstream.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 refusal = await _refusal(upstream, served)
                 self._metrics.api_requests.labels(status=str(upstream.status)).inc()
                 return refusal
             response = request[_RESPONSE] = web.StreamResponse(status=upstream.status, reason=upstream.reason)
-            response.headers.update(_kept(upstream.headers, _HOP_BY_HOP | _FOR_BROWSERS))
+            response.headers.update(_kept(upstream.headers, _HOP_BY_HOP | _FOR_BROWSERS | _PLACES))
             self._metrics.api_requests.labels(status=str(upstream.status)).inc()
             await _copy(request, upstream, response)
         return response
+
+
+def _plain_address(address: str) -> str:
+    """The address without slashes at the end of its path, which the engine answers with a redirect to itself."""
+    path, mark, query = address.partition("?")
+    return path.rstrip("/") + mark + query
 
 
 async def _refusal(upstream: aiohttp.ClientResponse, served: Served) -> web.Response:

@@ -217,6 +217,17 @@ async def test_models_are_those_that_answer_and_those_that_may_be_named(
     assert found == {"vedette-tiny": "ready", "other": "installed"}
 
 
+async def test_a_slash_at_the_end_leads_to_the_same_answer(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream
+) -> None:
+    """vLLM would redirect the client to the engine's own address, and list models with their directories."""
+    async with http.get(f"{url}/v1/models") as plain, http.get(f"{url}/v1/models/") as slashed:
+        assert await slashed.json() == await plain.json()
+    async with http.post(f"{url}/v1/chat/completions/?a=b", json=chat(None), allow_redirects=False) as answer:
+        assert answer.status == 200
+    assert len(upstream.bodies) == 1
+
+
 @pytest.mark.parametrize("text", ["[]", '{"data": 7}', '{"data": [7]}', "\xff", "[" * 100_000, "x" * 5_000_000])
 async def test_a_list_of_models_that_cannot_be_read_is_said(
     http: aiohttp.ClientSession, url: str, upstream: Upstream, text: str
