@@ -23,6 +23,8 @@ from vedette.units import MIB
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_TIMEOUT_S = 900.0
 """Limit for silence within an answer. A stuck engine is found sooner (process/watchdog.py)."""
+_SERVER_SILENCE_S = 60.0
+"""The same where the engine generates nothing: lists of models, tokens of a text."""
 _NO_SLOT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _NO_SLOT_ENDS = ("/tokenize", "/detokenize", "/count_tokens", "/render", "/cancel")
 """Ends of paths that the engine answers without generating (vllm/entrypoints, 0.12 to 0.33)."""
@@ -58,7 +60,6 @@ class EngineClient:
         self._requests = 0
         self._ended_bytes = 0
         self._ending: EngineUnavailableError | None = None
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S)
         # vedette passes bytes on and does not decompress them: the browser or the caller does.
         # A new connection for each request: the engine closes idle ones, and a request sent then would be lost.
         # No limit on connections: the engine limits requests itself.
@@ -66,9 +67,7 @@ class EngineClient:
         if self._directory is not None:  # by its descriptor: the path of a socket has at most 107 bytes
             path = f"/proc/self/fd/{self._directory}/{SOCKET}"
             connector = aiohttp.UnixConnector(path, limit=0, force_close=True)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, auto_decompress=False, trust_env=False
-        )
+        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False)
 
     @property
     def traffic(self) -> Traffic:
@@ -114,6 +113,12 @@ class EngineClient:
         except (aiohttp.ClientError, asyncio.TimeoutError):
             return None
 
+    async def read_page(self, path: str) -> str | None:
+        """The text at an address of the engine; None if it is too large. Raises EngineUnavailableError."""
+        async with self.request("GET", path, {"Accept-Encoding": "identity"}, None) as response:
+            page = await read_at_most(response.content.iter_any(), _MOST_METRICS_BYTES)
+        return None if page is None else page.decode(errors="replace")
+
     async def read_models(self) -> list[dict[str, Any]]:
         """The entries of the engine's `/v1/models`. Raises EngineUnavailableError, EngineAnswerError."""
         async with self.request("GET", "/v1/models", {"Accept-Encoding": "identity"}, None) as response:
@@ -134,10 +139,12 @@ class EngineClient:
         if self._session.closed:
             raise EngineUnreachableError("engine.just_stopped")
         counts = generates(method, path)
+        silence_s = SILENCE_TIMEOUT_S if counts else _SERVER_SILENCE_S
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
         self._requests += counts
         try:
             async with self._session.request(
-                method, f"{self.base_url}{path}", headers=headers, data=body, allow_redirects=False
+                method, f"{self.base_url}{path}", headers=headers, data=body, allow_redirects=False, timeout=timeout
             ) as response:
                 self._open.add(response)
                 try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from vedette.engine.client import EngineClient
 from vedette.errors import EngineUnavailableError
 from vedette.events import status_json
 from vedette.language.message import say
@@ -44,6 +45,8 @@ from vedette.sources.source import Factory, Sources
 from vedette.tasks import running
 
 _SAVE_EVERY_S = 10.0
+_METRICS_WITHIN_S = 5.0
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -180,19 +183,22 @@ class _Site:
     async def metrics(self, _: web.Request) -> web.Response:
         """Answer with vedette's own figures and the engines'."""
         text = self._metrics.expose(self._backend.served[0].status.state.value)
-        pages = []
-        for client in (served.client for served in self._backend.served):
-            if client is not None:
-                with suppress(EngineUnavailableError):
-                    async with client.request("GET", "/metrics", {"Accept-Encoding": "identity"}, None) as answer:
-                        pages.append(await answer.text())
-        text += engine_families(pages).encode()
+        clients = (served.client for served in self._backend.served)
+        pages = await asyncio.gather(*(_engine_metrics(client) for client in clients if client is not None))
+        text += engine_families([page for page in pages if page is not None]).encode()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def scene(self, _: web.Request) -> web.Response:
         """Answer with a picture of the scene."""
         picture = await self._scene.preview()
         return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+async def _engine_metrics(client: EngineClient) -> str | None:
+    """An engine's page of metrics; None if it does not come soon: whoever asks for vedette's figures gets those."""
+    with suppress(EngineUnavailableError, asyncio.TimeoutError):
+        return await asyncio.wait_for(client.read_page("/metrics"), _METRICS_WITHIN_S)
+    return None
 
 
 _openapi = lru_cache(openapi_document)
