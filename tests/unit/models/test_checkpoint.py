@@ -156,7 +156,7 @@ def test_processor_settings_in_one_file(model: Path) -> None:
 
 
 def test_a_vision_part_of_no_family_is_unknown(model: Path) -> None:
-    rewrite(model / "config.json", model_type="internvl", architectures=["InternVLForConditionalGeneration"])
+    rewrite(model / "config.json", model_type="novel_vl", architectures=["NovelVLForConditionalGeneration"])
     found = read_model(model)
     assert found.vision is None
     assert found.unknown_vision

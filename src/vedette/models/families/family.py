@@ -65,9 +65,7 @@ class Vision(ABC):
         """The limit that the processor applies when `max_pixels` is asked for."""
         return min(max_pixels, self.max_pixels)
 
-    def processor_arguments(
-        self, image_max_pixels: int | None, video_max_pixels: int | None
-    ) -> dict[str, dict[str, Any]]:
+    def processor_arguments(self, image_max_pixels: int | None, video_max_pixels: int | None) -> dict[str, Any]:
         """The value of `--mm-processor-kwargs` that sets these limits; {} if none has to be set.
 
         vLLM would also accept a limit above the model's own, so such a limit is lowered to the model's.

@@ -56,9 +56,7 @@ class Idefics3Vision(Vision):
     def nearest_limit(self, max_pixels: int) -> int:
         return self.limited_edge(max_pixels) ** 2
 
-    def processor_arguments(
-        self, image_max_pixels: int | None, video_max_pixels: int | None
-    ) -> dict[str, dict[str, Any]]:
+    def processor_arguments(self, image_max_pixels: int | None, video_max_pixels: int | None) -> dict[str, Any]:
         if image_max_pixels is None:
             return {}
         # Not inside `images_kwargs`: vLLM counts the tiles by the values at the top level.

@@ -66,9 +66,7 @@ class QwenVision(Vision):
     def pixel_limits(self) -> tuple[int, ...]:
         return (self.max_pixels, *(area for area in PICTURE_AREAS if self.min_pixels <= area < self.max_pixels))
 
-    def processor_arguments(
-        self, image_max_pixels: int | None, video_max_pixels: int | None
-    ) -> dict[str, dict[str, Any]]:
+    def processor_arguments(self, image_max_pixels: int | None, video_max_pixels: int | None) -> dict[str, Any]:
         # One dictionary for each modality: a plain `max_pixels` would also limit a whole clip.
         limits = [
             ("images_kwargs", image_max_pixels, self.max_pixels),

@@ -6,7 +6,19 @@ from typing import Any
 from vedette.language.message import Message
 from vedette.models.agreement import check_channels
 from vedette.models.config_reader import ConfigReader
-from vedette.models.families import gemma3, idefics3, llava, qwen_vl
+from vedette.models.families import (
+    deepseek_ocr,
+    gemma3,
+    gemma4,
+    glm4v,
+    idefics3,
+    internvl,
+    lfm2_vl,
+    llava,
+    minicpm_v,
+    phi3_v,
+    qwen_vl,
+)
 from vedette.models.families.family import Family, Vision, VisionFiles
 from vedette.models.forms.vision_part import find_outer, find_vision_part
 
@@ -15,6 +27,13 @@ FAMILIES: list[Family] = [
     idefics3.FAMILY,
     gemma3.FAMILY,
     llava.FAMILY,
+    internvl.FAMILY,
+    lfm2_vl.FAMILY,
+    minicpm_v.FAMILY,
+    gemma4.FAMILY,
+    phi3_v.FAMILY,
+    glm4v.FAMILY,
+    deepseek_ocr.FAMILY,
 ]
 
 

@@ -119,7 +119,7 @@ def test_llava() -> None:
 
 @pytest.mark.parametrize(
     ("model_type", "vision"),
-    [("qwen3", None), ("internvl", QWEN3_VL), (None, QWEN3_VL), ("llava", {"model_type": "pixtral"})],
+    [("qwen3", None), ("novel_vl", QWEN3_VL), (None, QWEN3_VL), ("llava", {"model_type": "pixtral"})],
 )
 def test_models_of_no_family_have_no_vision(model_type: Any, vision: Settings | None) -> None:
     assert parse(model_type, vision) is None
