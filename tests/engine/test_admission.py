@@ -60,6 +60,7 @@ SENSELESS: Mapping[str, tuple[str, object]] = {
     "fewer than none": (CHAT, chat(max_tokens=-5)),
     "no choice": (CHAT, chat(n=0)),
     "a hot temperature": (CHAT, chat(temperature=1e300)),
+    "an endless temperature": (CHAT, json.dumps(chat(temperature=7)).replace("7", "1e999").encode()),
     "a large seed": (CHAT, chat(seed=2**70)),
     "a token that is none": (CHAT, chat(logit_bias={"999999999": 1})),
     "a bias for a word": (CHAT, chat(logit_bias={"word": 1})),

@@ -12,7 +12,7 @@ MOST_VALUES = 1_000_000
 MOST_VALUES_UNPLANNED = 200_000
 """The same before there is a plan."""
 _VALUES_BESIDE_THE_PROMPT = 50_000
-_VALUES_PER_TOKEN = 4
+_VALUES_PER_TOKEN = 2
 """A prompt as a list of token ids has one value for each token; a text has fewer commas than that."""
 _BYTES_BESIDE_THE_PROMPT = 128 * 1024
 """Schemas, and all other fields."""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from vedette.errors import BadInputError
-from vedette.serve.admission.request_json import depth_of, nested
+from vedette.serve.admission.request_json import check_size, depth_of, nested, parse_request
 
 MOST_BYTES = 64 * 1024
 """Of all schemas and grammars of a request together."""
@@ -38,6 +38,7 @@ _PATTERN_FIELDS = ("pattern", "regex", "grammar", "guided_regex", "guided_gramma
 _TOOLS = ("tools", "functions")
 _JSON_TEXTS = ("json", "guided_json", "structural_tag")
 _LONGEST_INDEX = 9
+_ROOT_DEPTH = 5
 _ROOTS = ("schema", "parameters", "input_schema")
 """Fields of a tool or a format that hold a schema, at whose beginning its references begin."""
 
@@ -54,7 +55,7 @@ def check_schemas(document: Mapping[str, Any]) -> None:
     expanded = 0
     for name, constraint in found:
         if isinstance(constraint, str) and name in _JSON_TEXTS:
-            constraint = _parsed(constraint)
+            constraint = _parse_text(constraint)
         if not isinstance(constraint, str):
             expanded += _expanded_in(constraint, MOST_STEPS_OF_TOOLS if free and name in _TOOLS else MOST_STEPS)
         elif name in _PATTERN_FIELDS:
@@ -76,13 +77,9 @@ def _constraints(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield from ((name, value) for name, value in outputs.items() if isinstance(value, (str, dict, list)))
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except RecursionError as error:
-        raise _too_deep() from error
-    except msgspec.DecodeError as error:
-        raise BadInputError("serve.not_json", error=str(error)) from error
+def _parse_text(text: str) -> Any:
+    check_size(text.encode(), MOST_BYTES // 2)
+    return parse_request(text.encode())
 
 
 def _expanded_in(schema: Any, most_steps: int) -> int:
@@ -91,13 +88,13 @@ def _expanded_in(schema: Any, most_steps: int) -> int:
         raise _too_deep()
     _check_references(schema)
     steps = expanded = 0
-    for value, _ in nested(schema):
+    for value, depth in nested(schema):
         if not isinstance(value, dict):
             continue
         _check_counts(value)
         steps += _steps(value)
         expanded += sum(expanded_size(text, MOST_PATTERN) for text in _patterns(value))
-        for name in _ROOTS:
+        for name in _ROOTS if depth <= _ROOT_DEPTH else ():
             _check_references(value.get(name))
     if steps > most_steps:
         raise BadInputError("serve.schema_steps", steps=steps, most=most_steps, range_steps=_STEPS_OF_A_RANGE)
@@ -110,16 +107,22 @@ def _steps(value: Mapping[str, Any]) -> int:
         steps += _STEPS_OF_A_RANGE
     properties = value.get("properties")
     if isinstance(properties, dict):  # each number of them that may be there is a case of its own
-        counts = [value.get(name) for name in ("minProperties", "maxProperties")]
-        steps += len(properties) * max([0, *(int(each) for each in counts if isinstance(each, (int, float)))])
+        steps += len(properties) * max(_count(value.get("minProperties")), _count(value.get("maxProperties")))
     return steps
 
 
 def _check_counts(value: Mapping[str, Any]) -> None:
     for name in _COUNTS:
-        count = value.get(name)
-        if isinstance(count, (int, float)) and count > MOST_REPEATS:
-            raise BadInputError("serve.schema_repeats", repeats=int(min(count, 2**53)), most=MOST_REPEATS)
+        count = _count(value.get(name))
+        if count > MOST_REPEATS:
+            raise BadInputError("serve.schema_repeats", repeats=count, most=MOST_REPEATS)
+
+
+def _count(value: Any) -> int:
+    """A count in a schema, also one that is written as `1e3` or `3.0`; 0 for anything else."""
+    if isinstance(value, msgspec.Raw):
+        return int(min(float(bytes(value)), 2.0**53))
+    return value if isinstance(value, int) else 0
 
 
 def _patterns(value: Mapping[str, Any]) -> Iterator[str]:

@@ -140,6 +140,16 @@ REFUSED: Mapping[str, tuple[str, object, str]] = {
     "too many for any plan": (CHAT, chat(note=[[]] * (MOST_VALUES + 1)), "values; at most"),
     "depth": (CHAT, chat(note=deep(200)), "inside each other"),
     "more depth than Python has": (CHAT, b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "inside each other"),
+    "many items in short": (
+        CHAT,
+        b'{"messages":[{}],"structured_outputs":{"json":{"minItems":1e12}}}',
+        "the most is 100,000",
+    ),
+    "properties in short": (
+        CHAT,
+        b'{"messages":[{}],"structured_outputs":{"json":"{\\"properties\\":{\\"a\\":{}},\\"minProperties\\":3e3}"}}',
+        "takes 3,021 steps",
+    ),
     "no JSON": (CHAT, b'{"messages": ', "not valid JSON"),
     "another encoding": (CHAT, '{"messages": []}'.encode("utf-16"), "not valid JSON"),
     "a number that is none": (CHAT, b'{"temperature": NaN}', "not valid JSON"),
@@ -421,7 +431,8 @@ async def test_a_picture_that_is_too_large_is_made_smaller_in_its_place(
 ) -> None:
     path, body = large_in(api)
     body = body | {"temperature": 0.25, "user": "somebody"}
-    assert (await refusal(http, url, body, path))[0] == 200
+    text = json.dumps(body).replace("0.25", "2.50e-1")
+    assert (await refusal(http, url, text.encode(), path))[0] == 200
     (got,) = upstream.all_bodies
     small = re.sub(r"[A-Za-z0-9+/=]{1000,}", "PICTURE", json.dumps(got, ensure_ascii=False))
     assert small == json.dumps(body).replace(LARGE, "PICTURE")
