@@ -9,5 +9,5 @@ lock() {
     --custom-compile-command requirements/lock.sh pyproject.toml "$@"
 }
 lock -o requirements/vedette.txt
-lock --extra dev -o requirements/dev.txt
+lock --extra dev --extra films -o requirements/dev.txt
 lock --extra examples -o requirements/examples.txt

@@ -345,7 +345,8 @@ def tokenizers_bytes(model: Model) -> int:
 def reserve_bytes(device: Device) -> int:
     """Return the bytes that the plan leaves to other programs and short peaks.
 
-    On memory shared with a whole system: 3 % of the available memory, at least 256 MiB. A GPU's own memory and a memory
+    On memory shared with a whole system: 3 % of the available memory, at least 256 MiB. vedette itself, with 60 to 75
+    MiB, and its picture worker, with at most 148, are among the other programs. A GPU's own memory and a memory
     cgroup have no other users: 32 and 64 MiB for short peaks. In a memory cgroup a CPU engine needs none, because the
     kernel can page out its libraries.
     """
