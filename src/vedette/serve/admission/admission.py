@@ -28,6 +28,8 @@ class Asked:
     """The model that it names."""
     document: Any
     """The values of its JSON."""
+    path: str
+    """Its address."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Admitted:
 
     body: bytes | bytearray | None
     """As the client sent it, unless a picture had to be made smaller."""
+    path: str
+    """Its address."""
     sequences: int = 1
     """Answers that the engine generates for it at once."""
     has_media: bool = False
@@ -53,7 +57,7 @@ class Admission:
         """The request for an engine with this plan. Raises BadInputError, TooLargeError if it asks for too much."""
         document = asked.document
         if not asked.body or not isinstance(document, (dict, list)):
-            return Admitted(asked.body, context=context)
+            return Admitted(asked.body, asked.path, context=context)
         limits = RequestLimits(context)
         media = list(media_of(document))
         prompts = conversations = sequences = 1
@@ -62,12 +66,12 @@ class Admission:
             prompts = max(conversations, prompts_in(document.get("prompt")))
             sequences = check_fields(document, limits)
             check_schemas(document)
-            check_items(document.get("input"))
+            check_items(asked.path, document.get("input"))
         _check_text(len(asked.body) - sum(part.size for part in media), limits.text_bytes(prompts), context)
         _check_media(media, limits, conversations)
         changed = [await self._pass(part, context, client) for part in media]
         body = _encoded(document) if any(changed) else asked.body
-        return Admitted(body, sequences, bool(media), context)
+        return Admitted(body, asked.path, sequences, bool(media), context)
 
     async def _pass(self, part: MediaPart, context: Context, client: Hashable) -> bool:
         """Put what the gate makes of a picture or clip in its place; whether that is something else."""
@@ -81,14 +85,14 @@ class Admission:
         return True
 
 
-def read_request(body: bytes | bytearray | None, most_values: int) -> Asked:
+def read_request(body: bytes | bytearray | None, most_values: int, path: str) -> Asked:
     """The request that a body holds. Raises BadInputError for what is no JSON, too deep, or of too many values."""
     if not body:
-        return Asked(body, None, None)
+        return Asked(body, None, None, path)
     check_size(body, most_values)
     document = parse_request(body)
     model = document.get("model") if isinstance(document, dict) else None
-    return Asked(body, model if isinstance(model, str) else None, document)
+    return Asked(body, model if isinstance(model, str) else None, document, path)
 
 
 def media_in(body: bytes) -> list[str]:

@@ -18,9 +18,9 @@ _PHASES = frozenset({None, "commentary", "final_answer"})
 _DETAILS = frozenset({None, "low", "high", "auto", "original"})
 
 
-def check_items(items: Any) -> None:
-    """Raises BadInputError if too many items of an `input` are of no usual shape."""
-    if not isinstance(items, list):
+def check_items(path: str, items: Any) -> None:
+    """Raises BadInputError if too many items of an `input` to `/v1/responses` are of no usual shape."""
+    if not isinstance(items, list) or not path.startswith("/v1/responses"):
         return
     unusual = 0
     for place, item in enumerate(items):

@@ -136,7 +136,8 @@ class PassThrough:
             most = most_values(served.context for served in self._backend.served)
             try:
                 # Nothing here keeps its values, which take many times as much memory as its bytes.
-                return await self._answered(request, read_request(body.data if request.body_exists else None, most))
+                data = body.data if request.body_exists else None
+                return await self._answered(request, read_request(data, most, request.path))
             except VedetteError as error:
                 if not begun(request):
                     raise
@@ -188,13 +189,17 @@ class PassThrough:
         What somebody's own server has room for is not known, and its own affair.
         """
         context = served.context if served is not None and not self._backend.engine_is_shared else None
-        return Admitted(asked.body) if context is None else await self._admission.admit(asked, context, client)
+        return (
+            Admitted(asked.body, asked.path) if context is None else await self._admission.admit(asked, context, client)
+        )
 
     async def _again(self, admitted: Admitted, served: Served, client: Hashable) -> Admitted:
         """The request held against the plan that answers it, where that is another one than before it waited."""
         if self._backend.engine_is_shared or served.context in (None, admitted.context):
             return admitted
-        return await self._admitted(read_request(admitted.body, most_values([served.context])), served, client)
+        return await self._admitted(
+            read_request(admitted.body, most_values([served.context]), admitted.path), served, client
+        )
 
     def _ticket(self, request: web.Request, destination: ByName, admitted: Admitted) -> Ticket[Served]:
         takes_slot = generates(request.method, request.path) or admitted.has_media

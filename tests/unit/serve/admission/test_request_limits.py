@@ -248,6 +248,7 @@ PASSED: Mapping[str, tuple[str, dict[str, Any]]] = {
             * 20
         },
     ),
+    "texts to embed": ("/v1/embeddings", {"input": ["a star"] * 20}),
     "one text in a list": (TEXTS, {"prompt": ["Once upon a time"]}),
     "one conversation": (f"{CHAT}/batch", {"messages": [[message()]]}),
     "tools": (

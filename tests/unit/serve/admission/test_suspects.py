@@ -93,8 +93,8 @@ class Engine:
 def test_who_was_in_flight_at_two_deaths_is_blamed_and_forgotten_after_a_while() -> None:
     now = 0.0
     suspects = Suspects(lambda: now)
-    small, large = Admitted(b'{"a": 1}', context=CONTEXT), Admitted(b'{"b": 12345}', context=CONTEXT)
-    larger = Admitted(b'{"c": 123456789}', context=CONTEXT)
+    small, large = Admitted(b'{"a": 1}', CHAT, context=CONTEXT), Admitted(b'{"b": 12345}', CHAT, context=CONTEXT)
+    larger = Admitted(b'{"c": 123456789}', CHAT, context=CONTEXT)
     assert died(suspects, Engine(), small, large) == [False, True]
     with pytest.raises(CostlyRequestError):
         suspects.refuse(large)
