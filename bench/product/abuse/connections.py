@@ -188,10 +188,6 @@ def _unanswered(target: Target) -> str:
     return f"health shows it {shown}; the requests in flight got {answers[0]} and {answers[1]}"
 
 
-def no_bystander(_: Target) -> None:
-    return None
-
-
 def _timed(do: Callable[[], str]) -> str:
     began = time.monotonic()
     result = do()
@@ -240,7 +236,7 @@ class ConnectionAttack:
 
     name: str
     run: Callable[[Target], str]
-    bystander: Callable[[Target], float | None] = ask
+    bystander: Callable[[Target], float | None] | None = ask
     descriptors: int | None = None
     """Limit of vedette's file descriptors; None for the usual one."""
 
@@ -249,7 +245,7 @@ ATTACKS = (
     ConnectionAttack("100 half-sent headers, 64 descriptors", half_sent(100), ask_health, 64),
     ConnectionAttack("600 half-sent headers", half_sent(600)),
     ConnectionAttack("a header of a byte a second", slow_header),
-    ConnectionAttack("an idle connection", idle, no_bystander),
+    ConnectionAttack("an idle connection", idle, None),
     ConnectionAttack("2,000 idle connections", many_connections),
     ConnectionAttack("three held bodies of 31 MiB", held_bodies, ask_with_a_large_body),
     ConnectionAttack("40 silent live sockets", silent_sockets, open_a_page),

@@ -96,7 +96,7 @@ def _option_as_a_name(tree: Tree) -> Effect:
         outcome = f"refused ({answer['code']})"
     else:
         outcome = "an option of vLLM" if "--trust-remote-code" in answer["argv"] else "a path"
-    return Effect(_OPTION, tree.name, 0, 0, None, 0, 0.0, outcome)
+    return Effect(_OPTION, tree.name, 0, 0, None, 0, 0.0, outcome, is_waited_for=False)
 
 
 def _forged_record(tree: Tree) -> Effect:
@@ -116,4 +116,4 @@ def _forged_record(tree: Tree) -> Effect:
     victim.kill()
     victim.wait()
     outcome = f"the process was {'killed' if killed else 'left alone'}; the directory has mode {mode:03o}"
-    return Effect(_RECORD, tree.name, 0, 0, None, 0, 0.0, outcome)
+    return Effect(_RECORD, tree.name, 0, 0, None, 0, 0.0, outcome, is_waited_for=False)

@@ -34,7 +34,6 @@ RESULTS = Path(__file__).parent
 def main() -> None:
     options = _arguments()
     limit_bytes = options.limit_mib * MIB if options.limit_mib else plan_bytes(ROOT)
-    found: list[Effect] = []
     record = RESULTS / "abuse.jsonl" if options.publish else options.scratch / "abuse.jsonl"
     record.parent.mkdir(parents=True, exist_ok=True)
     with record.open("a" if options.keep else "w") as out:
@@ -45,7 +44,6 @@ def main() -> None:
                 (home / "engines").symlink_to((options.borrow / "engines").absolute())
             tree = Tree(name, root.absolute(), home.absolute(), limit_bytes)
             for effect in _effects(tree, lambda name: not options.only or any(part in name for part in options.only)):
-                found.append(effect)
                 line = json.dumps(dataclasses.asdict(effect) | {"commit": _commit(root)})
                 print(line, flush=True)
                 out.write(line + "\n")
@@ -61,7 +59,7 @@ def _effects(tree: Tree, wanted: Callable[[str], bool]) -> Iterator[Effect]:
             yield by_file()
     models = (*files.MODELS[:3], ("a chat template that loops", files.with_looping_template))
     swaps = [
-        Attack(f"swap by {name}: {what}", swap_to(make, as_owner=name == "the owner"))
+        Attack(f"swap by {name}: {what}", swap_to(make, as_owner=name == "the owner"), ask_patiently)
         for name in ("anybody", "the owner")
         for what, make in models
     ]
@@ -95,16 +93,16 @@ def _by_connections(tree: Tree, wanted: Callable[[str], bool]) -> Iterator[Effec
     name = "an attached server that becomes silent"
     if wanted(name):
         with connections.stand_in() as (address, server), serving(tree, "--engine", address) as target:
-            yield measure(target, name, connections.silence(server), connections.no_bystander)
+            yield measure(target, name, connections.silence(server), None)
 
 
 def report(lines: Sequence[dict[str, object]], limit_bytes: int, options: argparse.Namespace) -> list[str]:
     """The results as Markdown: a row an attack, a column group a tree."""
     names = [name for name, _ in options.tree]
-    commits = {str(line["tree"]): str(line["commit"]) for line in lines}
+    commits = {name: sorted({str(line["commit"]) for line in lines if line["tree"] == name}) for name in names}
     by = {(line["attack"], line["tree"]): line for line in lines}
     attacks = list(dict.fromkeys(str(line["attack"]) for line in lines))
-    compared = ", ".join(f"{name} is {commits.get(name, '?')}" for name in names)
+    compared = ", ".join(f"{name} is {' and '.join(commits[name])}" for name in names)
     words = [
         "attack",
         *(f"{what}, {name}" for what in ("MiB grown", "bystander", "log bytes", "attacker") for name in names),
@@ -145,9 +143,9 @@ def _growth(effect: dict[str, object]) -> str:
 
 def _bystander(effect: dict[str, object]) -> str:
     waited = effect["bystander_s"]
-    return (
-        "–" if waited is None and effect["took_s"] == 0 else "none" if waited is None else f"{float(str(waited)):.1f} s"
-    )
+    if not effect["is_waited_for"]:
+        return "–"
+    return "none" if waited is None else f"{float(str(waited)):.1f} s"
 
 
 def _commit(root: Path) -> str:

@@ -111,6 +111,8 @@ class Effect:
     log_bytes: int
     took_s: float
     outcome: str
+    is_waited_for: bool = True
+    """Whether a bystander asked at all."""
 
 
 @contextlib.contextmanager
@@ -165,7 +167,7 @@ def measure(
     target: Target,
     name: str,
     attack: Callable[[Target], str],
-    bystander: Callable[[Target], float | None] = ask,
+    bystander: Callable[[Target], float | None] | None = ask,
 ) -> Effect:
     """Attack, and let a bystander ask from the first second on, and once more after the attack: the longest wait."""
     before, logged, killed = _anonymous(target.cgroup), target.log_bytes(), target.cgroup.killed
@@ -178,6 +180,9 @@ def measure(
             peak = max(peak, _anonymous(target.cgroup))
 
     def stand_by() -> None:
+        if bystander is None:
+            attacker.join(ATTACK_S)
+            return
         time.sleep(1)
         while True:
             is_last = not attacker.is_alive()
@@ -207,6 +212,7 @@ def measure(
         target.log_bytes() - logged,
         took_s,
         outcome[0] if outcome else f"no end in {ATTACK_S:.0f} s",
+        bystander is not None,
     )
 
 
@@ -238,7 +244,7 @@ def measure_command(tree: Tree, name: str, arguments: list[str], within_s: float
         said = next((line for line in output.read_text(errors="replace").splitlines() if line.startswith("✗")), "")
         end = f"no end in {within_s:.0f} s" if ended is None else f"exit {ended}"
         outcome = f"{end} {said[:110]}".strip()
-    return Effect(name, tree.name, peak, killed, None, 0, took_s, outcome)
+    return Effect(name, tree.name, peak, killed, None, 0, took_s, outcome, is_waited_for=False)
 
 
 def plan_bytes(tree_root: Path) -> int:
