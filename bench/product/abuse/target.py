@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import urllib.error
@@ -23,6 +24,7 @@ MIB = 1024**2
 READY_S = 400.0
 BYSTANDER_S = 60.0
 """How long a bystander waits for an answer."""
+_SHOWN_CHARACTERS = 100
 ATTACK_S = 120.0
 """How long an attack may take until it counts as never ending."""
 
@@ -243,7 +245,8 @@ def measure_command(tree: Tree, name: str, arguments: list[str], within_s: float
     if outcome is None:
         said = next((line for line in output.read_text(errors="replace").splitlines() if line.startswith("✗")), "")
         end = f"no end in {within_s:.0f} s" if ended is None else f"exit {ended}"
-        outcome = f"{end} {said[:110]}".strip()
+        shown = textwrap.shorten(said.replace(str(tree.home), "HOME"), _SHOWN_CHARACTERS, placeholder=" …")
+        outcome = f"{end} {shown}".strip()
     return Effect(name, tree.name, peak, killed, None, 0, took_s, outcome, is_waited_for=False)
 
 
