@@ -563,7 +563,7 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
     "plan.reason.kv_ordered": "the checkpoint was made for keys and values in 8 bits",
     "plan.reason.kv_order_overridden": "the checkpoint orders {order}, which is overridden: {why}",
     "plan.own_code": (
-        "{model} brings code of its own ({files}), which vLLM runs with your rights and only if told to: read it, then "
+        "{model} brings code of its own ({files}), which vLLM runs with your rights and only if you allow it: read it, then "
         "allow it with `--trust-remote-code`."
     ),
     "plan.own_code_changed": (

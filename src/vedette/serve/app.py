@@ -195,7 +195,7 @@ class _Site:
 
 
 async def _engine_metrics(client: EngineClient) -> str | None:
-    """An engine's page of metrics; None if it does not come soon: whoever asks for vedette's figures gets those."""
+    """An engine's page of metrics; None if it does not arrive soon, so that vedette's own figures do."""
     with suppress(EngineUnavailableError, asyncio.TimeoutError):
         return await asyncio.wait_for(client.read_page("/metrics"), _METRICS_WITHIN_S)
     return None

@@ -1,4 +1,4 @@
-"""The code that a model brings with it, which vLLM runs only if it is told to trust it.
+"""The code that a model brings with it, which vLLM runs only with its option to trust it.
 
 vLLM needs it where config.json names a class in `auto_map` and neither transformers nor vLLM has one for the model's
 type (`HFConfigParser.parse` of vllm/transformers_utils/config.py, 0.32).

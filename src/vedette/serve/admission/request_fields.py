@@ -34,7 +34,7 @@ _MOST_CHARACTERS = {
     "prompt_cache_key": 1024,
     "user": 1024,
 }
-"""Of all texts of a field: they are searched for, or told again in the answer and the log."""
+"""Of all texts of a field: they are searched for, or repeated in the answer and the log."""
 _MOST_PATTERN_TOKENS = 256
 """Of `repetition_detection`, which compares that many tokens after each token."""
 _CHARACTERS_PER_TRUNCATED_TOKEN = 8
