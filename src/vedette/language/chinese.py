@@ -1329,6 +1329,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "展开重复后，请求中的正则表达式和语法共有 {characters} 个字符；上限为 {most}。",
         "请减少重复次数。",
     ),
+    "serve.pattern_endless": (
+        "正则表达式或语法中有 {repeats} 处无上限的重复（`*`、`+`）；上限为 {most}。",
+        "请使用更简单的写法。",
+    ),
     "serve.schema_loop": ("模式中的引用 {reference} 又指向自身。", "请让引用最终指向一个不是引用的模式。"),
     "serve.request_took_memory": (
         "引擎在回答此请求时内存耗尽，正在重新启动。",

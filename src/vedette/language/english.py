@@ -1506,6 +1506,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "The patterns and grammars of the request have {characters} characters with their repetitions; the most is {most}.",
         "Ask for fewer repetitions.",
     ),
+    "serve.pattern_endless": (
+        "A pattern or grammar has {repeats} repetitions without an end (`*`, `+`); the most is {most}.",
+        "Send a simpler one.",
+    ),
     "serve.schema_loop": (
         "The schema's reference {reference} leads back to itself.",
         "Let it end at a schema that is no reference.",

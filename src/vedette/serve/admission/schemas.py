@@ -28,6 +28,8 @@ MOST_PATTERN = 1024
 """Characters of a pattern: 4,000 of `(a|b)*(a|b)*…` take 6.7 s."""
 MOST_GRAMMAR = 8192
 """Characters of a grammar, whose rules are short."""
+MOST_ENDLESS = 200
+"""`*` and `+` in one pattern or grammar: 600 of `("a"|"b")*` in a row take 8 s."""
 MOST_EXPANDED = 20_000
 """Characters of all patterns and grammars, with each repetition written out: 400 of 3,000 each take 25 s."""
 
@@ -168,6 +170,9 @@ def expanded_size(pattern: str, most: int) -> int:
     """
     if len(pattern) > most:
         raise BadInputError("serve.pattern_too_long", characters=len(pattern), most=most)
+    endless = pattern.count("*") + pattern.count("+")
+    if endless > MOST_ENDLESS:
+        raise BadInputError("serve.pattern_endless", repeats=endless, most=MOST_ENDLESS)
     open_groups, last, place = [0], 0, 0  # the sizes of the groups that are open, and of the last part
     while place < len(pattern):
         sign = pattern[place]

@@ -203,6 +203,11 @@ REFUSED: Mapping[str, tuple[str, object, str]] = {
         "180,120 characters",
     ),
     "patterns of names": (CHAT, schema({"patternProperties": {"a{90000}": {}}}), "90,000 characters"),
+    "a grammar of stars": (
+        CHAT,
+        chat(structured_outputs={"grammar": "root ::= " + '("a"|"b")* ' * 600}),
+        "has 600 repetitions without an end",
+    ),
     "a grammar": (
         CHAT,
         chat(structured_outputs={"grammar": 'root ::= ("a"{1000}){1000}'}),
