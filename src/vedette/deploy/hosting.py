@@ -83,4 +83,7 @@ def _image_for(device: Device, settings: Settings) -> Image:
         return image_named(settings.image)
     if device.family is Family.CPU:
         raise EngineInstallError("deploy.no_cpu_image")
-    return image_for_jetson(device.l4t_version) if device.family is Family.JETSON else image_for_gpu()
+    if device.family is not Family.JETSON:
+        return image_for_gpu()
+    capability = device.compute_capability
+    return image_for_jetson(device.l4t_version, f"sm_{capability[0]}{capability[1]}" if capability else None)

@@ -1,7 +1,8 @@
 """The boards that vedette knows by name. With them a plan can be made on another machine."""
 
 import difflib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -18,9 +19,14 @@ FIRST_JETPACK_THAT_DISCOUNTS_CACHE = (7, 2)
 """The first with L4T r39, on which CUDA no longer counts the page cache as used memory."""
 
 
+NEWEST_JETPACK, NEWEST_L4T = "7.2.1", "39.2.1"
+"""They run on Orin too: `orin-nano-8gb-r39` names a board with them."""
+_WITH_L4T = re.compile(r"(.+)-(?:r39|l4t-?39|jetpack-?7\.2)(?:\.\d+)*")
+
+
 @dataclass(frozen=True)
 class Board:
-    """One Jetson module of catalogue.toml."""
+    """One Jetson module, or another machine with unified memory, of boards.toml."""
 
     title: str
     series: str
@@ -31,8 +37,9 @@ class Board:
     tensor_tflops: float
     compute_capability: tuple[int, int]
     cpu_count: int
-    jetpack: str
-    l4t: str
+    jetpack: str | None = None
+    """None for a machine that is no Jetson."""
+    l4t: str | None = None
     memory_bandwidth_before_super_gb_per_s: float | None = None
 
 
@@ -46,10 +53,15 @@ def boards() -> dict[str, Board]:
 def device_named(name: str) -> Device:
     """Return the board called `name`, with `assumed=True`. Case, spaces and a leading "Jetson" do not matter.
 
+    With `-r39` at its end it is the board with JetPack 7.2, which runs on Orin and on Thor.
+
     Raises DeviceError, which suggests the nearest name, if the catalogue has no such board.
     """
     wanted = "-".join(name.lower().replace("_", " ").replace("-", " ").split()).removeprefix("jetson-")
     known = boards()
+    newer = _WITH_L4T.fullmatch(wanted)
+    if newer is not None and newer[1] in known and known[newer[1]].l4t is not None:
+        return device_of(replace(known[newer[1]], l4t=NEWEST_L4T, jetpack=NEWEST_JETPACK))
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.4)
         if near:
@@ -63,7 +75,7 @@ def device_of(board: Board) -> Device:
     total_bytes = board.memory_total_mib * MIB
     return Device(
         name=board.title,
-        family=Family.JETSON,
+        family=Family.NVIDIA if board.l4t is None else Family.JETSON,
         machine="aarch64",
         memory_total_bytes=total_bytes,
         memory_available_bytes=total_bytes - ASSUMED_SYSTEM_BYTES,
@@ -74,7 +86,8 @@ def device_of(board: Board) -> Device:
         peak_flops_per_s=board.tensor_tflops * 1e12,
         l4t_version=board.l4t,
         jetpack_version=board.jetpack,
-        page_cache_counts_as_used=_version(board.jetpack) < FIRST_JETPACK_THAT_DISCOUNTS_CACHE,
+        page_cache_counts_as_used=board.jetpack is not None
+        and _version(board.jetpack) < FIRST_JETPACK_THAT_DISCOUNTS_CACHE,
         assumed=True,
     )
 

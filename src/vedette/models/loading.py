@@ -9,7 +9,7 @@ order of the tensors in bench/lab/load_trace.py.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
@@ -34,6 +34,10 @@ class Module:
     tensors: tuple[tuple[str, int], ...]
     """The last part of each tensor's name, and its bytes."""
     vision: bool
+
+    def times(self, factor: float) -> "Module":
+        """Return the module with tensors so many times as large."""
+        return replace(self, tensors=tuple((name, round(size * factor)) for name, size in self.tensors))
 
     def bytes_of(self, *names: str) -> int:
         """Return the size of the first of these tensors that the module has; 0 if it has none."""

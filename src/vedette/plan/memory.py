@@ -213,7 +213,7 @@ def weights_bytes(site: Site, load: Load) -> int:
     capability = site.device.compute_capability
     if capability is not None and capability < (8, 9):
         found += model.weight_only_extra_bytes
-    if capability is None or capability[0] != 9:
+    if _pads_experts(site):
         found += model.padded_experts_bytes
     found += loaded(site, load).unused_bytes
     if repacking_kernel(model, capability) is Kernel.MACHETE:
@@ -229,12 +229,21 @@ def loaded(site: Site, load: Load) -> Loaded:
         return Loaded(model.allocator_slack_bytes, 0, 0)
     if not load.images:
         modules = tuple(module for module in modules if not module.vision)
+    if model.experts is not None and _pads_experts(site):
+        grown = 1 + model.padded_experts_bytes / model.experts.weights_bytes
+        modules = tuple(module.times(grown) if "experts" in module.name else module for module in modules)
     whole, kept = _tables_bytes(site), position_cache_bytes(site, load.max_model_len)
     # Rounded to full MiB, so that plans with nearly the same context share the result.
     tables = tuple(-(-size * kept // max(1, whole) // MIB) * MIB for size in _table_sizes(site))
     unpacks = site.engine.formats is None or "auto_awq" in site.engine.formats
     stored = AWQ_IN_PLACE if model.quantization == "awq" and not unpacks else model.quantization
     return load_modules(modules, tables, stored, repacking_kernel(model, site.device.compute_capability))
+
+
+def _pads_experts(site: Site) -> bool:
+    """Return whether the GPU's kernel pads MXFP4 experts: all but Hopper's (`select_mxfp4_moe_backend`, 0.32)."""
+    capability = site.device.compute_capability
+    return site.model.padded_experts_bytes > 0 and (capability is None or capability[0] != 9)
 
 
 def repacking_kernel(model: Model, capability: tuple[int, int] | None) -> Kernel:

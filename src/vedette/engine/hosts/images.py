@@ -34,6 +34,8 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     l4t_from: str | None = None
     l4t_before: str | None = None
     digest: str | None = None
+    gpu: str | None = None
+    """The architecture that it is for, such as `sm_87`; None for all."""
 
     @property
     def pinned(self) -> str:
@@ -59,13 +61,18 @@ class _Catalogue(msgspec.Struct, frozen=True):
     image: tuple[Image, ...]
 
 
-def image_for_jetson(l4t: str | None) -> Image:
-    """The image for a version of Jetson Linux, such as `36.4.3`. Raises EngineInstallError if none is known."""
+def image_for_jetson(l4t: str | None, gpu: str | None = None) -> Image:
+    """The image for a version of Jetson Linux, such as `36.4.3`. Raises EngineInstallError if none is known.
+
+    gpu: its architecture, such as `sm_87`.
+    """
     if l4t is None:
         raise EngineInstallError("engine.no_image_for_unknown_jetson")
     version = _numbers(l4t)
     for image in images():
         first, end = image.l4t_from, image.l4t_before
+        if image.gpu not in {None, gpu}:
+            continue
         if first is not None and end is not None and _numbers(first) <= version < _numbers(end):
             return image
     raise EngineInstallError("engine.no_image_for_jetson", version=l4t)
