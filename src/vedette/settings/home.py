@@ -27,6 +27,11 @@ class Home:
         return self.data / "engines"
 
     @property
+    def keys(self) -> Path:
+        """Keys for sources of models, as files for this account only."""
+        return self.data / "keys"
+
+    @property
     def models(self) -> Path:
         return self.data / "models"
 

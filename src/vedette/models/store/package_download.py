@@ -16,7 +16,8 @@ from types import MappingProxyType
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError
 from vedette.language.message import Message
 from vedette.models.store.child_process import ChildFailedError, child_lines
-from vedette.models.store.model_lookup import PARTIAL, ModelRef
+from vedette.models.store.fetching.origin import PARTIAL
+from vedette.models.store.model_lookup import ModelRef
 from vedette.outputs import last_line
 
 NEEDED_BYTES = 2 * 1024**3

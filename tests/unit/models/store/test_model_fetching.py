@@ -13,14 +13,18 @@ import psutil
 import pytest
 from aiohttp import web
 
+from tests.rig.safetensors_files import weights
 from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError, VedetteError
 from vedette.language.message import Message, say
+from vedette.models.store.fetching.file_transfer import unfinished
+from vedette.models.store.fetching.manifest import MANIFEST, read_manifest
+from vedette.models.store.fetching.model_source import RemoteFile
 from vedette.models.store.model_fetching import Progress, fetch_model
 from vedette.models.store.model_lookup import ModelRef, find_model
 
 MODEL_ID = "someone/small"
 COMMIT = "a" * 40
-BIG = bytes(range(256)) * 20_000
+BIG = weights(2_560_000)
 SECRET = "hf_this_is_a_secret"
 
 
@@ -143,10 +147,16 @@ def partial_of(ref: ModelRef) -> Path:
 
 async def test_a_model_is_fetched_whole_and_checked(hub: Hub, models: Path) -> None:
     ref, steps = await fetch(models)
-    assert {path.name: path.read_bytes() for path in ref.path.iterdir()} == {
-        name: hub.files[name] for name in ("config.json", "tokenizer.json", "model.safetensors")
+    here = {path.name: path.read_bytes() for path in ref.path.iterdir()}
+    manifest = read_manifest(ref.path)
+    assert manifest is not None
+    del here[MANIFEST]
+    assert here == {name: hub.files[name] for name in ("config.json", "tokenizer.json", "model.safetensors")}
+    assert (manifest.origin, manifest.revision) == (MODEL_ID, COMMIT)
+    assert {file.name: file.sha256 for file in manifest.files} == {
+        name: hashlib.sha256(data).hexdigest() for name, data in here.items()
     }
-    total = sum(path.stat().st_size for path in ref.path.iterdir())
+    total = sum(map(len, here.values()))
     assert steps[-1] == Progress(total, total, Message("detail.verbatim", text=ref.path.name))
     done = [step.done_bytes for step in steps if step.done_bytes is not None]
     assert done == sorted(done)
@@ -234,6 +244,7 @@ async def test_files_of_an_earlier_version_are_removed(hub: Hub, models: Path) -
         "config.json",
         "model.safetensors",
         "tokenizer.json",
+        MANIFEST,
     ]
     assert (ref.path / "tokenizer.json").read_bytes() == b"{}"
 
@@ -293,11 +304,27 @@ async def test_a_directory_that_cannot_be_written(hub: Hub, tmp_path: Path) -> N
         await fetch(tmp_path / "models")
 
 
-async def test_hostile_file_names_stay_inside(hub: Hub, models: Path) -> None:
-    hub.files |= {"../../escaped.json": b"{}", "/tmp/escaped.json": b"{}"}
-    ref, _ = await fetch(models)
-    assert not list(models.parent.rglob("escaped.json"))
-    assert len(list(ref.path.iterdir())) == 3
+@pytest.mark.parametrize(
+    "name", ["../../escaped.json", "/tmp/escaped.json", "a/../../b.json", "a\\b.json", "a\nb.json"]
+)
+async def test_hostile_file_names_are_refused(hub: Hub, models: Path, name: str) -> None:
+    hub.files[name] = b"{}"
+    with pytest.raises(ModelCorruptError, match="leads out of its directory"):
+        await fetch(models)
+    assert not list(models.parent.rglob("*.json"))
+
+
+async def test_links_in_an_unfinished_download_are_removed(hub: Hub, models: Path, tmp_path: Path) -> None:
+    """Whoever could write there must not have a download write elsewhere."""
+    ref = find_model(MODEL_ID, models)
+    partial_of(ref).mkdir(parents=True)
+    file = RemoteFile("model.safetensors", len(BIG), hashlib.sha256(BIG).hexdigest())
+    target = tmp_path / "precious"
+    target.write_text("keep")
+    unfinished(partial_of(ref), file).symlink_to(target)
+    await fetch(models)
+    assert target.read_text() == "keep"
+    assert (ref.path / "model.safetensors").read_bytes() == BIG
 
 
 async def test_a_child_does_not_import_from_the_current_directory(
@@ -315,11 +342,13 @@ async def test_the_child_prints_only_json(hub: Hub, models: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "vedette.models.store.hub_download",
-        MODEL_ID,
+        "vedette.models.store.fetching.downloader",
+        f"huggingface:{MODEL_ID}",
         str(models / "x"),
+        str(models / "keys"),
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
     assert process.returncode == 0
-    assert all(set(json.loads(line)) == {"done_bytes", "total_bytes", "detail"} for line in out.splitlines())
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert all({"file", "done_bytes", "total_bytes"} <= set(line) for line in lines)

@@ -13,9 +13,12 @@ import pytest
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError
 from vedette.models.checkpoint import read_model
-from vedette.models.store.hub_facts import read_hub_model
+from vedette.models.store.fetching.origin import Kind, Origin
+from vedette.models.store.remote_facts import read_remote_model
 
 MODEL_ID = "someone/small"
+ORIGIN = Origin(Kind.HUGGING_FACE, MODEL_ID)
+NO_KEYS = Path("/nonexistent")
 COMMIT = "c" * 40
 SECRET = "hf_a_secret"
 CONFIG: dict[str, Any] = {
@@ -158,7 +161,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def test_facts_equal_those_of_the_downloaded_files(hub: Hub, tmp_path: Path) -> None:
-    remote = read_hub_model(MODEL_ID, tmp_path / "later")
+    remote = read_remote_model(ORIGIN, tmp_path / "later", NO_KEYS)
     here = tmp_path / "here"
     here.mkdir()
     for name, data in hub.files.items():
@@ -172,7 +175,7 @@ def test_facts_equal_those_of_the_downloaded_files(hub: Hub, tmp_path: Path) -> 
 
 def test_weights_stay_on_the_hub(hub: Hub, tmp_path: Path) -> None:
     hub.files["model.safetensors"] = weights([f"layers.{turn}.weight" for turn in range(20)])
-    read_hub_model(MODEL_ID, tmp_path)
+    read_remote_model(ORIGIN, tmp_path, NO_KEYS)
     assert hub.sent_bytes < 400_000
 
 
@@ -180,14 +183,14 @@ def test_weights_stay_on_the_hub(hub: Hub, tmp_path: Path) -> None:
 def test_a_long_header_is_read_whole(hub: Hub, tmp_path: Path, ranges: bool) -> None:
     hub.ranges = ranges
     hub.files["model.safetensors"] = weights(["model.layers.0.weight"], note="x" * 700_000)
-    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 1_000_000
+    assert read_remote_model(ORIGIN, tmp_path, NO_KEYS).weights_bytes == 1_000_000
 
 
 def test_weights_are_not_read_from_a_server_without_ranges(hub: Hub, tmp_path: Path) -> None:
     hub.ranges = False
     # More than what the sockets of both sides hold.
     hub.files["model.safetensors"] = weights([f"model.layers.0.{turn}.weight" for turn in range(60)])
-    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 60_000_000
+    assert read_remote_model(ORIGIN, tmp_path, NO_KEYS).weights_bytes == 60_000_000
     assert hub.sent_bytes < 30_000_000
 
 
@@ -196,15 +199,15 @@ def test_weights_in_parts(hub: Hub, tmp_path: Path) -> None:
     parts = {f"model-{turn}-of-9.safetensors": weights([f"model.layers.0.{turn}.weight"]) for turn in range(9)}
     index = {"weight_map": {f"model.layers.0.{turn}.weight": name for turn, name in enumerate(parts)}}
     hub.files |= parts | {"model.safetensors.index.json": json.dumps(index).encode()}
-    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 9_000_000
+    assert read_remote_model(ORIGIN, tmp_path, NO_KEYS).weights_bytes == 9_000_000
     del hub.files["model-3-of-9.safetensors"]
     with pytest.raises(ModelCorruptError, match=r"has no weights named model-3-of-9\.safetensors"):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
 def test_a_redirect_on_the_same_host_is_followed(hub: Hub, tmp_path: Path) -> None:
     hub.redirect = "/elsewhere/{name}"
-    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 2_000_000
+    assert read_remote_model(ORIGIN, tmp_path, NO_KEYS).weights_bytes == 2_000_000
 
 
 @pytest.mark.parametrize(
@@ -218,18 +221,18 @@ def test_a_redirect_on_the_same_host_is_followed(hub: Hub, tmp_path: Path) -> No
 def test_other_redirects_are_refused(hub: Hub, tmp_path: Path, redirect: str, message: str) -> None:
     hub.redirect = redirect
     with pytest.raises(ModelNotFoundError, match=message):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
 def test_a_token_is_only_sent_to_the_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", SECRET)
-    read_hub_model(MODEL_ID, tmp_path)
+    read_remote_model(ORIGIN, tmp_path, NO_KEYS)
     assert hub.tokens == {f"Bearer {SECRET}"}
     hub.tokens.clear()
     other = Server(stranger := Hub())
     threading.Thread(target=other.serve_forever, args=(0.05,), daemon=True).start()
     hub.redirect = f"http://127.0.0.1:{other.server_port}/{{name}}"
-    read_hub_model(MODEL_ID, tmp_path)
+    read_remote_model(ORIGIN, tmp_path, NO_KEYS)
     other.shutdown()
     other.server_close()
     assert stranger.tokens == {None}, "another port of the same host is another server"
@@ -249,28 +252,30 @@ def test_a_token_is_only_sent_to_the_hub(hub: Hub, tmp_path: Path, monkeypatch: 
 def test_refusals(hub: Hub, tmp_path: Path, status: int, headers: dict[str, str], message: str) -> None:
     hub.status, hub.headers = status, headers
     with pytest.raises(ModelNotFoundError, match=message):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
 def test_a_response_that_is_cut_short(hub: Hub, tmp_path: Path) -> None:
     hub.cut_at = 20
     with pytest.raises(ModelCorruptError, match="cut short: its header ends after"):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
 def test_weights_shorter_than_their_header_says(hub: Hub, tmp_path: Path) -> None:
     hub.files["model.safetensors"] = hub.files["model.safetensors"][:-5]
     with pytest.raises(ModelCorruptError, match=r"cut short: it has [\d,]+ of [\d,]+ bytes"):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
     hub.sizes = False
-    assert read_hub_model(MODEL_ID, tmp_path).weights_bytes == 2_000_000, "a hub that names no sizes cannot be asked"
+    assert read_remote_model(ORIGIN, tmp_path, NO_KEYS).weights_bytes == 2_000_000, (
+        "a hub that names no sizes cannot be asked"
+    )
 
 
 @pytest.mark.parametrize("length", [0, 1, 2**63, 99_000_000])
 def test_a_header_that_lies_about_its_length(hub: Hub, tmp_path: Path, length: int) -> None:
     hub.files["model.safetensors"] = struct.pack("<Q", length) + hub.files["model.safetensors"][8:]
     with pytest.raises(ModelCorruptError, match="not a safetensors file, or it is cut short"):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
 @pytest.mark.parametrize(
@@ -279,29 +284,29 @@ def test_a_header_that_lies_about_its_length(hub: Hub, tmp_path: Path, length: i
 def test_a_server_that_is_not_a_hub(hub: Hub, tmp_path: Path, listing: bytes) -> None:
     hub.listing = listing
     with pytest.raises(ModelNotFoundError, match="is not a model hub"):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
 def test_a_repository_without_a_model(hub: Hub, tmp_path: Path) -> None:
     del hub.files["config.json"]
     with pytest.raises(ModelNotFoundError, match=r"There is no config\.json in someone/small"):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
 def test_the_error_of_a_damaged_configuration_names_the_model(hub: Hub, tmp_path: Path) -> None:
     hub.files["config.json"] = b"{"
     with pytest.raises(ModelCorruptError, match=r"someone/small/config\.json is not valid JSON"):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
 def test_a_file_too_large_for_its_name(hub: Hub, tmp_path: Path) -> None:
     hub.files["config.json"] = b" " * 33_000_000
     with pytest.raises(ModelCorruptError, match=r"someone/small/config\.json is too large"):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
 def test_no_hub_is_asked_if_that_is_forbidden(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelNotFoundError, match="HF_HUB_OFFLINE"):
-        read_hub_model(MODEL_ID, tmp_path)
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
     assert not hub.tokens
