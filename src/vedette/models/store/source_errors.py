@@ -1,4 +1,4 @@
-"""What a person is told of a source's trouble: for each kind of source in its own words."""
+"""What a person reads about a source's trouble: for each kind of source in its own words."""
 
 import re
 

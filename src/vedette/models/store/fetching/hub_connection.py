@@ -8,7 +8,6 @@ in that client.
 import contextlib
 import json
 import os
-import urllib.error
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from vedette.files import read_whole
 from vedette.models.store.fetching.model_source import Listing, RemoteFile, SourceError, Trouble
 from vedette.models.store.fetching.web_access import (
     Headers,
+    StatusError,
     WebAccess,
     body_of,
     read_bounded,
@@ -105,8 +105,8 @@ def _hub_troubles() -> Iterator[None]:
     with web_troubles():
         try:
             yield
-        except urllib.error.HTTPError as error:
-            raise hub_trouble(error.code, error.headers) from None
+        except StatusError as error:
+            raise hub_trouble(error.status, error.headers) from None
 
 
 def hub_trouble(status: int, headers: Headers) -> SourceError:

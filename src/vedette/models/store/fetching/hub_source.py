@@ -35,7 +35,7 @@ class HubSource:
         from huggingface_hub import HfApi
 
         with client_errors():
-            info = HfApi().model_info(self.model_id, files_metadata=True, timeout=TIMEOUT_S)
+            info = HfApi(endpoint=_endpoint()).model_info(self.model_id, files_metadata=True, timeout=TIMEOUT_S)
         if not info.sha:
             raise SourceError(Trouble.ODD_ANSWER, "no commit")
         return Listing(info.sha, tuple(_remote_file(each, info.sha) for each in info.siblings or []))
@@ -50,12 +50,17 @@ class HubSource:
         headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
         if begin > 0 or end is not None:
             headers["Range"] = f"bytes={begin}-{'' if end is None else end - 1}"
-        url = hf_hub_url(self.model_id, file.name, revision=file.version)
+        url = hf_hub_url(self.model_id, file.name, revision=file.version, endpoint=_endpoint())
         with contextlib.ExitStack() as stack:
             with client_errors():
                 response = stack.enter_context(get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_S))
                 hf_raise_for_status(response)
             yield without_start(_arriving(response), begin if response.status_code == 200 else 0)
+
+
+def _endpoint() -> str | None:
+    """The hub's address now; None for the client's own. The client alone would read it once, when it is loaded."""
+    return os.environ.get("HF_ENDPOINT") or None
 
 
 def _arriving(response: Any) -> Iterator[bytes]:

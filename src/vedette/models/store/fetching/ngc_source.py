@@ -12,7 +12,6 @@ import json
 import os
 import threading
 import time
-import urllib.error
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from vedette.models.store.fetching.model_source import Listing, RemoteFile, Sour
 from vedette.models.store.fetching.ngc_key import KEYS_PAGE, NgcKey, Token, read_ngc_key, read_token
 from vedette.models.store.fetching.origin import NgcPath, parse_ngc_path
 from vedette.models.store.fetching.web_access import (
+    StatusError,
     WebAccess,
     body_of,
     check_way,
@@ -91,7 +91,7 @@ class NgcSource:
                     try:
                         url = f"{self._api}/v2/{path}?{urllib.parse.urlencode(query)}"
                         response = WebAccess(self._api, headers).open(url)
-                    except urllib.error.HTTPError as error:
+                    except StatusError as error:
                         raise self._trouble(error) from None
                 with body_of(response) as chunks:
                     document = json.loads(read_bounded(chunks, MAX_PAGE_BYTES))
@@ -117,16 +117,16 @@ class NgcSource:
     def _ends(self) -> bool:
         return self._token is not None and self._token.good_until_s != float("inf")
 
-    def _trouble(self, error: urllib.error.HTTPError) -> SourceError:
-        status = str(error.code)
-        if error.code == _TERMS or (error.code == 403 and self._key is not None):
+    def _trouble(self, error: StatusError) -> SourceError:
+        status = str(error.status)
+        if error.status == _TERMS or (error.status == 403 and self._key is not None):
             return SourceError(Trouble.TERMS, status, self._page)
-        if error.code in {401, 403}:
+        if error.status in {401, 403}:
             trouble = Trouble.KEY_NEEDED if self._key is None else Trouble.KEY_REFUSED
             return SourceError(trouble, status, KEYS_PAGE)
-        if error.code == 404:
+        if error.status == 404:
             return SourceError(Trouble.NOT_FOUND, status, self._page)
-        return trouble_of_status(error.code, error.headers)
+        return trouble_of_status(error.status, error.headers)
 
     @property
     def _page(self) -> str:

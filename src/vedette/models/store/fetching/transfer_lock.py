@@ -46,7 +46,7 @@ def _lock(lock: int, waiting: Callable[[], None] | None) -> None:
 
 
 def _is_at(lock: int, path: Path) -> bool:
-    """Whether the locked file is still the one at `path`: whoever held it before may have removed it."""
+    """Whether the locked file is still the one at `path`: the process that held it before may have removed it."""
     try:
         return os.path.samestat(os.fstat(lock), path.stat())
     except FileNotFoundError:

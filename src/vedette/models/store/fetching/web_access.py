@@ -33,6 +33,15 @@ class UntrustedRedirectError(Exception):
     """The server sent the request to an address that it must not go to."""
 
 
+class StatusError(Exception):
+    """The server answered with a status of 400 or more."""
+
+    def __init__(self, status: int, headers: "Headers") -> None:
+        super().__init__(str(status))
+        self.status = status
+        self.headers = headers
+
+
 class TooManyRedirectsError(Exception):
     """The redirects do not end, or lead to no address of the web."""
 
@@ -47,7 +56,7 @@ class WebAccess:
     def open(self, url: str, begin: int | None = None, end: int | None = None) -> http.client.HTTPResponse:
         """The response at the end of a chain of redirects.
 
-        Raises urllib.error.HTTPError for an error status, OSError or http.client.HTTPException if no server answers,
+        Raises StatusError, OSError or http.client.HTTPException if no server answers,
         UntrustedRedirectError, TooManyRedirectsError.
         """
         opener = urllib.request.build_opener(_NoRedirects)
@@ -62,7 +71,11 @@ class WebAccess:
                     request.add_unredirected_header(name, value)
             if urlsplit(url).scheme not in {"http", "https"}:
                 raise TooManyRedirectsError
-            response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT_S)
+            try:
+                response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT_S)
+            except urllib.error.HTTPError as error:
+                error.close()
+                raise StatusError(error.code, error.headers) from None
             if response.status not in _REDIRECTED:
                 return response
             response.close()
@@ -85,8 +98,8 @@ def web_troubles() -> Iterator[None]:
     """Turns the errors of requests into SourceError, without addresses and keys."""
     try:
         yield
-    except urllib.error.HTTPError as error:
-        raise trouble_of_status(error.code, error.headers) from None
+    except StatusError as error:
+        raise trouble_of_status(error.status, error.headers) from None
     except UntrustedRedirectError:
         raise SourceError(Trouble.UNTRUSTED) from None
     except TooManyRedirectsError:

@@ -7,7 +7,6 @@ the hashes; without it a file's size and, for the weights, its header are checke
 import contextlib
 import http.client
 import re
-import urllib.error
 import urllib.parse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from vedette.errors import ModelCorruptError
 from vedette.models.store.fetching.model_source import Listing, RemoteFile, SourceError, Trouble
-from vedette.models.store.fetching.web_access import WebAccess, body_of, read_bounded, web_troubles
+from vedette.models.store.fetching.web_access import StatusError, WebAccess, body_of, read_bounded, web_troubles
 from vedette.models.tensors import INDEX, MAX_INDEX_BYTES, parse_index
 
 SUMS = "SHA256SUMS"
@@ -67,10 +66,10 @@ class WebSource:
         with web_troubles():
             try:
                 response = self._open(name, 0, 1)
-            except urllib.error.HTTPError as error:
-                if error.code in {404, 410} and name != NAMES[0]:
+            except StatusError as error:
+                if error.status in {404, 410} and name != NAMES[0]:
                     return None
-                if error.code == 416:  # an empty file has no first byte
+                if error.status == 416:  # an empty file has no first byte
                     return RemoteFile(name, 0)
                 raise
         with response:
