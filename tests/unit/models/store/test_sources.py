@@ -1,4 +1,4 @@
-"""Every source against a local server that speaks its protocol: what it lists, sends and refuses, and who is shown a key."""
+"""Every source against a local server that speaks its protocol: lists, parts of files, refusals, and where keys go."""
 
 import hashlib
 import threading
