@@ -1,7 +1,8 @@
-"""An engine that is stopped in the middle of its work: said within ten seconds, and replaced; real vLLM."""
+"""Real engines that stop working, or never begin to: this is noticed, said, and what served before serves again."""
 
 import asyncio
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from tests.rig.chat import CHAT, question
-from tests.rig.processes import Vedette, vedette_running
+from tests.rig.chat import CHAT, ask, question
+from tests.rig.processes import Vedette, run_vedette, vedette_running
 from vedette.engine.process.workplace import find_processes
+from vedette.models.store.model_lookup import packaged_path
 
 
 def core_of(vedette: Vedette) -> psutil.Process:
@@ -48,3 +50,23 @@ async def test_a_stopped_core_is_noticed_while_somebody_waits_and_is_replaced(ow
         assert error["detail"]["code"] == "engine.stuck"
         assert vedette.ready(within_s=120, after=stopped_at) is not None
         assert not core.is_running()
+
+
+async def test_a_model_whose_chat_template_never_ends_is_given_up_and_the_old_one_comes_back(
+    own_home: Path, tmp_path: Path
+) -> None:
+    endless = tmp_path / "endless"
+    shutil.copytree(packaged_path("vedette-tiny"), endless)
+    loop = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    (endless / "chat_template.jinja").write_text(loop)
+    with vedette_running(own_home) as vedette:
+        vedette.wait_until_ready()
+        began = time.monotonic()
+        swapping = asyncio.create_task(asyncio.to_thread(run_vedette, own_home, "swap", str(endless), "--json"))
+        await asyncio.to_thread(vedette.wait_for, lambda event: event.get("plan", {}).get("model") == "endless", 60)
+        status, answer = await ask(vedette, question())  # waits as long as requests may wait, and is answered or told
+        assert status in (200, 503), answer
+        failed = await asyncio.wait_for(swapping, 300)
+        assert "engine.never_opened" in failed.stdout
+        assert await asyncio.to_thread(vedette.ready, 120, began) is not None
+        assert (await ask(vedette, question()))[0] == 200
