@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from tests.rig.engine_settings import VLLM_HELP
+from tests.rig.stand_ins.app_stand_in import OWNER, access_of
 from tests.rig.stand_ins.engine_environment import ENGINE_STAND_IN, make_environment
 from vedette.deploy.fleet import Fleet
 from vedette.engine.process.workplace import find_processes
@@ -102,7 +103,7 @@ def start(tmp_path: Path) -> Start:
         settings = read_settings({"wait_s": 20, **named, **flags}, {"HOME": str(tmp_path)})
         events: list[Event] = []
         fleet = Fleet(settings, home, "http://127.0.0.1:1", events.append)
-        runner = make_runner(create_app(fleet, wait_s=settings.wait_s))
+        runner = make_runner(create_app(fleet, wait_s=settings.wait_s, access=access_of(home.access)))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with aiohttp.ClientSession() as http:
@@ -227,7 +228,7 @@ async def test_two_models_serve_side_by_side_and_a_crash_of_one_leaves_the_other
         assert [each.name for each in rig.fleet.served] == ["vedette-tiny", "vedette/copy"]
         assert "vedette-tiny" in (await rig.ask("vedette-tiny"))[1]
         assert "vedette/copy" in (await rig.ask("vedette/copy"))[1]
-        async with rig.http.get(f"{rig.url}/api/status") as answer:
+        async with rig.http.get(f"{rig.url}/api/status", headers=OWNER) as answer:
             models = (await answer.json())["models"]
         assert [each["state"] for each in models] == ["ready", "ready"]
         shares = [each["plan"]["memory"]["total_bytes"] for each in models]

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.rig.processes import Vedette
+from vedette.serve.access.owner_key import read_owner_key
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -28,7 +29,9 @@ def roles(vedette: Vedette) -> dict[str, psutil.Process]:
     """The engine's `server` and, once it runs, its `core`; empty while no engine runs."""
     found = {}
     with contextlib.suppress(psutil.Error, OSError, ValueError):
-        with urllib.request.urlopen(f"{vedette.url}/api/status", timeout=10) as answer:
+        key = read_owner_key(vedette.home / "access")
+        request = urllib.request.Request(f"{vedette.url}/api/status", headers={"x-api-key": key or ""})
+        with urllib.request.urlopen(request, timeout=10) as answer:
             pid = json.load(answer)["engine_pid"]
         if pid is not None:
             found["server"] = psutil.Process(pid)

@@ -1313,6 +1313,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "请求正文到达过慢：{limit_s} 内几乎没有数据。",
         "请发送更小的图片，或使用更快的网络。",
     ),
+    "serve.body_broken": ("无法读取请求正文的结尾。", "请发送不含尾部字段的请求。"),
     "serve.body_dropped": ("请求正文尚未到齐即被丢弃：其他请求需要空间。", "请重新发送，或发送更小的请求。"),
     "serve.request_too_large": ("请求大于 {limit_bytes}。", "请先缩小图片再发送。"),
     "serve.engine_ended": ("引擎在回答之前就已结束。", "请重新发送请求：vedette 正在重新启动引擎。"),

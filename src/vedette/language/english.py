@@ -1463,6 +1463,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "The request's body comes too slowly: hardly anything within {limit_s}.",
         "Send a smaller picture, or use a faster connection.",
     ),
+    "serve.body_broken": (
+        "The end of the request's body cannot be read.",
+        "Send the request without trailers.",
+    ),
     "serve.body_dropped": (
         "The request was dropped before its body had arrived: others needed the room.",
         "Send it again, or send a smaller one.",

@@ -13,7 +13,7 @@ from enum import Enum
 
 from aiohttp import web
 
-from vedette.errors import OverloadedError, TooLargeError, TooSlowError, VedetteError
+from vedette.errors import BadInputError, OverloadedError, TooLargeError, TooSlowError, VedetteError
 from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.http_errors import begun, raw_answer
 
@@ -131,8 +131,13 @@ class Connection(asyncio.Protocol):
             transport.close()
 
     def _check_body(self, transport: asyncio.Transport, now: float) -> None:
-        if self._request is None or self._request.content.is_eof() or not transport.is_reading():
-            self._window_at, self._window_bytes = now, 0  # nothing is waited for, or it is vedette that does not read
+        if self._request is None or self._request.content.is_eof():
+            self._window_at, self._window_bytes = now, 0
+        elif not transport.is_reading():
+            # Reading stops for a moment where a handler does not keep up. aiohttp 3.14 stops it for good, and leaves
+            # the handler waiting, where a body ends with trailers that it refuses.
+            if now - self._window_at > self._limits.write_s:
+                self.refuse(BadInputError("serve.body_broken"))
         elif now - self._window_at > self._limits.body_s:
             if self._window_bytes < self._limits.body_bytes_per_s * self._limits.body_s:
                 self.refuse(TooSlowError("serve.body_too_slow", limit_s=self._limits.body_s))
