@@ -34,6 +34,7 @@ KINDS: Mapping[str, tuple[CacheKind, ...]] = {
     "hybrid": (FULL, STATE),
     "mlp": (),
     "moe": (),
+    "unknown": (FULL,),
 }
 """What a layer of each kind caches, by the names in `layer_types` and in lists of that sort."""
 LISTS = ("layer_types", "layers_block_type", "layer_block_types")
@@ -72,8 +73,9 @@ def parse_cache_layers(
     text, model_type = part.values, part.model_type
     layers = text.size("num_hidden_layers")
     state = state_bytes(text, model_type, dtype)
-    kinds = _kinds_of_layers(part, layers)
-    assumed = [] if is_known(model_type) or model_type in KNOWN_ELSEWHERE else list(ASSUMED)
+    kinds, all_known = _kinds_of_layers(part, layers)
+    known = all_known and (is_known(model_type) or model_type in KNOWN_ELSEWHERE)
+    assumed = [] if known else list(ASSUMED)
     if state is None and any(STATE in each for each in kinds):  # keys and values of every token are more than any state
         kinds, assumed = [(FULL,) if STATE in each else each for each in kinds], list(ASSUMED)
     heads = _kv_heads_by_layer(part, layers, kv_heads)
@@ -148,18 +150,18 @@ def _window(text: ConfigReader) -> int | None:
     return text.size("sliding_window")
 
 
-def _kinds_of_layers(part: LanguagePart, layers: int) -> list[tuple[CacheKind, ...]]:
-    """What every layer caches."""
+def _kinds_of_layers(part: LanguagePart, layers: int) -> tuple[list[tuple[CacheKind, ...]], bool]:
+    """What every layer caches, and whether vedette knows all of the kinds."""
     text, model_type = part.values, part.model_type
     if model_type in PURE_STATES:
-        return [(STATE,)] * layers
+        return [(STATE,)] * layers, True
     if model_type in PARALLEL:
-        return [(FULL, STATE)] * layers
+        return [(FULL, STATE)] * layers, True
     names = _names_of_layers(part, layers)
     if names is not None:
-        return [KINDS[name] for name in names]
+        return [KINDS[name] for name in names], "unknown" not in names
     slides = _window(text) is not None and (is_known(model_type) or model_type in INTERLEAVED)
-    return [(SLIDING if slides else FULL,)] * layers
+    return [(SLIDING if slides else FULL,)] * layers, True
 
 
 def _names_of_layers(part: LanguagePart, layers: int) -> list[str] | None:
@@ -170,7 +172,7 @@ def _names_of_layers(part: LanguagePart, layers: int) -> list[str] | None:
             return _listed(text, text.values[name], layers)
     pattern = text.values.get("hybrid_override_pattern")
     if isinstance(pattern, str) and pattern:
-        return _listed(text, [LETTERS.get(letter) for letter in pattern], layers)
+        return _listed(text, [LETTERS.get(letter, "unknown") for letter in pattern], layers)
     attending = _attending(text, layers)
     if attending is not None:
         return ["attention" if layer in attending else "mamba" for layer in range(layers)]
@@ -179,7 +181,7 @@ def _names_of_layers(part: LanguagePart, layers: int) -> list[str] | None:
     others = "linear_attention" if "linear_attention" in part.defaults.period else "sliding_attention"
     every = _pattern(text)
     if isinstance(every, str):
-        letters = [LETTERS.get(letter, "") for letter in every]
+        letters = [LETTERS.get(letter, "unknown") for letter in every]
         return _listed(text, [letters[layer % len(letters)] for layer in range(layers)], layers) if letters else None
     if every is not None:
         return [("full_attention" if (layer + 1) % every == 0 else others) for layer in range(layers)]
@@ -220,9 +222,9 @@ def _pattern(text: ConfigReader) -> int | str | None:
 
 
 def _listed(text: ConfigReader, listed: object, layers: int) -> list[str]:
-    """A list of kinds, one for each layer. Raises ModelCorruptError for a list of another length or of other kinds."""
+    """A list of kinds, one for each layer. Raises ModelCorruptError for a list of another length or not of names."""
     if not isinstance(listed, list) or len(listed) != layers:
         raise ModelCorruptError("models.wrong_layer_count", where=text.where, layers=layers)
-    if not all(isinstance(name, str) and name in KINDS for name in listed):
+    if not all(isinstance(name, str) for name in listed):
         raise ModelCorruptError("models.wrong_layer_kinds", where=text.where)
-    return listed
+    return [name if name in KINDS else "unknown" for name in listed]

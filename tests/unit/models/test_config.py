@@ -107,7 +107,13 @@ def test_listed_kinds_of_layers() -> None:
     assert kinds(shape) == [(CacheKind.FULL, 1), (CacheKind.SLIDING, 2)]
 
 
-@pytest.mark.parametrize("listed", [[], ["full_attention"] * 2, ["novel"] * 3, [None] * 3, "full_attention", {"a": 1}])
+def test_kinds_of_layers_that_nobody_knows_are_assumed_to_keep_everything() -> None:
+    shape = parse(model_type="olmo3", num_hidden_layers=2, layer_types=["full_attention", "compressed_attention"])
+    assert kinds(shape) == [(CacheKind.FULL, 2)]
+    assert Message("models.assumed_cache") in shape.assumed_parts
+
+
+@pytest.mark.parametrize("listed", [[], ["full_attention"] * 2, [None] * 3, "full_attention", {"a": 1}])
 def test_an_impossible_list_of_layers(listed: object) -> None:
     with pytest.raises(ModelCorruptError, match="layer_types"):
         parse(model_type="gemma3_text", num_hidden_layers=3, layer_types=listed)

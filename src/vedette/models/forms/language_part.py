@@ -40,7 +40,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Other names of the sizes, for types that have no class of transformers' or vLLM's own."""
-SIZES = (*NAMES, "moe_intermediate_size", "num_experts", "n_routed_experts", "moe_num_experts", "num_local_experts")
+SIZES = (
+    *NAMES,
+    *("kv_lora_rank", "q_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"),
+    *("moe_intermediate_size", "num_experts", "n_routed_experts", "moe_num_experts", "num_local_experts"),
+)
 """Sizes that some files give as one number for each layer, or as 0 where there is none."""
 NESTED = ("attn_config", "ffn_config", "attention_config", "transf_decoder", "config_dict")
 """Sections that hold some of a language part's sizes (DBRX, MPT)."""

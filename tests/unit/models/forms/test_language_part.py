@@ -96,6 +96,18 @@ def test_nothing_instead_of_a_size(absent: int | None) -> None:
     assert (shape.kv_heads, shape.head_size) == (32, 128)
 
 
+def test_latent_attention_that_is_off() -> None:
+    """DeepSeek-VL2's small model and DeepSeek-OCR."""
+    off = dict.fromkeys(("kv_lora_rank", "q_lora_rank"))
+    zeros = dict.fromkeys(("qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"), 0)
+    sizes = {"hidden_size": 1280, "num_hidden_layers": 12, "num_attention_heads": 10, "num_key_value_heads": 10}
+    shape = parse(
+        {"model_type": "deepseek_vl_v2", "language_config": {"model_type": "deepseek_v2", **sizes, **off, **zeros}}
+    )
+    (cache,) = shape.cache_layers
+    assert (cache.kind, cache.count, cache.kv_heads, cache.key_size) == (CacheKind.FULL, 12, 10, 128)
+
+
 def test_a_number_for_each_layer() -> None:
     shape = parse(
         {
