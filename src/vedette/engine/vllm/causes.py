@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from vedette.errors import Cause
+from vedette.language.foreign_text import reason_in
 from vedette.language.message import Message
 
 
@@ -139,11 +140,11 @@ def find_cause(death: Death) -> Cause:
     for pattern, code, message in _SIGNS:
         match = pattern.search(text)
         if match:
-            return Cause(code, message((match.groupdict().get("what") or match.group(0)).strip()))
+            return Cause(code, message(reason_in(match.groupdict().get("what") or match.group(0))))
     for line in death.log_tail:
         error = _ERROR_LINE.search(line)
         if error and "Engine core initialization failed" not in line:
-            return Cause("engine_error", Message("engine.stopped_with_error", error=error["what"].strip()))
+            return Cause("engine_error", Message("engine.stopped_with_error", error=reason_in(error["what"])))
     if death.exit_status < 0:
         name = signal.Signals(-death.exit_status).name
         return Cause("engine_ended", Message("engine.ended_by_signal", signal=name))

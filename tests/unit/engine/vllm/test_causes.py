@@ -101,3 +101,11 @@ def test_a_kill_is_one_whatever_warnings_came_before() -> None:
     said = ["WARNING [interface.py:1] Failed to import from vllm._C with ImportError('libcuda.so.1: no such file')"]
     assert find_cause(Death(-signal.SIGKILL, said, out_of_memory_kills=0)).code == "killed"
     assert find_cause(Death(1, [*said, "KeyError: 'surprise'"])).code == "engine_error"
+
+
+def test_a_long_cause_ends_after_a_word() -> None:
+    line = "RuntimeError: the device said no because " + "of this and that " * 60
+    cause = find_cause(Death(1, (line,)))
+    error = str(cause.message.params["error"])
+    assert len(error) <= 300
+    assert error.endswith((" of …", " this …", " and …", " that …"))
