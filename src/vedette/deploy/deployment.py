@@ -115,7 +115,7 @@ class Deployment(ServedModel):
         async with self._swapping:
             if self.abandoned:
                 raise EngineFailedError("deploy.abandoned", model=self.name)
-            settings = dataclasses.replace(self._settings, model=argument)
+            settings = self._settings.for_another_model(argument)
             device = await self._surroundings.read()
             ref, model = await in_own_thread(choose, settings, self._home, device)
             if ref.name == self.name and self.client is not None:
@@ -322,7 +322,7 @@ class Deployment(ServedModel):
         except VedetteError as error:
             self._notify(Note(Message("deploy.smaller_not_fetched", model=smaller.name, error=error.message)))
             return None
-        settings = dataclasses.replace(assignment.settings, model=smaller.name)
+        settings = assignment.settings.for_another_model(smaller.name)
         return starting.assigned(Assignment(settings, smaller, assignment.names, assignment.recovery))
 
     # Serving, and swapping the model

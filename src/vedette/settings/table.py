@@ -4,7 +4,7 @@ A new setting is one row in `Settings` and a sentence in each of the two languag
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from vedette.language.message import Language, Message
@@ -133,6 +133,10 @@ class Settings:
     lang: Language | None = _row(Choice(("en", "zh")), Message("settings.lang"), option="--lang", commands=EVERY)
     origins: Mapping[str, str] = field(default_factory=dict)
     """For each setting, the layer that its value comes from."""
+
+    def for_another_model(self, model: str) -> "Settings":
+        """The settings for a model that takes this one's place. Trust in the code of one is not trust in another's."""
+        return replace(self, model=model, trust_remote_code=False)
 
 
 SETTINGS = {

@@ -86,3 +86,9 @@ def test_the_words_of_a_command_line_give_the_settings_that_they_came_from() -> 
     assert command_arguments(named_models([])) == []
     assert command_arguments({"model": "--insecure", "port": "9000"}) == ["--port", "9000", "--", "--insecure"]
     assert read_settings(flags, {"VEDETTE_CONFIG": "missing.toml"}).beside == ("two", "three")
+
+
+def test_trust_in_a_models_code_does_not_pass_to_another_model() -> None:
+    trusting = Settings(model="./mine", trust_remote_code=True, context=4096)
+    other = trusting.for_another_model("./yours")
+    assert (other.model, other.trust_remote_code, other.context) == ("./yours", False, 4096)
