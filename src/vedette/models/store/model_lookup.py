@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vedette.errors import ModelCorruptError, ModelNotFoundError, VedetteError
 from vedette.files import list_directory
+from vedette.language.foreign_text import plain
 from vedette.language.message import Message
 from vedette.models.checkpoint import read_model
 from vedette.models.model import Model
@@ -130,10 +131,11 @@ def candidates(models_dir: Path) -> list[tuple[ModelRef, Model]]:
 
 
 def installed_models(models_dir: Path) -> list[str]:
-    """Names of the models whose files are on this machine."""
+    """Names of the models whose files are on this machine; of those whose directory has a name that can be shown."""
     packaged = [name for name, entry in catalogue().items() if entry.packaged and _is_model(packaged_path(name))]
     try:
-        fetched = [path for path in list_directory(models_dir, MAX_ENTRIES) if _is_model(path)]
+        paths = list_directory(models_dir, MAX_ENTRIES)
+        fetched = [path for path in paths if plain(path.name) == path.name and _is_model(path)]
     except OSError:  # no such directory yet, or too many entries to look through
         fetched = []
     return packaged + [_name_of(path) for path in fetched]

@@ -1,6 +1,7 @@
 """What a MODEL argument means, and the catalogue behind it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,13 @@ def test_a_catalogue_name_is_not_shadowed_by_a_directory_of_that_name(
     (tmp_path / "vedette-tiny").mkdir()
     monkeypatch.chdir(tmp_path)
     assert find_model("vedette-tiny", tmp_path).entry is not None
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9--model", b"a\nb--model", b"\x1b[2J--model", "\u202egpj--model".encode()])
+def test_a_directory_whose_name_cannot_be_shown_is_no_installed_model(tmp_path: Path, name: bytes) -> None:
+    install(tmp_path, "someone/whole")
+    install(tmp_path, os.fsdecode(name))
+    assert [each for each in installed_models(tmp_path) if "vedette" not in each] == ["someone/whole"]
 
 
 def test_an_unknown_name_gets_the_nearest_and_the_installed_models(tmp_path: Path) -> None:
