@@ -127,7 +127,7 @@ def write_model(family: Family, directory: Path) -> Vision:
         for word in WORDS:
             _teach(tokenizer["model"], word.split())
     (directory / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False))
-    vision = read_model(directory).vision
+    vision = read_model(directory, tensors={}).vision
     if vision is None:
         raise SystemExit(f"vedette does not know how {family.shape} sees")
     return vision

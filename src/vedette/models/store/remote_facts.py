@@ -13,8 +13,11 @@ from vedette.errors import ModelCorruptError, ModelNotFoundError, VedetteError
 from vedette.files import read_whole, write_whole
 from vedette.language.message import Message, Parameter
 from vedette.models.checkpoint import read_model
+from vedette.models.forms.directory_kinds import other_kind
+from vedette.models.forms.own_code import MAX_CODE_BYTES, MAX_CODE_FILES, named_code
 from vedette.models.model import Model
-from vedette.models.model_files import MAX_CONFIG_BYTES, MAX_TOKENIZER_BYTES, TOKENIZERS
+from vedette.models.model_files import MAX_CONFIG_BYTES, MAX_TOKENIZER_BYTES, TOKENIZERS, read_object
+from vedette.models.quantization import SIDE_FILE
 from vedette.models.store.fetching.hub_connection import hub_is_forbidden
 from vedette.models.store.fetching.model_source import ModelSource, RemoteFile, SourceError, flat
 from vedette.models.store.fetching.origin import Kind, Origin
@@ -35,7 +38,7 @@ from vedette.models.tensors import (
 
 SMALL_FILES = (
     *("config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
-    *("chat_template.jinja", "chat_template.json", "tokenizer_config.json", INDEX),
+    *("chat_template.jinja", "chat_template.json", "tokenizer_config.json", INDEX, SIDE_FILE),
 )
 MAX_SEARCHED_BYTES = 16_000_000
 """A larger tokenizer is not read; numbers that depend on its tokens are then upper bounds, not exact."""
@@ -77,6 +80,12 @@ def _read(remote: "_Remote", directory: Path) -> Model:
             wanted = name == "tokenizer.json" and (remote.size(name) or 0) <= MAX_SEARCHED_BYTES
             wanted = wanted and "preprocessor_config.json" in remote.files
             write_whole(directory / name, remote.read(name, MAX_SEARCHED_BYTES) if wanted else b"")
+    config = read_object(directory / "config.json")
+    if (other := other_kind(remote.files, config, remote.name)) is not None:
+        raise other
+    if config is not None and named_code(config):
+        for name in [name for name in remote.files if name.endswith(".py")][:MAX_CODE_FILES]:
+            write_whole(directory / name, remote.read(name, MAX_CODE_BYTES))
     tensors = _read_tensors(remote, directory) if "config.json" in remote.files else {}
     return read_model(directory, remote.name, tensors)
 

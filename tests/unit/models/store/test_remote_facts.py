@@ -293,6 +293,31 @@ def test_a_repository_without_a_model(hub: Hub, tmp_path: Path) -> None:
         read_remote_model(ORIGIN, tmp_path, NO_KEYS)
 
 
+def test_what_stands_beside_the_configuration_is_read_too(hub: Hub, tmp_path: Path) -> None:
+    order = {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}
+    hub.files["hf_quant_config.json"] = json.dumps({"producer": {"name": "modelopt"}, "quantization": order}).encode()
+    own = {"model_type": "novel", "auto_map": {"AutoConfig": "configuration_novel.Novel"}}
+    hub.files["config.json"] = json.dumps(CONFIG | own).encode()
+    hub.files["configuration_novel.py"] = b"class Novel: ...\n"
+    found = read_remote_model(ORIGIN, tmp_path, NO_KEYS)
+    assert (found.quantization, found.cache_order) == ("fp8", "fp8")
+    assert [(file.name, file.sha256 is not None) for file in found.own_code] == [("configuration_novel.py", True)]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("model.gguf",), "GGUF"),
+        (("adapter_config.json", "adapter_model.safetensors"), "adapter"),
+        (("a.onnx",), "ONNX"),
+    ],
+)
+def test_a_repository_of_something_else(hub: Hub, tmp_path: Path, files: tuple[str, ...], message: str) -> None:
+    hub.files = dict.fromkeys(files, b"{}")
+    with pytest.raises(ModelNotFoundError, match=message):
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
+
+
 def test_the_error_of_a_damaged_configuration_names_the_model(hub: Hub, tmp_path: Path) -> None:
     hub.files["config.json"] = b"{"
     with pytest.raises(ModelCorruptError, match=r"someone/small/config\.json is not valid JSON"):
