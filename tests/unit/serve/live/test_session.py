@@ -219,6 +219,27 @@ async def test_refused_request_stops_instead_of_repeating(page: Page, upstream: 
     assert len(upstream.bodies) == 1
 
 
+@pytest.mark.parametrize("chunk", [{"choices": 7}, {"choices": [{"delta": {"content": 7}}]}, {"error": []}])
+async def test_an_answer_that_cannot_be_read_is_said_and_nothing_is_logged(
+    page: Page, upstream: Upstream, caplog: pytest.LogCaptureFixture, chunk: dict[str, object]
+) -> None:
+    upstream.events = [chunk]
+    await page.start(once=True)
+    await page.answer_ask()
+    error = await page.next("error")
+    assert error["code"] in ("engine_answer", "engine_unavailable")
+    assert 0 < len(error["sentence"]) < 500
+    assert caplog.records == []
+
+
+async def test_usage_without_numbers_leaves_the_figures_out(page: Page, upstream: Upstream) -> None:
+    upstream.events[-1] = {"choices": [], "usage": {"prompt_tokens": "many", "completion_tokens": -3}}
+    await page.start()
+    await page.answer_ask()
+    done = await page.next("done")
+    assert (done["prompt_tokens"], done["tokens"], done["tokens_per_s"]) == (None, None, None)
+
+
 async def test_once_answers_once(page: Page, upstream: Upstream) -> None:
     await page.start(once=True)
     await page.answer_ask()
