@@ -18,9 +18,12 @@ from vedette.settings.load import read_language
 
 _ODD = (NotRegularError, TooLargeFileError)
 COMMANDS = (
-    "up", "plan", "status", "open", "swap", "keys", "logs", "down", "service", "device", "settings"
+    "up", "plan", "status", "open", "swap", "verify", "rm", "gc", "keys", "logs", "down", "service", "device",
+    "settings",
 )  # fmt: skip
 """In the order of the help page. The command NAME is `NAME_command` in cli/NAME_command.py."""
+_OF_MODELS = {"verify", "rm", "gc"}
+"""Commands whose files are in cli/models/."""
 
 
 def main() -> None:
@@ -70,7 +73,8 @@ def root_command() -> Group:
 
 
 def _load(name: str) -> Speaking:
-    command: Speaking = getattr(importlib.import_module(f"vedette.cli.{name}_command"), f"{name}_command")
+    folder = "cli.models" if name in _OF_MODELS else "cli"
+    command: Speaking = getattr(importlib.import_module(f"vedette.{folder}.{name}_command"), f"{name}_command")
     return command
 
 

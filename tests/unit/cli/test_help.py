@@ -36,7 +36,8 @@ def page(path: str, language: Language) -> str:
 
 
 def test_the_commands_are_those_that_the_readme_names() -> None:
-    names = ["up", "plan", "status", "open", "keys", "swap", "logs", "down", "service", "device", "settings"]
+    names = ["up", "plan", "status", "open", "keys", "swap", "verify", "rm", "gc", "logs", "down", "service", "device"]
+    names.append("settings")
     expected = {f"vedette {name}" for name in names}
     members = {"service": ("install", "remove", "status"), "keys": ("add", "list", "usage", "revoke")}
     expected |= {f"vedette {group} {name}" for group, names in members.items() for name in names}
