@@ -31,7 +31,7 @@ def check_patches(vision: Vision, tensors: Mapping[str, Tensor], model: str) -> 
         if not name.endswith(_PATCH_WEIGHTS) or len(tensor.shape) not in (4, 5):
             continue
         channels, sides = tensor.shape[1], tensor.shape[-2:]
-        if channels != CHANNELS or sides != (vision.patch_size, vision.patch_size):
+        if channels != CHANNELS or sides not in {(side, side) for side in vision.patch_sides}:
             raise ModelCorruptError(
                 "models.patches_disagree",
                 path=model,

@@ -12,6 +12,7 @@ from vedette.models.families.tile_grid import check_area, closest_grid, tile_gri
 
 PAGE_EDGE, TILE_EDGE, LEAST_TILES, MOST_TILES = 1024, 640, 2, 6
 ARCHITECTURE = "DeepseekOCRForCausalLM"
+CLIP_PATCH = 14
 CLIP_LARGE = {"hidden_size": 1024, "intermediate_size": 4096}
 
 
@@ -32,6 +33,11 @@ class DeepseekOcrVision(Vision):
 
     def encoder_patches(self, max_pixels: int | None = None) -> int:
         return (PAGE_EDGE // self.patch_size) ** 2 + MOST_TILES * (TILE_EDGE // self.patch_size) ** 2
+
+    @property
+    def patch_sides(self) -> tuple[int, ...]:
+        """Of the page's encoder (SAM's), and of the one that reads its output (CLIP's)."""
+        return self.patch_size, CLIP_PATCH
 
     def pixel_limits(self) -> tuple[int, ...]:
         return ()

@@ -61,6 +61,11 @@ class Vision(ABC):
     def pixel_limits(self) -> tuple[int, ...]:
         """Values of `max_pixels` worth planning with, largest first; () if no limit can be set."""
 
+    @property
+    def patch_sides(self) -> tuple[int, ...]:
+        """Pixels along one side of a patch, of every encoder that the model has."""
+        return (self.patch_size,)
+
     def nearest_limit(self, max_pixels: int) -> int:
         """The limit that the processor applies when `max_pixels` is asked for."""
         return min(max_pixels, self.max_pixels)

@@ -13,6 +13,8 @@ from vedette.models.families.tile_grid import check_area
 
 BUDGETS = (1120, 560, 280, 140, 70)
 """Tokens that the processor takes as a budget, and no others."""
+NEARLY = 0.8
+"""140 tokens for a picture of 640 x 480 or 512 x 512."""
 MARKERS = 2
 """`<|image>` and `<image|>`."""
 
@@ -47,7 +49,10 @@ class Gemma4Vision(Vision):
         return tuple(budget * self._side**2 for budget in budgets)
 
     def nearest_limit(self, max_pixels: int) -> int:
-        return self.limited_budget(max_pixels) * self._side**2
+        """The smallest budget with nearly as many pixels: the next smaller one has half of them."""
+        enough = (budget * self._side**2 for budget in (*reversed(BUDGETS), self.budget))
+        fitting = (area for area in enough if area >= NEARLY * max_pixels and area <= self.max_pixels)
+        return next(fitting, self.max_pixels)
 
     def processor_arguments(self, image_max_pixels: int | None, video_max_pixels: int | None) -> dict[str, Any]:
         return {} if image_max_pixels is None else {"max_soft_tokens": self.limited_budget(image_max_pixels)}

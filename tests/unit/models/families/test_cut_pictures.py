@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette.errors import ModelCorruptError
+from vedette.models.agreement import check_patches
 from vedette.models.families.family import Vision
 from vedette.models.families.registry import parse_vision
+from vedette.models.tensors import Tensor
 
 TOKENS = b'"<img>" "</img>" "<|image_start|>"'
 
@@ -97,8 +99,27 @@ def test_limits_are_smaller_and_smaller(name: str) -> None:
     assert patches == sorted(patches, reverse=True)
 
 
+def test_the_nearest_budget_of_gemma_4() -> None:
+    vision = FAMILIES["Gemma 4"]
+    assert [vision.nearest_limit(pixels) // 48**2 for pixels in (640 * 480, 512 * 512, 320 * 240, 4096**2)] == [
+        140,
+        140,
+        70,
+        280,
+    ]
+
+
 def test_old_minicpm_has_no_numbers() -> None:
     assert vision_of("minicpmv", {"max_slice_nums": 9}).picture_tokens(64, 64) == 66
+
+
+def test_deepseek_ocr_has_two_encoders() -> None:
+    vision = FAMILIES["DeepSeek-OCR"]
+    names = ("model.sam_model.patch_embed.proj.weight", "model.vision_model.embeddings.patch_embedding.weight")
+    shapes = ((768, 3, 16, 16), (1024, 3, 14, 14))
+    check_patches(vision, {name: Tensor("BF16", shape, (0, 0)) for name, shape in zip(names, shapes, strict=True)}, "m")
+    with pytest.raises(ModelCorruptError):
+        check_patches(vision, {names[0]: Tensor("BF16", (768, 3, 32, 32), (0, 0))}, "m")
 
 
 def test_deepseek_vl2_is_another_model() -> None:
