@@ -377,6 +377,7 @@ async def test_errors_have_the_shape_of_the_api_that_was_asked(http: aiohttp.Cli
         ("zstd", b"junk" * 10),
         ("br", b"\xff" * 10),
     ],
+    ids=["gzip", "gzip cut short", "deflate", "zstd", "br"],
 )
 async def test_a_body_that_cannot_be_unpacked_is_400_in_one_line(
     http: aiohttp.ClientSession,
