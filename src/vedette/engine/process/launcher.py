@@ -17,8 +17,9 @@ _PR_SET_PDEATHSIG = 1
 _OOM_SCORE_ADJ = 500
 """The kernel counts this as half of the machine's memory. Desktops and services have 0 to 300, so that the kernel kills
 the engine before vedette, which can start it again."""
-_KILL_LATER = 'read -r _; sleep "$1"; kill -KILL 0'
-"""Waits for the end of the lifeline, then for the grace period, then kills its process group, which is the engine's."""
+_KILL_LATER = "trap exit TERM; read -r _; trap '' TERM; sleep \"$1\"; kill -KILL 0"
+"""Ends with the engine. But once the lifeline has ended, it waits for the grace period and kills its process group,
+which is the engine's: the server may end in time and leave a core that does not."""
 
 
 def main() -> None:
@@ -38,16 +39,16 @@ def _end_with(parent: int, by: signal.Signals) -> None:
 
 
 def _kill_group_after(lifeline: int, grace_s: str) -> None:
-    """Start a shell that kills the engine if it still runs `grace_s` seconds after vedette's end.
+    """Start a shell that kills what still runs of the engine `grace_s` seconds after vedette's end.
 
     vLLM 0.32's server loses a SIGTERM that arrives while it starts its core, and the kernel sends only one. The shell
-    ends with the engine. It works outside the engine's directory, so no one takes it for a part of the engine.
+    works outside the engine's directory, so no one takes it for a part of the engine.
     """
     engine = os.getpid()
     if os.fork():
         os.close(lifeline)
         return
-    _end_with(engine, signal.SIGKILL)
+    _end_with(engine, signal.SIGTERM)
     os.chdir("/")
     os.dup2(lifeline, 0)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -63,7 +63,9 @@ async def test_nothing_of_a_group_stays_after_its_engine(tmp_path: Path) -> None
         await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("script", [STUBBORN, f"({STUBBORN}) & {STUBBORN}"], ids=["alone", "with a child"])
+@pytest.mark.parametrize(
+    "script", [STUBBORN, f"({STUBBORN}) & sleep 60"], ids=["alone", "a child of one that ends in time"]
+)
 def test_an_engine_that_ignores_the_request_to_end_is_killed_after_vedette(script: str) -> None:
     arguments = [sys.executable, "-c", PARENT, launcher.__file__, script]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as vedette:
