@@ -17,6 +17,7 @@ from aiohttp import web
 from tests.rig.engine_settings import VLLM_HELP
 from tests.rig.stand_ins.app_stand_in import OWNER, access_of
 from tests.rig.stand_ins.engine_environment import ENGINE_STAND_IN, make_environment
+from tests.rig.zeros import install_zeros
 from vedette.deploy.fleet import Fleet
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.state import State
@@ -89,10 +90,9 @@ def start(tmp_path: Path) -> Start:
     modes = tmp_path / "modes"
     for directory in (home.models, home.state, home.cache, modes):
         directory.mkdir(parents=True)
-    for name in ("vedette--copy", "vedette--other", "vedette--huge"):
+    for name in ("vedette--copy", "vedette--other"):
         shutil.copytree(packaged_path("vedette-tiny"), home.models / name)
-    config = home.models / "vedette--huge" / "config.json"
-    config.write_text(config.read_text().replace('"num_hidden_layers": ', '"num_hidden_layers": 9999999'))
+    install_zeros(home, "vedette/huge", 200, 5760)
     fake = str(ENGINE_STAND_IN)
     main = MAIN.format(help=VLLM_HELP, modes=str(modes), fake=fake)
     engine = make_environment(tmp_path / "environment", "0.32.0+cpu", main)

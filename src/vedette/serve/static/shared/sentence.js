@@ -74,7 +74,8 @@ function fill(template, { code, params }, table, language) {
 function shown(name, value, form, tell, separator) {
   if (value === null) return "";
   if (typeof value === "string") return plain(value);
-  if (Array.isArray(value)) return value.map((each) => (typeof each === "string" ? plain(each) : tell(each))).join(separator);
+  if (Array.isArray(value))
+    return value.map((each) => (typeof each === "string" ? plain(each) : tell(each))).join(separator);
   if (typeof value === "object") return tell(value);
   const number = Number(value);
   if (form === "missing") return missingSize(number);
