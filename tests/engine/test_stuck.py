@@ -64,7 +64,7 @@ async def test_a_model_whose_chat_template_never_ends_is_given_up_and_the_old_on
         began = time.monotonic()
         swapping = asyncio.create_task(asyncio.to_thread(run_vedette, own_home, "swap", str(endless), "--json"))
         await asyncio.to_thread(vedette.wait_for, lambda event: event.get("plan", {}).get("model") == "endless", 60)
-        status, answer = await ask(vedette, question())  # waits as long as requests may wait, and is answered or told
+        status, answer = await ask(vedette, question())  # waits as long as requests may wait
         assert status in (200, 503), answer
         failed = await asyncio.wait_for(swapping, 300)
         assert "engine.never_opened" in failed.stdout

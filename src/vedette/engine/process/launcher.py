@@ -17,7 +17,13 @@ _PR_SET_PDEATHSIG = 1
 _OOM_SCORE_ADJ = 500
 """The kernel counts this as half of the machine's memory. Desktops and services have 0 to 300, so that the kernel kills
 the engine before vedette, which can start it again."""
-_KILL_LATER = "trap exit TERM; read -r _; trap '' TERM; sleep \"$1\"; kill -KILL 0"
+_KILL_LATER = """
+trap '[ -e "/proc/$2/exe" ] && exit' TERM  # the engine has ended, and vedette has not
+read -r _
+trap '' TERM
+sleep "$1"
+kill -KILL 0
+"""
 """Ends with the engine. But once the lifeline has ended, it waits for the grace period and kills its process group,
 which is the engine's: the server may end in time and leave a core that does not."""
 
@@ -25,7 +31,7 @@ which is the engine's: the server may end in time and leave a core that does not
 def main() -> None:
     parent, lifeline, grace_s, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
     _end_with(parent, signal.SIGTERM)
-    _kill_group_after(lifeline, grace_s)
+    _kill_group_after(parent, lifeline, grace_s)
     _raise_oom_score()
     os.umask(0o077)  # its socket and its files are this user's alone
     os.execv(program[0], program)  # noqa: S606 - no shell is the point
@@ -38,7 +44,7 @@ def _end_with(parent: int, by: signal.Signals) -> None:
         sys.exit(1)
 
 
-def _kill_group_after(lifeline: int, grace_s: str) -> None:
+def _kill_group_after(vedette: int, lifeline: int, grace_s: str) -> None:
     """Start a shell that kills what still runs of the engine `grace_s` seconds after vedette's end.
 
     vLLM 0.32's server loses a SIGTERM that arrives while it starts its core, and the kernel sends only one. The shell
@@ -54,7 +60,7 @@ def _kill_group_after(lifeline: int, grace_s: str) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    os.execv("/bin/sh", ["sh", "-c", _KILL_LATER, "sh", grace_s])  # noqa: S606
+    os.execv("/bin/sh", ["sh", "-c", _KILL_LATER, "sh", grace_s, str(vedette)])  # noqa: S606
 
 
 def _raise_oom_score() -> None:
