@@ -60,6 +60,8 @@ MLA = frozenset(
 
 KNOWN_ELSEWHERE = frozenset({"internlm2", "internlm3", "exaone", "phi3_v", "kimi_k2", "baichuan", "qwen", "minicpm"})
 """Plain types without a class of transformers' or vLLM's own."""
+MOST_LAYERS = 10_000
+"""Published models have some hundred at most."""
 ASSUMED = (Message("models.assumed_cache"), Message("models.assumed_layers"))
 
 
@@ -72,6 +74,10 @@ def parse_cache_layers(
     """
     text, model_type = part.values, part.model_type
     layers = text.size("num_hidden_layers")
+    if layers > MOST_LAYERS:
+        raise ModelCorruptError(
+            "models.not_a_size", name="num_hidden_layers", where=text.where, value=str(layers), limit=MOST_LAYERS + 1
+        )
     state = state_bytes(text, model_type, dtype)
     kinds, all_known = _kinds_of_layers(part, layers)
     known = all_known and (is_known(model_type) or model_type in KNOWN_ELSEWHERE)

@@ -74,7 +74,7 @@ def parse(files: VisionFiles) -> MiniCpmVision | None:
         most_tiles=most if sliced else 1,
         slice_tokens=pictures.size("image_feature_size", default=files.config.size("query_num", default=64)),
         # vLLM asks for numbers from 2.6 on; files of 2.0 and 2.5 name no version (`get_version_by_config`).
-        numbered=files.config.values.get("version") not in {None, 2.0, 2.5, "2.0", "2.5"},
+        numbered=str(files.config.values.get("version")) not in {"None", "2.0", "2.5"},
     )
 
 

@@ -179,8 +179,13 @@ def _missing(
             yield name, known.values[name], None
         elif name in seen:
             yield name, seen[name], Message("models.size_of_tensors")
-        elif name == "num_attention_heads" and (hidden := values.get("hidden_size") or seen.get("hidden_size")):
-            size = values.get("head_dim") or ASSUMED_HEAD_SIZE
+        elif name == "num_attention_heads" and (hidden := _whole(values.get("hidden_size"), seen.get("hidden_size"))):
+            size = _whole(values.get("head_dim")) or ASSUMED_HEAD_SIZE
             yield name, max(1, hidden // size), Message("models.size_of_heads", head_size=size)
         elif name == "max_position_embeddings":
             yield name, ASSUMED_POSITIONS, Message("models.size_of_vllm")
+
+
+def _whole(*values: object) -> int | None:
+    """The first of these that is a positive whole number."""
+    return next((value for value in values if type(value) is int and value > 0), None)

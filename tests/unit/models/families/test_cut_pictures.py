@@ -1,5 +1,6 @@
 """Families that cut pictures or have a fixed budget, counted as vLLM 0.32 counts (bench/lab/oracle_tiles.py)."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -125,6 +126,28 @@ def test_deepseek_ocr_has_two_encoders() -> None:
 def test_deepseek_vl2_is_another_model() -> None:
     config = {"model_type": "deepseek_vl_v2", "architectures": ["DeepseekVLV2ForCausalLM"], "vision_config": {}}
     assert parse_vision(config, {}, None, "config.json") is None
+
+
+NONSENSE: st.SearchStrategy[Any] = st.sampled_from(
+    [None, 0, -1, 1, 7, "x", [], [448, 448], {}, 1.5, 0.0, True, 1 << 31, float("nan")]
+)
+SETTINGS = st.sampled_from(
+    [
+        *("max_dynamic_patch", "downsample_ratio", "version", "slice_config", "query_num", "max_tiles", "min_tiles"),
+        *("tile_size", "encoder_patch_size", "downsample_factor", "max_image_tokens", "max_pixels_tolerance", "size"),
+        *("max_slice_nums", "scale_resolution", "image_feature_size", "num_crops", "max_patches", "patch_size"),
+    ]
+)
+KINDS = ["internvl_chat", "internvl", "lfm2_vl", "minicpmv", "phi3_v", "gemma4", "glm4v", "deepseek_vl_v2"]
+
+
+@given(kind=st.sampled_from(KINDS), settings=st.dictionaries(SETTINGS, NONSENSE, max_size=4), encoder=NONSENSE)
+def test_nonsense_is_refused_in_a_sentence_or_counted(kind: str, settings: dict[str, Any], encoder: Any) -> None:
+    with contextlib.suppress(ModelCorruptError, ValueError):
+        config = {"model_type": kind, "vision_config": {"patch_size": encoder}, **settings}
+        vision = parse_vision(config, settings, None, "config.json")
+        if vision is not None:
+            assert vision.picture_tokens(640, 480) <= vision.most_tokens_of_any_picture()
 
 
 def test_impossible_tiles() -> None:

@@ -1,8 +1,11 @@
 """The language part of any config.json: where it stands, what its sizes are called, and what is left out."""
 
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vedette.errors import ModelCorruptError
 from vedette.models.config import Shape, parse_config
@@ -159,6 +162,29 @@ def test_what_nobody_knows_is_read_from_the_tensors_and_said() -> None:
 def test_a_list_of_something_else(listed: list[object]) -> None:
     with pytest.raises(ModelCorruptError, match="intermediate_size"):
         parse({"model_type": "llama", "intermediate_size": listed})
+
+
+ANY_VALUE = st.sampled_from(
+    [None, 0, -1, 1, 3, "x", [], [1], [0], {}, {"a": 1}, 1.5, True, 1 << 31, 1 << 40, [None], "M*-E", float("nan")]
+)
+NAMES = st.sampled_from(
+    [
+        *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "layer_types"),
+        *("text_config", "thinker_config", "block_configs", "linear_attn_config", "sliding_window", "n_groups"),
+        *("sliding_window_pattern", "hybrid_override_pattern", "full_attn_idxs", "attn_layer_period", "state_size"),
+        *("num_kv_shared_layers", "mamba_d_state", "mamba_n_heads", "conv_L_cache", "quantization_config"),
+        *("quantization", "vision_config", "audio_config", "kv_lora_rank", "rope_parameters", "attn_config"),
+    ]
+)
+TYPES = st.sampled_from(
+    ["llama", "gemma4", "gemma3n_text", "lfm2", "nemotron_h", "zamba2", "deepseek_v2", "novel", "mpt"]
+)
+
+
+@given(model_type=TYPES, values=st.dictionaries(NAMES, ANY_VALUE, max_size=6))
+def test_nonsense_is_refused_in_a_sentence_or_planned(model_type: str, values: dict[str, Any]) -> None:
+    with contextlib.suppress(ModelCorruptError):
+        parse({"model_type": model_type, **values})
 
 
 def test_sizes_that_nothing_shows_are_missing() -> None:
