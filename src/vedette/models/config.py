@@ -10,7 +10,7 @@ from vedette.models.config_reader import ConfigReader
 from vedette.models.forms.language_part import LanguagePart, find_language_part
 from vedette.models.forms.type_defaults import defaults_of, is_known
 from vedette.models.forms.vision_part import find_vision_part, has_audio_part
-from vedette.models.layers import parse_cache_layers
+from vedette.models.layers import own_key_layers, parse_cache_layers
 from vedette.models.model import DTYPE_BYTES, CacheLayers, Rotary
 from vedette.models.quantization import parse_cache_order, parse_dropped_tensors, parse_quantization
 from vedette.models.roles import Seen, what_is_seen
@@ -43,6 +43,10 @@ class Shape:
     has_vision: bool
     has_audio: bool
     cache_layers: tuple[CacheLayers, ...]
+    own_key_layers: int
+    """The first layers, which have keys and values of their own; later ones use theirs (Gemma 3n and 4)."""
+    keys_are_values: bool
+    """Layers without values in the file use their keys as values, of which vLLM keeps two copies (Gemma 4)."""
     rotary: tuple[Rotary, ...]
     experts: int
     """Routed experts in one layer; 0 for a dense model."""
@@ -95,6 +99,8 @@ def parse_config(config: Mapping[str, Any], where: str, seen: Seen = _NOTHING_SE
         has_vision=vision is not None or seen.has_vision,
         has_audio=has_audio_part(whole) or seen.has_audio,
         cache_layers=cache_layers,
+        own_key_layers=own_key_layers(text),
+        keys_are_values=text.values.get("attention_k_eq_v") is True,
         rotary=parse_rotary(text, model_type, head_size, DTYPE_BYTES[dtype]),
         experts=experts,
         experts_per_token=min(experts, _first(text, EXPERTS_PER_TOKEN) or 1),

@@ -87,7 +87,7 @@ def parse_cache_layers(
     heads = _kv_heads_by_layer(part, layers, kv_heads)
     window = _window(text)
     found: Counter[CacheLayers] = Counter()
-    for index in range(_cached_layers(text, layers)):
+    for index in range(own_key_layers(text)):
         for kind in kinds[index]:
             if kind is STATE:
                 found[CacheLayers(STATE, 1, state_bytes=state or 0)] += 1
@@ -116,12 +116,10 @@ def _attention(
     return CacheLayers(FULL, 1, kv_heads, head_size, head_size)
 
 
-def _cached_layers(text: ConfigReader, layers: int) -> int:
+def own_key_layers(text: ConfigReader) -> int:
     """Layers that cache at all: the last ones of Gemma 3n and Gemma 4 use the keys and values of earlier ones."""
-    shared = text.values.get("num_kv_shared_layers")
-    if not shared:
-        return layers
-    return max(0, layers - text.size("num_kv_shared_layers"))
+    layers, shared = text.size("num_hidden_layers"), text.values.get("num_kv_shared_layers")
+    return max(0, layers - text.size("num_kv_shared_layers")) if shared else layers
 
 
 def _kv_heads_by_layer(part: LanguagePart, layers: int, kv_heads: int) -> tuple[int, ...]:

@@ -19,9 +19,17 @@ MARLIN_GROUP = 128
 """Rows of a weight that share a scale after FP8 blocks are repacked for GPUs without FP8 arithmetic."""
 
 
+_KEYS = {"k_proj", "v_proj", "k_norm", "v_norm"}
+"""Parts of layers that vLLM does not build where a layer uses the keys and values of another."""
+
+
 def weights_by_tensor(tensors: Mapping[str, Tensor], shape: Shape) -> dict[str, int]:
     """Resident bytes of every tensor that vLLM keeps, by name."""
-    return {name: _kept_bytes(name, tensor, shape) for name, tensor in tensors.items() if _is_kept(name, shape)}
+    kept = {name: _kept_bytes(name, tensor, shape) for name, tensor in tensors.items() if _is_kept(name, shape)}
+    if shape.keys_are_values:
+        for name in [name for name in kept if ".k_proj." in name and role_of(name) is Role.TEXT]:
+            kept[name] *= 1 if name.replace(".k_proj.", ".v_proj.") in kept else 2
+    return kept
 
 
 def weight_only_extra_bytes(tensors: Mapping[str, Tensor], shape: Shape) -> int:
@@ -63,6 +71,8 @@ def _is_kept(name: str, shape: Shape) -> bool:
     if role is Role.TEXT and shape.tied_embeddings and is_head(name):
         return False
     layer = layer_of(name)
+    if role is Role.TEXT and layer is not None and layer >= shape.own_key_layers and not _KEYS.isdisjoint(parts):
+        return False
     if role is Role.TEXT:
         return layer is None or layer < shape.layers
     if role is Role.AUDIO or shape.vision_layers is None:

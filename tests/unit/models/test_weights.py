@@ -130,6 +130,20 @@ def test_repacked_fp8_blocks_take_more_memory() -> None:
     assert weight_only_extra_bytes(tensors, shape) == 1024 * 4 * 2 - 8 * 4 * 4
 
 
+def test_shared_keys_are_not_loaded_and_keys_that_are_values_are_kept_twice() -> None:
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {
+        f"model.layers.{layer}.self_attn.{part}_proj.weight": ("BF16", (10, 10))
+        for layer in range(2)
+        for part in ("q", "k", "v")
+    }
+    found = kept(tensors, num_hidden_layers=2, num_kv_shared_layers=1)
+    assert sorted(found) == sorted(name for name in tensors if ".0." in name or "q_proj" in name)
+    del tensors["model.layers.1.self_attn.v_proj.weight"]
+    found = kept(tensors, num_hidden_layers=2, attention_k_eq_v=True)
+    keys = [found[f"model.layers.{layer}.self_attn.k_proj.weight"] for layer in range(2)]
+    assert keys == [200, 400]
+
+
 @pytest.mark.parametrize(
     ("name", "vision"),
     [
