@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ MODEL_ID = "someone/small"
 COMMIT = "c" * 40
 NGC_PATH = "nim/nvidia/small:1208-fp8"
 NGC_PLACE = ("nim", "nvidia", "small", "1208-fp8")
+_PIECE_BYTES = 1 << 18
 TOKEN = "a-token-for-an-older-key"
 
 
@@ -32,7 +34,7 @@ class Fault:
     cut_after: int | None = None
     """Bytes of this answer after which the connection ends."""
     reset: bool = False
-    """It ends with a reset, which takes with it what is still under way."""
+    """It ends with a reset instead of an end."""
     damage: bool = False
     """One byte of this answer is another."""
 
@@ -64,6 +66,8 @@ class Library:
     data_address: str | None = None
     """The address of another server, which has the files of NVIDIA's catalogue."""
     page_files: int = 500
+    rate_bytes_per_s: float | None = None
+    """How fast one connection gets a file; None for as fast as this machine can."""
     authorizations: list[tuple[str, str | None]] = field(default_factory=list)
     """Each request's path, and what it said who asks."""
     sent: list[Sent] = field(default_factory=list)
@@ -209,13 +213,24 @@ class _Handler(BaseHTTPRequestHandler):
         part = part[: fault.cut_after] if fault.cut_after is not None else part
         with library.lock:
             library.sent.append(Sent(name, begin, begin + len(part)))
-        self.wfile.write(part)
+        self._write_paced(part)
         if fault.cut_after is not None:
             self.close_connection = True
             if fault.reset:
+                time.sleep(0.05)  # a reset takes with it what the client has not read
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
         return None
+
+    def _write_paced(self, data: bytes) -> None:
+        rate, began_s = self.library.rate_bytes_per_s, time.monotonic()
+        if rate is None:
+            self.wfile.write(data)
+            return
+        for begin in range(0, len(data), _PIECE_BYTES):
+            self.wfile.write(data[begin : begin + _PIECE_BYTES])
+            ahead_s = (begin + _PIECE_BYTES) / rate - (time.monotonic() - began_s)
+            time.sleep(max(0.0, ahead_s))
 
     def _answer(self, status: int, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)

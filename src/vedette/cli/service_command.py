@@ -172,7 +172,8 @@ def _settled_model(wanted: str | None, models_dir: Path) -> tuple[str | None, Pa
     from vedette.models.store.model_lookup import find_model
 
     ref = find_model(wanted, models_dir)
-    is_directory = ref.hub_id is None and ref.entry is None
+    # What lies in the current directory is found from no other.
+    is_directory = (ref.origin is None and ref.entry is None) or ref.path.parent == Path.cwd()
     directory = ref.path.resolve()
     return (str(directory), directory) if is_directory else (wanted, None)
 

@@ -149,6 +149,16 @@ def test_weights_that_the_source_has_cut_short(server: ModelServer, library: Lib
     fetch(origins(server)[3], tmp_path / "models")
 
 
+def test_a_list_that_is_cut_short_is_asked_for_again(server: ModelServer, library: Library, tmp_path: Path) -> None:
+    """A plain server's list is its index of the weights, and the answers for each name."""
+    library.files["model-1-of-1.safetensors"] = library.files.pop("model.safetensors")
+    index = "model.safetensors.index.json"
+    library.files[index] = b'{"weight_map": {"model.layers.0.weight": "model-1-of-1.safetensors"}}'
+    library.fault = faults(index, Fault(), Fault(cut_after=20), Fault(), Fault(cut_after=3))
+    directory = fetch(origins(server)[3], tmp_path)
+    assert (directory / index).read_bytes() == library.files[index]
+
+
 # NVIDIA's catalogue
 
 

@@ -156,6 +156,10 @@ async def test_on_loopback_asking_is_open_and_made_up_keys_are_no_matter(
         (Role.NOBODY, True, "of-the-catalogue", 404),
         (Role.USE, True, "other", 200),
         (Role.USE, True, "../other", 404),
+        (Role.ADMIN, False, "ngc:nim/nvidia/small:1", 404),
+        (Role.ADMIN, False, "modelscope:someone/small", 404),
+        (Role.ADMIN, False, "https://elsewhere/model", 404),
+        (Role.OWNER, False, "ngc:nim/nvidia/small:1", 200),
         (Role.LOOK, True, "other", 403),
     ],
 )

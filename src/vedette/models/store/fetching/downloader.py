@@ -32,6 +32,7 @@ from vedette.models.store.fetching.origin import PARTIAL, Kind, Origin
 from vedette.models.store.fetching.source_choice import source_of
 from vedette.models.store.fetching.transfer_lock import transfer_lock
 from vedette.models.store.fetching.transfer_report import Report, TransferProgress, print_report, report_of
+from vedette.models.store.fetching.web_access import CUT_SHORT
 from vedette.models.tensors import read_tensors
 
 SERVED_SUFFIXES = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".safetensors", ".py"}
@@ -89,7 +90,7 @@ def list_patiently(source: ModelSource, patience: Patience) -> Listing:
         try:
             return source.list_files()
         except SourceError as error:
-            if error.trouble is not Trouble.BUSY:
+            if error.trouble is not Trouble.BUSY and error.detail != CUT_SHORT:
                 raise
             patience.wait(error, attempt)
     raise AssertionError("patience ends earlier")

@@ -14,6 +14,7 @@ from vedette.files import open_log, open_regular
 from vedette.models.store.fetching.manifest import ManifestFile
 from vedette.models.store.fetching.model_source import PASSING, ModelSource, RemoteFile, SourceError, Trouble
 from vedette.models.store.fetching.transfer_report import TransferProgress
+from vedette.models.store.fetching.web_access import CUT_SHORT
 
 UNFINISHED = ".unfinished"
 MOST_ATTEMPTS = 8
@@ -86,7 +87,7 @@ class FileTransfer:
                 before = arrived.size_bytes
                 try:
                     self._receive_more(data, file, arrived)
-                    trouble = SourceError(Trouble.UNREACHABLE, "cut short")
+                    trouble = SourceError(Trouble.UNREACHABLE, CUT_SHORT)
                 except SourceError as error:
                     trouble = error
                 if arrived.size_bytes >= (file.size_bytes or 0):

@@ -20,7 +20,7 @@ from vedette.models.store.fetching.web_access import (
     StatusError,
     WebAccess,
     body_of,
-    read_bounded,
+    read_answer,
     trouble_of_status,
     web_troubles,
 )
@@ -41,8 +41,7 @@ class HubConnection:
         """The files of the main branch; a size is None if the hub does not say it."""
         with _hub_troubles():
             response = self.access.open(self._url(f"api/models/{quote(self.model_id)}?blobs=true"))
-        with body_of(response) as chunks:
-            data = read_bounded(chunks, MAX_LISTING_BYTES + 1)
+        data = read_answer(response, MAX_LISTING_BYTES + 1)
         if len(data) > MAX_LISTING_BYTES:
             raise SourceError(Trouble.ODD_ANSWER)
         try:

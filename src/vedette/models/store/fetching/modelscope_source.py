@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vedette.models.store.fetching.model_source import Listing, RemoteFile, SourceError, Trouble
-from vedette.models.store.fetching.web_access import WebAccess, body_of, read_bounded, web_troubles
+from vedette.models.store.fetching.web_access import WebAccess, body_of, read_answer, web_troubles
 
 DOMAIN = "www.modelscope.cn"
 REVISION = "master"
@@ -28,8 +28,7 @@ class ModelscopeSource:
     def list_files(self) -> Listing:
         with self._troubles():
             response = self.access.open(self._url("repo/files", Revision=REVISION, Recursive="True"))
-        with body_of(response) as chunks:
-            data = read_bounded(chunks, MAX_LISTING_BYTES)
+        data = read_answer(response, MAX_LISTING_BYTES)
         try:
             files = json.loads(data)["Data"]["Files"]
             found = tuple(_remote_file(each) for each in files if each.get("Type") != "tree")

@@ -14,7 +14,7 @@ from pathlib import Path
 from vedette.files import read_whole
 from vedette.models.store.fetching.model_source import SourceError, Trouble
 from vedette.models.store.fetching.origin import NgcPath
-from vedette.models.store.fetching.web_access import WebAccess, body_of, read_bounded, web_troubles
+from vedette.models.store.fetching.web_access import WebAccess, read_answer, web_troubles
 
 KEYS_PAGE = "https://org.ngc.nvidia.com/setup/api-keys"
 KEY_FILE = "ngc"
@@ -101,8 +101,7 @@ def read_token(key: NgcKey, path: NgcPath, authority: str) -> Token:
     try:
         with web_troubles():
             response = access.open(f"{authority}/token?{query}")
-        with body_of(response) as chunks:
-            document = json.loads(read_bounded(chunks, MAX_ANSWER_BYTES))
+        document = json.loads(read_answer(response, MAX_ANSWER_BYTES))
         token, life_s = document["token"], document.get("expires_in", 0)
     except SourceError as error:
         refused = error.trouble is Trouble.REFUSED and error.detail in {"400", "401", "403"}

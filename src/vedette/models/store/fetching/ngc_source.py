@@ -25,7 +25,7 @@ from vedette.models.store.fetching.web_access import (
     WebAccess,
     body_of,
     check_way,
-    read_bounded,
+    read_answer,
     trouble_of_status,
     web_troubles,
 )
@@ -93,8 +93,7 @@ class NgcSource:
                         response = WebAccess(self._api, headers).open(url)
                     except StatusError as error:
                         raise self._trouble(error) from None
-                with body_of(response) as chunks:
-                    document = json.loads(read_bounded(chunks, MAX_PAGE_BYTES))
+                document = json.loads(read_answer(response, MAX_PAGE_BYTES))
             except SourceError as error:
                 if error.trouble is Trouble.KEY_REFUSED and not renewed and self._ends():
                     continue

@@ -24,6 +24,8 @@ REDIRECTS = 5
 DEADLINE_S = 120.0
 """For a small part of a file."""
 READ_BYTES = 1 << 16
+CUT_SHORT = "cut short"
+"""The detail of an answer that has begun and ends before its announced length."""
 Headers = Mapping[str, str] | email.message.Message
 _REDIRECTED = {301, 302, 303, 307, 308}
 _PASSING = {408, 429}
@@ -166,6 +168,16 @@ def read_bounded(chunks: Iterator[bytes], most_bytes: int, deadline_s: float = D
         if time.monotonic() > until_s:
             raise SourceError(Trouble.UNREACHABLE, TimeoutError.__name__)
     return bytes(data)
+
+
+def read_answer(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
+    """A whole answer, or `most_bytes` of one that is longer. Raises SourceError, also for one that ends too early."""
+    announced = response.length
+    with body_of(response) as chunks:
+        data = read_bounded(chunks, most_bytes)
+    if announced is not None and len(data) < min(announced, most_bytes):
+        raise SourceError(Trouble.UNREACHABLE, CUT_SHORT)
+    return data
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vedette.errors import ModelCorruptError
 from vedette.models.store.fetching.model_source import Listing, RemoteFile, SourceError, Trouble
-from vedette.models.store.fetching.web_access import StatusError, WebAccess, body_of, read_bounded, web_troubles
+from vedette.models.store.fetching.web_access import StatusError, WebAccess, body_of, read_answer, web_troubles
 from vedette.models.tensors import INDEX, MAX_INDEX_BYTES, parse_index
 
 SUMS = "SHA256SUMS"
@@ -97,8 +97,7 @@ class WebSource:
     def _read(self, name: str, most_bytes: int) -> bytes:
         with web_troubles():
             response = self._open(name)
-        with body_of(response) as chunks:
-            return read_bounded(chunks, most_bytes)
+        return read_answer(response, most_bytes)
 
     def _open(self, name: str, begin: int | None = None, end: int | None = None) -> http.client.HTTPResponse:
         return WebAccess(self.address).open(f"{self.address}/{urllib.parse.quote(name)}", begin, end)
