@@ -87,8 +87,9 @@ def read_home(environment: Mapping[str, str] = os.environ) -> Home:
         _close(directory, private=directory == home.state)
     if home.engines.exists():
         _close(home.engines)
-    if home.access.exists():
-        _close(home.access, private=True)
+    for directory in (home.access, home.keys):
+        if directory.exists():
+            _close(directory, private=True)
     return home
 
 

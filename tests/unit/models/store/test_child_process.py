@@ -44,7 +44,8 @@ async def test_pip_gets_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nenv > {tmp_path}/environment\necho no index\nexit 1\n")
     python.chmod(0o755)
-    monkeypatch.setenv("HF_TOKEN", "hf_this_is_a_secret")
+    for name in ("HF_TOKEN", "NGC_API_KEY", "MODELSCOPE_API_TOKEN"):
+        monkeypatch.setenv(name, "this_is_a_secret")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.chdir(tmp_path)
     ref = ModelRef(name="small", path=Path("models/small"), installed=False)
@@ -54,4 +55,4 @@ async def test_pip_gets_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     environment = (tmp_path / "environment").read_text()
     assert "PIP_INDEX_URL=http://127.0.0.1:9/simple" in environment
     assert "secret" not in environment
-    assert not list((tmp_path / "models").iterdir())
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [".small.lock"]
