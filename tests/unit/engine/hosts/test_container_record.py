@@ -1,5 +1,6 @@
 """A recorded container is found and ended, whichever vedette started it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,5 +73,6 @@ def test_the_processes_of_a_container_are_its_first_and_all_below(tmp_path: Path
                 assert container_processes(tmp_path / "engine") == []
         finally:
             for pid in (grandchild, child):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # the child ends with the grandchild
+                    os.kill(pid, signal.SIGKILL)
             parent.kill()
