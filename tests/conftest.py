@@ -12,6 +12,8 @@ from tests.rig.leftovers import engine_processes
 from tests.rig.processes import Vedette, run_vedette, vedette_running
 
 settings.load_profile("check")
+# Models that this machine's user has downloaded with other programs are none of a test's.
+os.environ |= {"HF_HUB_CACHE": "/nonexistent/hub", "MODELSCOPE_CACHE": "/nonexistent/modelscope"}
 ROOT = Path(__file__).parents[1]
 
 

@@ -310,3 +310,15 @@ def test_progress_names_rate_and_time_left() -> None:
     detail = _detail(Report("model.safetensors", 25 << 20, 125 << 20, 10 << 20))
     assert say(detail) == "model.safetensors, 10 MiB/s, 10.0 s left"
     assert say(detail, "zh") == "model.safetensors，10 MiB/s，剩余 10.0 s"
+
+
+def test_a_connection_that_only_drips_is_given_up(
+    server: ModelServer, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that sends a little for ever keeps no download waiting: after some attempts, its trouble is reported."""
+    monkeypatch.setattr(file_transfer, "SLOW_S", 0.02)
+    monkeypatch.setattr(file_transfer, "SLOWEST_BYTES_PER_S", 1e9)
+    monkeypatch.setattr(file_transfer, "MOST_ATTEMPTS", 1)
+    library.rate_bytes_per_s = 2_000_000
+    library.files["model.safetensors"] = weights(4_000_000)
+    assert trouble(NGC, tmp_path).trouble is Trouble.UNREACHABLE
