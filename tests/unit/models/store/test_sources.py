@@ -154,7 +154,8 @@ def test_a_list_that_is_cut_short_is_asked_for_again(server: ModelServer, librar
     library.files["model-1-of-1.safetensors"] = library.files.pop("model.safetensors")
     index = "model.safetensors.index.json"
     library.files[index] = b'{"weight_map": {"model.layers.0.weight": "model-1-of-1.safetensors"}}'
-    library.fault = faults(index, Fault(), Fault(cut_after=20), Fault(), Fault(cut_after=3))
+    lost = Fault(cut_after=0, reset=True)
+    library.fault = faults(index, lost, Fault(), Fault(cut_after=20), Fault(), lost, Fault(), Fault(cut_after=3))
     directory = fetch(origins(server)[3], tmp_path)
     assert (directory / index).read_bytes() == library.files[index]
 

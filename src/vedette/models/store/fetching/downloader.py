@@ -32,7 +32,7 @@ from vedette.models.store.fetching.origin import PARTIAL, Kind, Origin
 from vedette.models.store.fetching.source_choice import source_of
 from vedette.models.store.fetching.transfer_lock import transfer_lock
 from vedette.models.store.fetching.transfer_report import Report, TransferProgress, print_report, report_of
-from vedette.models.store.fetching.web_access import CUT_SHORT
+from vedette.models.store.fetching.web_access import BROKEN_OFF
 from vedette.models.tensors import read_tensors
 
 SERVED_SUFFIXES = {".json", ".jinja", ".txt", ".model", ".tiktoken", ".safetensors", ".py"}
@@ -85,12 +85,12 @@ def download(origin: Origin, source: ModelSource, directory: Path) -> None:
 
 
 def list_patiently(source: ModelSource, patience: Patience) -> Listing:
-    """The files of the model. Where nothing answers at all there is no second attempt: another source may."""
+    """The files of the model. Where nobody answers at all there is no second attempt: another source may."""
     for attempt in range(1, 100):
         try:
             return source.list_files()
         except SourceError as error:
-            if error.trouble is not Trouble.BUSY and error.detail != CUT_SHORT:
+            if error.trouble is not Trouble.BUSY and error.detail not in BROKEN_OFF:
                 raise
             patience.wait(error, attempt)
     raise AssertionError("patience ends earlier")

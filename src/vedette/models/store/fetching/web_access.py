@@ -26,6 +26,11 @@ DEADLINE_S = 120.0
 READ_BYTES = 1 << 16
 CUT_SHORT = "cut short"
 """The detail of an answer that has begun and ends before its announced length."""
+BROKEN_OFF = frozenset(
+    {CUT_SHORT, "ConnectionResetError", "BrokenPipeError", "IncompleteRead", "RemoteDisconnected"}
+    | {"ReadError", "RemoteProtocolError", "ChunkedEncodingError"}
+)
+"""The details of UNREACHABLE where somebody had answered the call: the next attempt may go better."""
 Headers = Mapping[str, str] | email.message.Message
 _REDIRECTED = {301, 302, 303, 307, 308}
 _PASSING = {408, 429}
