@@ -295,8 +295,8 @@ def main() -> None:
     ]
     if given.disk is not None:
         rows.append(lambda: full_disk(8, given.disk))
-    heads = ("downloads", "whole", "refused (why)", "corrupt accepted", "hangs", "not as expected")
-    heads += ("parts asked for", "sent twice")
+    heads = ["downloads", "whole", "refused (why)", "corrupt accepted", "hangs", "not as expected"]
+    heads += ["parts asked for", "sent twice"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     bad = False
     for row in rows:
