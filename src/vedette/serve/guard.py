@@ -73,7 +73,7 @@ class Guard:
 
     def _check_host(self, request: web.Request) -> None:
         host = request.headers.get("Host", "")
-        name = (urlsplit(f"//{host}").hostname or "") if _is_netloc(host) else ""
+        name = _host_name(host)
         if name in self._names or name.endswith(".localhost") or _is_address(name):
             return
         raise ForbiddenError("serve.unknown_host", host=repr(host[:100]))
@@ -133,13 +133,12 @@ def _plain_origin(origin: str) -> str:
     return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
 
 
-def _is_netloc(text: str) -> bool:
-    """Whether `text` can be split into host and port; unmatched brackets cannot."""
+def _host_name(host: str) -> str:
+    """The name in a `Host` header, without the port; "" for what cannot be split, such as unmatched brackets."""
     try:
-        urlsplit(text if "//" in text else f"//{text}")
+        return urlsplit(f"//{host}").hostname or ""
     except ValueError:
-        return False
-    return True
+        return ""
 
 
 def _is_address(name: str) -> bool:

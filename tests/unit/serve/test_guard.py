@@ -29,6 +29,15 @@ async def test_names_that_the_owner_allows_are_answered(
         assert answer.status == status
 
 
+@pytest.mark.parametrize("host", ["[//", "[::1", "\u2100//", "//[", "@[", ""])
+async def test_a_host_that_is_none_is_refused_as_any_other(
+    http: aiohttp.ClientSession, url: str, host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with http.get(f"{url}/healthz", headers={"Host": host}) as answer:
+        assert answer.status == 403
+    assert "Traceback" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("origin", "allowed"),
     [
