@@ -59,7 +59,7 @@ class Admission:
         if not asked.body or not isinstance(document, (dict, list)):
             return Admitted(asked.body, asked.path, context=context)
         limits = RequestLimits(context)
-        media = list(media_of(document))
+        media = list(media_of(document, asked.path))
         prompts = conversations = sequences = 1
         if isinstance(document, dict):
             conversations = prompts_in(document.get("messages"))
@@ -95,10 +95,10 @@ def read_request(body: bytes | bytearray | None, most_values: int, path: str) ->
     return Asked(body, model if isinstance(model, str) else None, document, path)
 
 
-def media_in(body: bytes) -> list[str]:
-    """The `data:` addresses in an admitted request."""
+def media_in(body: bytes, path: str) -> list[str]:
+    """The `data:` addresses in an admitted request to an address."""
     document = parse_request(body)
-    return [part.url for part in media_of(document)] if isinstance(document, (dict, list)) else []
+    return [part.url for part in media_of(document, path)] if isinstance(document, (dict, list)) else []
 
 
 def _check_text(size: int, most: int, context: Context) -> None:

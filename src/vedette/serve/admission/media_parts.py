@@ -14,11 +14,14 @@ from vedette.errors import BadInputError
 _WITHOUT_MEDIA = frozenset(
     {
         *("tools", "functions", "tool_choice", "tool_calls", "response_format", "structured_outputs", "text"),
-        *("output_config", "metadata", "chat_template_kwargs", "vllm_xargs", "documents", "logit_bias"),
+        *("output_config", "metadata", "chat_template_kwargs", "vllm_xargs", "logit_bias"),
         *("guided_json", "guided_regex", "guided_choice", "guided_grammar"),
     }
 )
 """Fields with values of the client's own, where a name such as `image_url` is no picture."""
+_CHAT = "/v1/chat/completions"
+_TEXTS_OF_CHAT = frozenset({"documents"})
+"""Further ones of a chat; elsewhere (`/v1/rerank`, `/v1/score`) they hold pictures."""
 _REFUSED = {
     "input_audio": "audio",
     "audio_url": "audio",
@@ -56,8 +59,12 @@ class MediaPart:
             self._holder[self._key] = url
 
 
-def media_of(document: Any) -> Iterator[MediaPart]:
-    """Every picture and clip. Raises BadInputError for what the engine would have to unpack: sound, tensors."""
+def media_of(document: Any, path: str) -> Iterator[MediaPart]:
+    """Every picture and clip of a request to an address.
+
+    Raises BadInputError for what the engine would have to unpack: sound, tensors.
+    """
+    without_media = _WITHOUT_MEDIA | _TEXTS_OF_CHAT if path.startswith(_CHAT) else _WITHOUT_MEDIA
     left = [document]
     while left:
         value = left.pop()
@@ -67,7 +74,7 @@ def media_of(document: Any) -> Iterator[MediaPart]:
             left += [
                 each
                 for name, each in value.items()
-                if isinstance(each, (dict, list)) and name not in _WITHOUT_MEDIA and name not in hidden
+                if isinstance(each, (dict, list)) and name not in without_media and name not in hidden
             ]
         else:
             left += [each for each in value if isinstance(each, (dict, list))]

@@ -92,5 +92,5 @@ def _remember(table: OrderedDict[bytes, float], digest: bytes, until: float) -> 
 def _digests(admitted: Admitted) -> tuple[bytes, ...]:
     """Of each picture and clip; of the whole request if it has none."""
     whole = bytes(admitted.body or b"")
-    pieces = [url.encode() for url in media_in(whole)] if admitted.has_media else [whole]
+    pieces = [url.encode() for url in media_in(whole, admitted.path)] if admitted.has_media else [whole]
     return tuple(hashlib.sha256(piece).digest() for piece in pieces)

@@ -129,7 +129,7 @@ class PassThrough:
         # The HTTP client resolves dots in a path, and would leave /v1 for the engine's other addresses.
         if {".", ".."} & set(request.path.split("/")):
             raise web.HTTPNotFound
-        if request.method in {"GET", "HEAD"} and _plain_address(request.path) == "/v1/models":
+        if request.method in {"GET", "HEAD"} and request.path.rstrip("/") == "/v1/models":
             return await self.models(request)
         with self._bodies.hold(request) as body:
             await self._read(request, body)
@@ -247,8 +247,11 @@ class PassThrough:
 
 
 def _plain_address(address: str) -> str:
-    """The address without slashes at the end of its path, which the engine answers with a redirect to itself."""
-    path, mark, query = address.partition("?")
+    """The address without slashes at the end of its path, which the engine answers with a redirect to itself.
+
+    What stands behind `#` concerns a browser only, and is not sent on.
+    """
+    path, mark, query = address.partition("#")[0].partition("?")
     return path.rstrip("/") + mark + query
 
 

@@ -116,6 +116,16 @@ REFUSED: Mapping[str, tuple[str, object, str]] = {
         {"messages": [message({"type": "image", "source": {"type": "url", "url": "file:///etc/passwd"}})]},
         "vedette fetches nothing",
     ),
+    "a file to rank": (
+        "/v1/rerank",
+        {"query": "a", "documents": {"content": [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]}},
+        "vedette fetches nothing",
+    ),
+    "a file to rank, with a chat's messages": (
+        "/v1/score",
+        {**chat(), "text_1": "a", "documents": [{"image_url": "file:///etc/passwd"}]},
+        "vedette fetches nothing",
+    ),
     "pictures in a tool's result": (
         "/v1/messages",
         {
@@ -232,6 +242,7 @@ PASSED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "a question": (CHAT, chat(max_tokens=64, temperature=0.2, stream=True)),
     "a picture": (CHAT, {"messages": [message({"type": "text", "text": "What?"}, PICTURE)]}),
     "a field of tomorrow": (CHAT, chat(sparkle={"level": 3})),
+    "documents to read": (CHAT, chat(documents=[{"title": "A star", "image_url": "http://a.example/star.png"}])),
     "no thinking": (CHAT, chat(chat_template_kwargs={"enable_thinking": False})),
     "token ids": (TEXTS, {"prompt": list(range(2000)), "max_tokens": 8}),
     "a long conversation": (
@@ -414,6 +425,24 @@ async def test_a_whole_address_in_the_first_line_is_400(url: str, upstream: Upst
     assert text.startswith("HTTP/1.1 400")
     assert "Send only the path" in text
     assert not upstream.paths
+
+
+async def test_what_stands_behind_a_hash_is_no_part_of_the_address(
+    url: str, deployment: Deployment, upstream: Upstream
+) -> None:
+    upstream.held = asyncio.Event()
+    reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+    body = json.dumps(chat(stream=True)).encode()
+    head = (
+        f"POST {CHAT}#/render HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    await asyncio.wait_for(upstream.streaming.wait(), 5)
+    waited_for = deployment.own_client.traffic.requests
+    upstream.held.set()
+    assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
+    assert waited_for == 1
 
 
 LARGE = base64.b64encode(jpeg_of_size(1600, 1200)).decode()
