@@ -61,10 +61,14 @@ class Accounts:
         """The account of who sends a request."""
         return Account(self, principal)
 
-    def take(self, principal: Principal) -> None:
-        """Count a request. Raises TooManyRequestsError where its client has used up its minute, UnauthorizedError."""
+    def check(self, principal: Principal) -> None:
+        """Raises UnauthorizedError once a client's key is revoked."""
         if not self._is_known(principal):
             raise UnauthorizedError("access.key_unknown")
+
+    def take(self, principal: Principal) -> None:
+        """Count a request. Raises TooManyRequestsError where its client has used up its minute, UnauthorizedError."""
+        self.check(principal)
         if principal.role is not Role.OWNER:
             self._take(principal)
         self.book.note(principal.key, requests=1)
@@ -143,6 +147,10 @@ class Account:
 
     accounts: Accounts
     principal: Principal
+
+    def check(self) -> None:
+        """Raises UnauthorizedError once its key is revoked."""
+        self.accounts.check(self.principal)
 
     def take(self) -> None:
         """Count a request. Raises TooManyRequestsError, UnauthorizedError once its key is revoked."""

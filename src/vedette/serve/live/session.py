@@ -57,6 +57,7 @@ class Session:
     def __init__(self, served: Served, shared: Shared, socket: web.WebSocketResponse, account: Account) -> None:
         self._served = served
         self._socket = socket
+        self._account = account
         self._principal = account.principal
         self._asking = Asking(served, shared, account, self._send, self._show)
         self._engine_ready = asyncio.Event()
@@ -92,6 +93,12 @@ class Session:
 
     async def _report(self) -> None:
         async for _ in self._served.watch():
+            try:
+                self._account.check()
+            except UnauthorizedError as error:
+                await self._send_error(error)
+                await self.close(WSCloseCode.POLICY_VIOLATION)
+                return
             context = self._served.context
             limits = Limits(context.answer_tokens, picture_limits(context).max_pixels) if context else None
             status = model_status_json(self._served.status)

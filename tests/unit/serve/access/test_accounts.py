@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.rig.stand_ins.app_stand_in import OWNER, Fleet, Serve, Upstream, access_of
+from tests.rig.stand_ins.app_stand_in import OWNER, Deployment, Fleet, Serve, Upstream, access_of
+from vedette.engine.state import State
 from vedette.errors import TooManyRequestsError
 from vedette.serve.access.accounts import Accounts, ClientLimits
 from vedette.serve.access.key_file import KeyFile
@@ -219,6 +220,20 @@ async def test_too_many_at_once_are_429_and_others_are_served(
         await first.read()
     async with http.post(f"{url}/v1/chat/completions", json=CHAT) as again:
         assert again.status == 200
+
+
+async def test_a_page_whose_key_is_revoked_sees_nothing_more(
+    http: aiohttp.ClientSession, fleet: Fleet, serve: Serve, tmp_path: Path, deployment: Deployment
+) -> None:
+    file = KeyFile(tmp_path / "access")
+    key = file.add("anna", "look")
+    url, _ = await serve(create_app(fleet, access=access_of(tmp_path / "access", Role.NOBODY)))
+    async with http.ws_connect(f"{url}/api/live", headers={"x-api-key": key}) as socket:
+        assert (await asyncio.wait_for(socket.receive_json(), 5))["type"] == "status"
+        file.revoke("anna")
+        deployment.enter(State.DRAINING)
+        assert (await asyncio.wait_for(socket.receive_json(), 5))["code"] == "unauthorized"
+        assert (await asyncio.wait_for(socket.receive(), 5)).type is aiohttp.WSMsgType.CLOSE
 
 
 async def test_a_page_whose_key_is_revoked_asks_nothing_more(
