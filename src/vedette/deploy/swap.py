@@ -22,6 +22,11 @@ class Order:
     assignment: Assignment
     _done: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was carried out, or has failed."""
+        return self._done.done()
+
     def succeed(self) -> None:
         """The model answers."""
         if not self._done.done():
@@ -42,24 +47,25 @@ class Orders:
     """The orders of one deployment."""
 
     def __init__(self) -> None:
-        self.next_model: str | None = None
-        """The model of the order that is under way."""
         self.closed = False
         """No order is carried out any more."""
+        self._unfinished: list[Order] = []
         self._queue: asyncio.Queue[Order] = asyncio.Queue()
         self._under_way: Order | None = None
+
+    @property
+    def next_model(self) -> str | None:
+        """The model of the order that is under way, also when nobody waits for its end any more."""
+        return next((each.assignment.ref.name for each in self._unfinished if not each.has_ended), None)
 
     async def place(self, assignment: Assignment) -> None:
         """Has another model served; returns once it answers. Raises what the order failed with."""
         if self.closed:
             raise _stopped()
         order = Order(assignment)
+        self._unfinished = [*(each for each in self._unfinished if not each.has_ended), order]
         self._queue.put_nowait(order)
-        self.next_model = assignment.ref.name
-        try:
-            await order.ended()
-        finally:
-            self.next_model = None
+        await order.ended()
 
     async def next(self) -> Order:
         """The order that has waited longest, once there is one."""

@@ -55,15 +55,17 @@ async def test_an_order_goes_on_when_whoever_placed_it_is_gone() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert orders.next_model is None
     order = await orders.next()
+    assert orders.next_model == "new"
     order.fail(TOO_LARGE)  # no warning that nobody read the result
+    assert orders.next_model is None
 
 
 async def test_orders_are_carried_out_in_turn() -> None:
     orders = Orders()
     first, second = await placed(orders, "first"), await placed(orders, "second")
     for name, waiting in (("first", first), ("second", second)):
+        assert orders.next_model == name
         order = await orders.next()
         assert order.assignment.ref.name == name
         order.succeed()
