@@ -1,6 +1,7 @@
 """Whose code an owner trusts: for each model the files that were trusted, with their hashes.
 
-A file of vedette's. Code that has changed since is not trusted any more. An invalid record trusts nobody.
+A file of vedette's. Code that has changed since is not trusted any more. A record that is invalid, or that others may
+have written, trusts nobody.
 """
 
 import json
@@ -46,6 +47,6 @@ def _hashes(model: Model) -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
     try:
-        return msgspec.json.decode(read_whole(path, MAX_RECORD_BYTES), type=dict[str, dict[str, str]])
+        return msgspec.json.decode(read_whole(path, MAX_RECORD_BYTES, own=True), type=dict[str, dict[str, str]])
     except (OSError, ValueError):
         return {}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.rig.checkpoints import Tensors, decoder, plan_of, tower, write_checkpoint
-from vedette.deploy.trust_store import record_trust, trust_in
+from vedette.deploy.trust_store import record_trust, trust_in, trusted_path
 from vedette.models.checkpoint import read_model
 from vedette.models.model import Model
 from vedette.plan.plan import Trust
@@ -74,6 +74,17 @@ def test_trust_is_remembered_until_the_code_changes(minicpm: Path, tmp_path: Pat
     (minicpm / "configuration_minicpm.py").write_text("import os\n")
     assert trust_in(model(), home, given=False) is Trust.OUTDATED
     assert trust_in(model(), home, given=True) is Trust.GIVEN
+
+
+def test_a_record_that_others_may_have_written_trusts_nobody(minicpm: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "data", tmp_path / "state", tmp_path / "cache")
+    record_trust(read_model(minicpm), home)
+    trusted_path(home).chmod(0o666)
+    assert trust_in(read_model(minicpm), home, given=False) is Trust.NONE
+    trusted_path(home).rename(tmp_path / "elsewhere.json")
+    (tmp_path / "elsewhere.json").chmod(0o600)
+    trusted_path(home).symlink_to(tmp_path / "elsewhere.json")
+    assert trust_in(read_model(minicpm), home, given=False) is Trust.NONE
 
 
 def test_a_model_that_is_newer_than_the_engine(tmp_path: Path) -> None:
