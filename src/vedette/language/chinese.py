@@ -1286,7 +1286,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.fault": ("vedette 存在错误：此请求在 vedette 内部失败。", "详情见 `vedette logs`，请报告该问题。"),
     "serve.body_too_large": ("请求过大。", "请减少单个请求的数据量。"),
     "serve.wrong_method": ("此地址不支持该 HTTP 方法。", "请使用 `Allow` 头中列出的方法。"),
-    "serve.no_such_page": ("此地址没有内容。", "实时页面在 /,API 在 /v1，接口说明在 /openapi.json。"),
+    "serve.no_such_page": ("此地址没有内容。", "实时页面在 /，API 在 /v1，接口说明在 /openapi.json。"),
     "serve.http_error": ("请求无效（{status}）。", "请更正请求。"),
     "serve.unknown_host": (
         "vedette 不响应主机名 {host}。",
@@ -1327,9 +1327,9 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.request_too_large": ("请求大于 {limit_bytes}。", "请先缩小图片再发送。"),
     "serve.engine_ended": ("引擎在回答之前就已结束。", "请重新发送请求：vedette 正在重新启动引擎。"),
     "serve.answer_cut_off": ("引擎在回答中途结束。", "原因见 `vedette logs`。"),
-    "serve.encoding_unknown": ("请求体的压缩方式为 {encoding}。", "请使用 `gzip` 或 `deflate`，或不压缩。"),
+    "serve.encoding_unknown": ("请求正文的压缩方式为 {encoding}。", "请使用 `gzip` 或 `deflate`，或不压缩。"),
     "serve.body_unreadable": (
-        "无法读取请求体：{error}。",
+        "无法读取请求正文：{error}。",
         "请按 `Content-Encoding` 和 `Content-Length` 所声明的方式发送。",
     ),
     "serve.header_not_text": (
@@ -1343,7 +1343,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.not_json": ("请求不是有效的 JSON：{error}。", "请修正该请求。"),
     "serve.json_too_deep": ("请求的 JSON 中，对象和列表的嵌套超过 {most} 层。", "请减少嵌套层数。"),
     "serve.json_too_many_values": (
-        "请求的 JSON 有 {values} 个值；该方案最多容纳 {most} 个。",
+        "请求的 JSON 有 {values} 个值；该计划最多容纳 {most} 个。",
         "请减少单个请求中的值。",
     ),
     "serve.text_too_long": (
@@ -1351,19 +1351,19 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "请缩短文本，或用 `vedette plan --context TOKENS` 查看更大的上下文。",
     ),
     "serve.address_refused": (
-        "图片或短片位于 {address}，而 vedette 不下载任何内容。",
+        "图片或视频片段位于 {address}，而 vedette 不下载任何内容。",
         "请将其放在请求中发送，形式为 `data:image/jpeg;base64,…`。",
     ),
     "serve.address_not_text": ("`{field}` 不是文本。", "请以 `data:image/jpeg;base64,…` 的形式发送图片。"),
     "serve.no_pictures": (
-        "按当前方案，此模型不接收图片。",
+        "按当前计划，此模型不接收图片。",
         "请不带图片提问，或查看 `vedette plan --images 1`。",
     ),
     "serve.too_many_pictures": (
-        "请求有 {pictures} 张图片；该方案一次提问最多容纳 {most} 张，包括之前的消息。",
+        "请求有 {pictures} 张图片；该计划一次提问最多容纳 {most} 张，包括之前的消息。",
         "请减少图片，或查看 `vedette plan --images {pictures:d}`。",
     ),
-    "serve.no_sound": ("该方案没有为声音预留空间。", "请只发送文本和图片。"),
+    "serve.no_sound": ("该计划没有为声音预留空间。", "请只发送文本和图片。"),
     "serve.no_tensors": (
         "`{field}` 是张量数据，vedette 不会将其转交给任何引擎。",
         "请发送文本或图片本身。",
@@ -1372,18 +1372,18 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.list_too_long": ("`{field}` 为 {entries}；上限为 {most}。", "请减少条目，或使用更小的数。"),
     "serve.no_number": ("`{field}` 不是整数。", "请修正该请求。"),
     "serve.too_many_tokens": (
-        "`{field}` 为 {tokens}；该方案的上下文共有 {context_tokens} 个词元，供提问和回答合用。",
+        "`{field}` 为 {tokens}；该计划的上下文共有 {context_tokens} 个词元，供提问和回答合用。",
         "请减少词元数，或查看 `vedette plan --context {tokens:d}`。",
     ),
     "serve.too_many_logprobs": ("`{field}` 为 {given}；上限为 {most}。", "请减少对数概率的个数。"),
     "serve.no_prompt_logprobs": (
-        "`{field}` 要求提问部分的对数概率，该方案没有为此预留内存。",
+        "`{field}` 要求提问部分的对数概率，该计划没有为此预留内存。",
         "请用 `logprobs` 获取回答部分的对数概率。",
     ),
     "serve.no_messages": ("请求中没有消息。", "请在 `messages` 中至少发送一条消息。"),
     "serve.message_not_object": ("`messages[{place}]` 不是对象。", '请发送 {{"role": "user", "content": "…"}}。'),
     "serve.too_many_answers": (
-        "请求同时要求 {answers} 个回答（`n` 为 {choices}，提问 {prompts} 个）；该方案最多容纳 {most} 个。",
+        "请求同时要求 {answers} 个回答（`n` 为 {choices}，提问 {prompts} 个）；该计划最多容纳 {most} 个。",
         "请分成多个请求发送，或查看 `vedette plan --concurrency {answers:d}`。",
     ),
     "serve.schema_too_large": (
@@ -1433,7 +1433,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     "serve.page_made_room": ("本页面处于空闲状态，已为其他页面让出连接。", "它会自动重新连接。"),
     "serve.too_many_messages": ("页面发送的消息过多。", "请重新加载页面。"),
     "serve.message_invalid": ("页面的消息含有无效字段：{error}。", "请重新加载页面。"),
-    "serve.message_not_json": ("页面的消息不是有效的 JSON:{error}。", "请重新加载页面。"),
+    "serve.message_not_json": ("页面的消息不是有效的 JSON：{error}。", "请重新加载页面。"),
     "serve.frame_empty": ("帧是空的。", "请重新加载页面。"),
     "serve.frame_not_asked_for": ("页面发送了 vedette 没有请求的帧。", "请重新加载页面。"),
     "serve.no_question": ("没有问题。", "请输入问题，或选择画面来源。"),
@@ -1501,7 +1501,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "请以 MP4、WebM 或 GIF 发送，或以 `data:video/jpeg;base64,帧,帧,…` 的形式发送各帧。",
     ),
     "serve.films_not_installed": (
-        "视频片段是 {kind}，但 vedette 旁没有安装用于解码视频的 PyAV。",
+        "视频片段是 {kind}，但 vedette 的环境中没有安装用于解码视频的 PyAV。",
         "请在 vedette 的环境中安装（`pip install av`），或转换为 GIF：`ffmpeg -i CLIP -vf fps=2,scale=512:-1 CLIP.gif`。",
     ),
     "serve.film_of_other_codec": (
@@ -1597,7 +1597,7 @@ CHINESE: dict[str, str | tuple[str, str]] = {
     ),
     "instance.reached_by_all": (
         "网络上的所有人都可以在 {urls} 向模型提问，无需密钥。传输未加密。只有所有者可以更换模型。",
-        "请用 `--https` 代替 `--insecure` 来关闭。",
+        "如不希望如此，请用 `--https` 代替 `--insecure`。",
     ),
     "instance.own_certificate": (
         "证书由 vedette 自行生成，浏览器会警告一次。其 SHA-256 指纹：{fingerprint}",
