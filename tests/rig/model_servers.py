@@ -21,7 +21,7 @@ MODEL_ID = "someone/small"
 COMMIT = "c" * 40
 NGC_PATH = "nim/nvidia/small:1208-fp8"
 NGC_PLACE = ("nim", "nvidia", "small", "1208-fp8")
-_PIECE_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 16
 TOKEN = "a-token-for-an-older-key"
 
 
@@ -118,6 +118,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
 
+    def setup(self) -> None:
+        super().setup()
+        # What lies in this buffer when a client ends has been sent for nothing.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE_BYTES)
+
     @property
     def library(self) -> Library:
         assert isinstance(self.server, ModelServer)
@@ -211,9 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(data)}")
         self.end_headers()
         part = part[: fault.cut_after] if fault.cut_after is not None else part
-        with library.lock:
-            library.sent.append(Sent(name, begin, begin + len(part)))
-        self._write_paced(part)
+        self._write(name, begin, part)
         if fault.cut_after is not None:
             self.close_connection = True
             if fault.reset:
@@ -222,15 +225,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.close()
         return None
 
-    def _write_paced(self, data: bytes) -> None:
-        rate, began_s = self.library.rate_bytes_per_s, time.monotonic()
-        if rate is None:
-            self.wfile.write(data)
-            return
-        for begin in range(0, len(data), _PIECE_BYTES):
-            self.wfile.write(data[begin : begin + _PIECE_BYTES])
-            ahead_s = (begin + _PIECE_BYTES) / rate - (time.monotonic() - began_s)
-            time.sleep(max(0.0, ahead_s))
+    def _write(self, name: str, first: int, data: bytes) -> None:
+        """Sends a part of a file piece by piece, and keeps how much of it was sent."""
+        library, began_s, written = self.library, time.monotonic(), 0
+        try:
+            for begin in range(0, len(data), _PIECE_BYTES):
+                written += self.wfile.write(data[begin : begin + _PIECE_BYTES])
+                if library.rate_bytes_per_s is not None:
+                    time.sleep(max(0.0, written / library.rate_bytes_per_s - (time.monotonic() - began_s)))
+        finally:
+            with library.lock:
+                library.sent.append(Sent(name, first, first + written))
 
     def _answer(self, status: int, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
