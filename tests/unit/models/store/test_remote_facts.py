@@ -3,6 +3,7 @@
 import json
 import struct
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -236,6 +237,17 @@ def test_a_token_is_only_sent_to_the_hub(hub: Hub, tmp_path: Path, monkeypatch: 
     other.shutdown()
     other.server_close()
     assert stranger.tokens == {None}, "another port of the same host is another server"
+
+
+@pytest.mark.parametrize("inside", ["\n", "\r\n", "é", "\t", "\udcff"])
+def test_a_token_that_cannot_be_sent_is_in_no_error(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", f"{SECRET}{inside}{SECRET}")
+    with pytest.raises(ModelNotFoundError, match="does not accept your token") as refused:
+        read_remote_model(ORIGIN, tmp_path, NO_KEYS)
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+    assert not hub.tokens
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from vedette.files import read_whole
 from vedette.models.store.fetching.model_source import Listing, RemoteFile, SourceError, Trouble
 from vedette.models.store.fetching.web_access import (
+    WRONG_CREDENTIALS,
     Headers,
     StatusError,
     WebAccess,
@@ -27,7 +28,6 @@ from vedette.models.store.fetching.web_access import (
 
 MAX_TOKEN_BYTES = 4096
 MAX_LISTING_BYTES = 32_000_000
-_WRONG_CREDENTIALS = "Invalid credentials in Authorization header"
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def hub_trouble(status: int, headers: Headers) -> SourceError:
     """The error for an error status of a hub."""
     if status == 403 or headers.get("X-Error-Code") == "GatedRepo":
         return SourceError(Trouble.TERMS, str(status))
-    if headers.get("X-Error-Message") == _WRONG_CREDENTIALS:
+    if headers.get("X-Error-Message") == WRONG_CREDENTIALS:
         return SourceError(Trouble.KEY_REFUSED, str(status))
     # The hub also answers 401 for a missing model.
     return SourceError(Trouble.NOT_FOUND, str(status)) if status == 401 else trouble_of_status(status, headers)

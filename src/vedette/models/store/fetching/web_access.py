@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import IO, Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -31,6 +32,8 @@ BROKEN_OFF = frozenset(
     | {"ReadError", "RemoteProtocolError", "ChunkedEncodingError"}
 )
 """The details of UNREACHABLE where somebody had answered the call: the next attempt may go better."""
+WRONG_CREDENTIALS = "Invalid credentials in Authorization header"
+"""What a hub says of a key that it does not know."""
 Headers = Mapping[str, str] | email.message.Message
 _REDIRECTED = {301, 302, 303, 307, 308}
 _PASSING = {408, 429}
@@ -68,6 +71,9 @@ class WebAccess:
         """
         opener = urllib.request.build_opener(_NoRedirects)
         own = _origin(urlsplit(self.address))
+        if not all(value.isascii() and value.isprintable() for value in self.headers.values()):
+            # No server knows such a key, and Python's error would show it.
+            raise StatusError(HTTPStatus.UNAUTHORIZED, {"X-Error-Message": WRONG_CREDENTIALS})
         check_way(self.address, url)
         for _ in range(REDIRECTS):
             request = urllib.request.Request(url, headers={"User-Agent": "vedette"})  # noqa: S310 - checked below
