@@ -188,14 +188,18 @@ def client_json(path: str, error: VedetteError) -> dict[str, object]:
     return openai_json(error) if path.startswith("/v1") else {"error": error.as_json()}
 
 
-def _answer(request: web.Request, error: VedetteError, status: HTTPStatus, allow: str | None = None) -> web.Response:
+def shown_json(request: web.Request, error: VedetteError) -> dict[str, object]:
+    """The error as the sender of a request may see it: where files lie is for the owner only."""
     body = client_json(request.path, error)
+    shown: dict[str, object] = body if principal_of(request).role is Role.OWNER else without_places(body)
+    return shown
+
+
+def _answer(request: web.Request, error: VedetteError, status: HTTPStatus, allow: str | None = None) -> web.Response:
     headers = retry_headers(error) | ({"Allow": allow} if allow else {})
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if principal_of(request).role is not Role.OWNER:
-        body = without_places(body)
-    return web.json_response(body, status=status, headers=headers, dumps=_dumps)
+    return web.json_response(shown_json(request, error), status=status, headers=headers, dumps=_dumps)
 
 
 def _dumps(value: object) -> str:

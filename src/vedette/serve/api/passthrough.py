@@ -31,7 +31,7 @@ from vedette.serve.admission.suspects import REFUSED_S, Suspects
 from vedette.serve.backend import Backend, Served, not_ready, ready
 from vedette.serve.connections.bodies import Bodies, Body
 from vedette.serve.connections.limits import ConnectionLimits
-from vedette.serve.http_errors import begun, client_json
+from vedette.serve.http_errors import begun, shown_json
 from vedette.serve.queue import Priority, Queue, Ticket, WaitLimit
 from vedette.serve.request_body import read_body
 from vedette.serve.route import ByName, Route
@@ -303,7 +303,7 @@ async def _copy(request: web.Request, upstream: aiohttp.ClientResponse, response
 async def _cut_off(request: web.Request, response: web.StreamResponse, error: VedetteError) -> None:
     """End an answer whose engine crashed: an event stream gets the cause, anything else a broken connection."""
     if response.content_type == "text/event-stream":
-        await response.write(b"data: " + json.dumps(client_json(request.path, error)).encode() + b"\n\n")
+        await response.write(b"data: " + json.dumps(shown_json(request, error)).encode() + b"\n\n")
         await response.write_eof()
     elif request.transport is not None:
         request.transport.abort()

@@ -8,7 +8,8 @@ import pytest
 from tests.rig.stand_ins.app_stand_in import OWNER, Deployment, Fleet, OpenPage, Serve, Upstream
 from vedette.engine.client import EngineClient, generates
 from vedette.engine.state import Phase, State
-from vedette.errors import DoesNotFitError
+from vedette.errors import Cause, DoesNotFitError
+from vedette.language.message import Message
 from vedette.serve.app import create_app
 from vedette.serve.connections.limits import ConnectionLimits
 from vedette.serve.queue import MOST_PASSED_OVER
@@ -134,6 +135,22 @@ async def test_an_answer_ends_with_its_engine_even_where_that_is_stopped_by_vede
     upstream.held.set()
     assert "engine_unavailable" in rest
     assert deployment.answering == 0
+
+
+@pytest.mark.parametrize("headers", [OWNER, {}])
+async def test_why_an_answer_breaks_off_names_places_to_the_owner_only(
+    http: aiohttp.ClientSession, url: str, upstream: Upstream, deployment: Deployment, headers: dict[str, str]
+) -> None:
+    error = "OSError: /home/anna/private/model.safetensors: Input/output error"
+    cause = Cause("engine_failed", Message("engine.stopped_with_error", error=error))
+    upstream.held = asyncio.Event()
+    async with http.post(f"{url}/v1/chat/completions", json=chat("vedette-tiny"), headers=headers) as answer:
+        await answer.content.readline()
+        await deployment.own_client.close(cause)
+        rest = await asyncio.wait_for(answer.text(), 5)
+    upstream.held.set()
+    assert "model.safetensors" in rest
+    assert ("/home/anna/private" in rest) == bool(headers)
 
 
 async def test_an_engine_s_own_500_stays_one(http: aiohttp.ClientSession, url: str, upstream: Upstream) -> None:
