@@ -114,5 +114,6 @@ async def test_the_worst_pictures_at_once_take_little_memory_and_others_are_serv
     assert {status for status, _ in results} <= {200, 400, 413}, results
     assert [status for status, _ in results[:4]] == [413, 200, 413, 413]
     assert others > 0
-    assert most[0] - before[0] < 48 * MIB
+    # The requests have 21 MiB: their bytes, their pictures, and what is sent on. Decoded, the first alone has 162.
+    assert most[0] - before[0] < 96 * MIB
     assert most[1] - before[1] < 128 * MIB
