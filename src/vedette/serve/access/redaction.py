@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 _PLACE = re.compile(
-    r"(?<![\w:/.])(?:file://|~)?/(?!(?:v1|v2|api|static|metrics|healthz|docs|login)\b)(?:[^\s/'\"`,;:()<>{}\[\]]+/)+"
+    r"(?<![\w/.])(?:file://|~[\w.-]*)?/(?!(?:v1|v2|api|static|metrics|healthz|docs|login)\b)(?:[^\s/'\"`,;:()<>{}\[\]]+/)+"
 )
 """The directory in an absolute path; addresses of vedette's own are none."""
 
