@@ -1380,6 +1380,10 @@ CHINESE: dict[str, str | tuple[str, str]] = {
         "`{field}` 要求提问部分的对数概率，该计划没有为此预留内存。",
         "请用 `logprobs` 获取回答部分的对数概率。",
     ),
+    "serve.stop_ids_with_least": (
+        "不接受同时使用 `stop_token_ids` 和 `min_tokens`：0.32 之前的 vLLM 可能因此崩溃。",
+        "请去掉其中一个，或改用 `stop`。",
+    ),
     "serve.no_messages": ("请求中没有消息。", "请在 `messages` 中至少发送一条消息。"),
     "serve.message_not_object": ("`messages[{place}]` 不是对象。", '请发送 {{"role": "user", "content": "…"}}。'),
     "serve.too_many_answers": (

@@ -1551,6 +1551,10 @@ ENGLISH: dict[str, str | tuple[str, str]] = {
         "`{field}` asks for log-probabilities of the prompt, for which the plan has no memory.",
         "Ask for those of the answer with `logprobs`.",
     ),
+    "serve.stop_ids_with_least": (
+        "`stop_token_ids` together with `min_tokens` is refused: vLLM before 0.32 may crash with it.",
+        "Leave one of them out, or use `stop`.",
+    ),
     "serve.no_messages": ("The request has no messages.", "Send at least one in `messages`."),
     "serve.message_not_object": ("`messages[{place}]` is not an object.", 'Send {{"role": "user", "content": "…"}}.'),
     "serve.too_many_answers": (

@@ -63,8 +63,7 @@ def check_fields(document: Mapping[str, Any], limits: RequestLimits) -> int:
             raise BadInputError("serve.field_too_long", field=name, characters=characters, most=most)
     if document.get("truncate_prompt_tokens") is not None:  # the engine would tokenize all before it cuts
         _check_truncated(document.get("prompt"), limits)
-    for name in _ANSWER_TOKENS:
-        _check_tokens(document, name, limits)
+    _check_tokens(document, limits)
     _check_logprobs(document)
     _check_repetition(document.get("repetition_detection"))
     _check_messages(document.get("messages"))
@@ -93,10 +92,15 @@ def _number(document: Mapping[str, Any], name: str, least: int) -> int:
     return max(least, int(value))
 
 
-def _check_tokens(document: Mapping[str, Any], name: str, limits: RequestLimits) -> None:
-    tokens, most = _number(document, name, 0), limits.context.max_model_len
-    if tokens > most:
-        raise BadInputError("serve.too_many_tokens", field=name, tokens=tokens, context_tokens=most)
+def _check_tokens(document: Mapping[str, Any], limits: RequestLimits) -> None:
+    most = limits.context.max_model_len
+    for name in _ANSWER_TOKENS:
+        tokens = _number(document, name, 0)
+        if tokens > most:
+            raise BadInputError("serve.too_many_tokens", field=name, tokens=tokens, context_tokens=most)
+    # vLLM 0.26 uses the ids as indices of its scores, unchecked: one beyond the vocabulary ends the engine.
+    if document.get("stop_token_ids") and _number(document, "min_tokens", 0):
+        raise BadInputError("serve.stop_ids_with_least")
 
 
 def _check_logprobs(document: Mapping[str, Any]) -> None:

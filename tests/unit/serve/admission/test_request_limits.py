@@ -73,6 +73,7 @@ REFUSED: Mapping[str, tuple[str, object, str]] = {
     "more completion tokens": (CHAT, chat(max_completion_tokens=2049), "2,049"),
     "more output tokens": ("/v1/responses", {"input": "hi", "max_output_tokens": 5000}, "5,000"),
     "tokens as a text": (CHAT, chat(min_tokens="99999"), "not a whole number"),
+    "ids to stop at, not at once": (CHAT, chat(stop_token_ids=[10**7], min_tokens=5), "`stop_token_ids` together with"),
     "the whole vocabulary": (TEXTS, {"prompt": "a", "logprobs": -1}, "the most is 20"),
     "many log-probabilities": (CHAT, chat(logprobs=True, top_logprobs=21), "`top_logprobs` is 21"),
     "those of the prompt": (CHAT, chat(prompt_logprobs=0), "log-probabilities of the prompt"),
@@ -240,6 +241,8 @@ async def test_a_request_that_asks_for_too_much_is_refused_with_the_numbers(
 
 PASSED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "a question": (CHAT, chat(max_tokens=64, temperature=0.2, stream=True)),
+    "ids to stop at": (CHAT, chat(stop_token_ids=[7], min_tokens=0)),
+    "a least length": (CHAT, chat(min_tokens=5, stop=["."])),
     "a picture": (CHAT, {"messages": [message({"type": "text", "text": "What?"}, PICTURE)]}),
     "a field of tomorrow": (CHAT, chat(sparkle={"level": 3})),
     "documents to read": (CHAT, chat(documents=[{"title": "A star", "image_url": "http://a.example/star.png"}])),
