@@ -12,7 +12,7 @@ from aiohttp import web
 from vedette.errors import FaultError, ForbiddenError, UnauthorizedError
 from vedette.serve.access import session_cookie
 from vedette.serve.access.accounts import Accounts, ClientLimits, find_account, note_account
-from vedette.serve.access.key_file import OWNER_NAME, ROLES, KeyFile, digest_of
+from vedette.serve.access.key_file import OWNER_NAME, ROLES, Key, KeyFile, digest_of
 from vedette.serve.access.principal import Principal, Role, note_principal
 from vedette.serve.access.usage_book import UsageBook
 from vedette.serve.connections.addresses import address_of
@@ -67,14 +67,14 @@ class Access:
         if hmac.compare_digest(digest_of(secret), digest_of(self.owner_key)):
             return _owner()
         key = self.keys.find(secret)
-        return _holder(key.name, key.role) if key is not None else None
+        return _holder(key) if key is not None else None
 
     def is_known(self, principal: Principal) -> bool:
         """Whether a client's key has not been revoked since it was shown."""
         if principal.key is None or principal.role is Role.OWNER:
             return True
         key = self.keys.named(principal.key)
-        return key is not None and ROLES[key.role] == principal.role
+        return key is not None and key.digest == principal.key_digest
 
     def cookie_for(self, principal: Principal) -> str:
         """The cookie's value for a browser that has shown its key."""
@@ -90,7 +90,7 @@ class Access:
         if digest is None or not session_cookie.is_valid(value, digest, self.owner_key, time.time()):
             return None
         key = None if name == OWNER_NAME else self.keys.named(name)
-        return _owner() if key is None else _holder(key.name, key.role)
+        return _owner() if key is None else _holder(key)
 
     def _digest(self, name: str) -> str | None:
         if name == OWNER_NAME:
@@ -152,8 +152,8 @@ def _owner() -> Principal:
     return Principal(Role.OWNER, OWNER_NAME, OWNER_NAME)
 
 
-def _holder(name: str, role: str) -> Principal:
-    return Principal(ROLES[role], f"key {name}", name)
+def _holder(key: Key) -> Principal:
+    return Principal(ROLES[key.role], f"key {key.name}", key.name, key.digest)
 
 
 def _sent_key(request: web.Request) -> str | None:

@@ -1,6 +1,6 @@
 """Who asks: a role, and the client that limits and turns are counted for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from aiohttp import web
@@ -30,6 +30,8 @@ class Principal:
     """Whom to count it to: a key, or an address."""
     key: str | None = None
     """The name of its key; None without one."""
+    key_digest: str | None = field(default=None, repr=False)
+    """The hash of the key: another key may have its name later."""
     key_refused: bool = False
     """Whether it sent a key that is not known."""
 

@@ -236,8 +236,9 @@ async def test_a_page_whose_key_is_revoked_sees_nothing_more(
         assert (await asyncio.wait_for(socket.receive(), 5)).type is aiohttp.WSMsgType.CLOSE
 
 
+@pytest.mark.parametrize("made_anew", [False, True])
 async def test_a_page_whose_key_is_revoked_asks_nothing_more(
-    http: aiohttp.ClientSession, fleet: Fleet, serve: Serve, tmp_path: Path, upstream: Upstream
+    http: aiohttp.ClientSession, fleet: Fleet, serve: Serve, tmp_path: Path, upstream: Upstream, made_anew: bool
 ) -> None:
     file = KeyFile(tmp_path / "access")
     key = file.add("anna", "use")
@@ -245,6 +246,8 @@ async def test_a_page_whose_key_is_revoked_asks_nothing_more(
     async with http.ws_connect(f"{url}/api/live", headers={"x-api-key": key}) as socket:
         await asyncio.wait_for(socket.receive_json(), 5)
         file.revoke("anna")
+        if made_anew:
+            file.add("anna", "use")
         await socket.send_json({"type": "start", "source": "none", "prompt": "What?", "max_tokens": 5})
         assert (await asyncio.wait_for(socket.receive_json(), 5))["code"] == "unauthorized"
         assert (await asyncio.wait_for(socket.receive(), 5)).type is aiohttp.WSMsgType.CLOSE
