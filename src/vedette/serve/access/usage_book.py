@@ -52,10 +52,11 @@ class UsageBook:
         """Write what has changed. A disk that is full loses counts, and stops nothing."""
         if not self._changed or self._path is None:
             return
+        self._changed = False  # before: requests are counted while the file is written
         try:
             write_whole(self._path, msgspec.json.encode(self._used))
-            self._changed = False
         except OSError as error:
+            self._changed = True
             log.warning("The use of keys could not be written: %s", error)
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tests.rig.stand_ins.app_stand_in import OWNER, Deployment, Fleet, Serve, Upstream, access_of
 from vedette.engine.state import State
 from vedette.errors import TooManyRequestsError
+from vedette.files import write_whole
+from vedette.serve.access import usage_book
 from vedette.serve.access.accounts import Accounts, ClientLimits
 from vedette.serve.access.key_file import KeyFile
 from vedette.serve.access.principal import Principal, Role
@@ -234,6 +236,24 @@ async def test_a_page_whose_key_is_revoked_sees_nothing_more(
         deployment.enter(State.DRAINING)
         assert (await asyncio.wait_for(socket.receive_json(), 5))["code"] == "unauthorized"
         assert (await asyncio.wait_for(socket.receive(), 5)).type is aiohttp.WSMsgType.CLOSE
+
+
+def test_what_is_counted_while_the_file_is_written_is_in_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = UsageBook(tmp_path)
+
+    def write(path: Path, content: bytes) -> None:
+        write_whole(path, content)
+        book.note("anna", requests=1)
+
+    book.note("anna", requests=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(usage_book, "write_whole", write)
+        book.save()
+    assert read_usage(tmp_path)["anna"].requests == 1
+    book.save()
+    assert read_usage(tmp_path)["anna"].requests == 2
 
 
 @pytest.mark.parametrize("made_anew", [False, True])
