@@ -6,6 +6,7 @@ FIFO that never answers, to /dev/zero that never ends, or to a device that acts 
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import os
 import stat
@@ -94,6 +95,21 @@ def writing_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
     except BaseException:
         Path(unfinished).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Entered by one process at a time, to read a file of a directory and write it again; makes the directory.
+
+    Raises OSError.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def open_log(path: Path, *, emptied: bool = False) -> BinaryIO:

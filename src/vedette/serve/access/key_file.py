@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from vedette.errors import BadInputError, ConfigError
-from vedette.files import read_whole, write_whole
+from vedette.files import one_at_a_time, read_whole, write_whole
 from vedette.serve.access.principal import Role
 
 ROLES = {"look": Role.LOOK, "use": Role.USE, "admin": Role.ADMIN}
@@ -74,23 +74,22 @@ class KeyFile:
         """Make a key and return it: it is shown once, and not kept. Raises BadInputError, OSError."""
         if not _NAME.fullmatch(name) or name == OWNER_NAME:
             raise BadInputError("access.name_unusable", name=repr(name[:100]))
-        if self.named(name) is not None:
-            raise BadInputError("access.name_taken", name=name)
-        secret = _PREFIX + secrets.token_urlsafe(32)
-        self._write((*self.listed(), Key(name, role, digest_of(secret), time.time())))
+        with one_at_a_time(self._path.parent):  # else a key that another process revokes meanwhile would be back
+            if self.named(name) is not None:
+                raise BadInputError("access.name_taken", name=name)
+            secret = _PREFIX + secrets.token_urlsafe(32)
+            write_whole(
+                self._path, msgspec.json.encode((*self.listed(), Key(name, role, digest_of(secret), time.time())))
+            )
         return secret
 
     def revoke(self, name: str) -> None:
         """Remove a key. Raises BadInputError if there is none of this name, OSError."""
-        if self.named(name) is None:
-            raise BadInputError(
-                "access.no_such_key", name=repr(name[:100]), names=tuple(key.name for key in self.listed())
-            )
-        self._write(tuple(key for key in self.listed() if key.name != name))
-
-    def _write(self, keys: tuple[Key, ...]) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(self._path, msgspec.json.encode(keys))
+        with one_at_a_time(self._path.parent):
+            names = tuple(key.name for key in self.listed())
+            if name not in names:
+                raise BadInputError("access.no_such_key", name=repr(name[:100]), names=names)
+            write_whole(self._path, msgspec.json.encode(tuple(key for key in self.listed() if key.name != name)))
 
 
 def digest_of(secret: str) -> str:

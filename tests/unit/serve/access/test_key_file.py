@@ -1,6 +1,7 @@
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,14 @@ def test_an_owners_key_that_others_may_know_is_made_anew(tmp_path: Path, fault: 
     assert read_owner_key(tmp_path) is None
     assert make_owner_key(tmp_path) not in (key, "abc")
     assert read_owner_key(tmp_path) is not None
+
+
+def test_changes_at_the_same_time_are_all_in_the_file(tmp_path: Path) -> None:
+    def add(writer: int) -> None:
+        file = KeyFile(tmp_path / "access")
+        for number in range(10):
+            file.add(f"{writer}-{number}", "use")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(add, range(4)))
+    assert len(KeyFile(tmp_path / "access").listed()) == 40
