@@ -6,9 +6,10 @@ from pathlib import Path
 
 from vedette.language.message import Message
 from vedette.models.families.family import Vision
-from vedette.models.forms.own_code import OwnFile
 from vedette.models.loading import Module
 
+JOINED = "+"
+"""Between the formats of a checkpoint that has several: `nvfp4+w8a8-fp8`."""
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 """Bytes of one element, for each type that a model computes in."""
 
@@ -69,6 +70,15 @@ class Rotary:
     @property
     def table_bytes(self) -> int:
         return self.positions * self.elements_per_position * self.element_bytes
+
+
+@dataclass(frozen=True)
+class OwnFile:
+    """One Python file of a model."""
+
+    name: str
+    sha256: str | None
+    """None of a file that is not here."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from typing import Any
 
 from vedette.models.config_reader import ConfigReader
 from vedette.models.forms.language_part import SECTIONS
+from vedette.models.model import JOINED
 
 SIDE_FILE = "hf_quant_config.json"
 """Older ModelOpt checkpoints describe their format in this file, beside a config.json that says nothing."""
-JOINED = "+"
-"""Between the formats of a checkpoint that has several: `nvfp4+w8a8-fp8`."""
 MODELOPT = {
     "fp8": "fp8",
     "fp8_per_channel_per_token": "fp8",

@@ -7,8 +7,7 @@ Source: vLLM 0.26 and 0.32, the models' `load_weights`, `VocabParallelEmbedding`
 from collections.abc import Mapping
 
 from vedette.models.config import Shape
-from vedette.models.model import DTYPE_BYTES
-from vedette.models.quantization import JOINED
+from vedette.models.model import DTYPE_BYTES, JOINED
 from vedette.models.roles import Role, is_embedding, is_head, layer_of, role_of
 from vedette.models.tensors import Tensor, resident_bytes
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from vedette.language.message import Message
-from vedette.models.quantization import JOINED
+from vedette.models.model import JOINED
 
 ComputeCapability = tuple[int, int]
 """(8, 7) for sm_87."""

@@ -5,6 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.processes
+
+
 ROOT = Path(__file__).parents[3]
 IMPORT = """
 import importlib, sys

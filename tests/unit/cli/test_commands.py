@@ -11,6 +11,8 @@ import pytest
 
 from tests.rig.processes import free_port, run_vedette
 
+pytestmark = pytest.mark.processes
+
 
 def assert_refused(result: "subprocess.CompletedProcess[str]", says: str) -> None:
     assert result.returncode == 1, result

@@ -5,9 +5,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.rig.processes import clean_environment, free_port, run_vedette
 from vedette.instance.lock import find
 from vedette.settings.home import read_home
+
+pytestmark = pytest.mark.processes
+
 
 STUCK = """
 import sys, threading

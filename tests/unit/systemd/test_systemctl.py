@@ -20,6 +20,9 @@ from vedette.events import ModelStatus, ServiceStatus, status_json
 from vedette.systemd.systemctl import run_as
 from vedette.systemd.unit import Account
 
+pytestmark = pytest.mark.processes
+
+
 FAKE_SYSTEMCTL = """#!/bin/sh
 echo "$*" >> {calls}
 case "$*" in *" show "*|"--no-pager show "*) cat {state};; *) cat {refusal} >&2; test ! -s {refusal};; esac

@@ -19,6 +19,7 @@ _OOM_SCORE_ADJ = 500
 the engine before vedette, which can start it again."""
 _KILL_LATER = """
 trap '[ -e "/proc/$2/exe" ] && exit' TERM  # the engine has ended, and vedette has not
+echo && exec >/dev/null
 read -r _
 trap '' TERM
 sleep "$1"
@@ -51,15 +52,18 @@ def _kill_group_after(vedette: int, lifeline: int, grace_s: str) -> None:
     works outside the engine's directory, so no one takes it for a part of the engine.
     """
     engine = os.getpid()
+    reading, writing = os.pipe()
     if os.fork():
         os.close(lifeline)
+        os.close(writing)
+        os.read(reading, 1)  # until the shell would survive the engine
+        os.close(reading)
         return
     _end_with(engine, signal.SIGTERM)
     os.chdir("/")
     os.dup2(lifeline, 0)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    os.dup2(writing, 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.execv("/bin/sh", ["sh", "-c", _KILL_LATER, "sh", grace_s, str(vedette)])  # noqa: S606
 
 

@@ -6,24 +6,15 @@ type (`HFConfigParser.parse` of vllm/transformers_utils/config.py, 0.32).
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vedette.models.forms.type_defaults import is_known
+from vedette.models.model import OwnFile
 from vedette.models.model_files import read_model_file
 
 MAX_CODE_BYTES = 4_000_000
 MAX_CODE_FILES = 64
-
-
-@dataclass(frozen=True)
-class OwnFile:
-    """One Python file of a model."""
-
-    name: str
-    sha256: str | None
-    """None of a file that is not here."""
 
 
 def read_own_code(directory: Path, config: Mapping[str, Any], names: Collection[str]) -> tuple[OwnFile, ...]:

@@ -14,6 +14,8 @@ from vedette.engine.hosts.recipes import CPU_RECIPE, GPU_RECIPE
 from vedette.errors import DiskFullError, EngineInstallError
 from vedette.language.message import Message
 
+pytestmark = pytest.mark.processes
+
 
 async def test_a_missing_python_is_an_error_that_names_the_versions(tmp_path: Path) -> None:
     recipe = replace(CPU_RECIPE, python_min=(9, 9), python_max=(9, 10))

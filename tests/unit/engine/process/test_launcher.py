@@ -16,6 +16,9 @@ from vedette.engine.process import launcher
 from vedette.engine.process.process import spawn
 from vedette.engine.process.process_command import Command
 
+pytestmark = pytest.mark.processes
+
+
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
 PARENT = """
 import os, subprocess, sys, time

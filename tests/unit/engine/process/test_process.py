@@ -14,6 +14,9 @@ from vedette.engine.process.process_command import Command
 from vedette.engine.process.workplace import find_processes
 from vedette.engine.vllm.causes import Death
 
+pytestmark = pytest.mark.processes
+
+
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
 
 

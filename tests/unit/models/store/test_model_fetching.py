@@ -22,6 +22,9 @@ from vedette.models.store.fetching.model_source import RemoteFile, SourceError, 
 from vedette.models.store.model_fetching import Progress, fetch_model
 from vedette.models.store.model_lookup import ModelRef, find_model
 
+pytestmark = pytest.mark.processes
+
+
 MODEL_ID = "someone/small"
 COMMIT = "a" * 40
 BIG = weights(2_560_000)

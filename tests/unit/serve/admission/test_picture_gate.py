@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import PIL
 import pytest
 import pytest_asyncio
 from PIL import Image
@@ -19,6 +20,10 @@ RED, BLUE = (220, 20, 30), (20, 40, 210)
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+reads_its_own_ycbcr = pytest.mark.skipif(
+    int(PIL.__version__.partition(".")[0]) < 13,
+    reason="Pillow 12 cannot read such a file of its own",
+)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -98,7 +103,7 @@ async def test_a_large_jpeg_is_only_decoded_where_it_must_be(gate: PictureGate) 
         ("TIFF", "RGB", {"compression": "tiff_lzw"}),
         ("TIFF", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (64, 48))]}),
         ("TIFF", "CMYK", {}),
-        ("TIFF", "YCbCr", {}),
+        pytest.param("TIFF", "YCbCr", {}, marks=reads_its_own_ycbcr),
         ("BMP", "RGB", {}),
         ("BMP", "P", {}),
     ],

@@ -10,6 +10,9 @@ from tests.rig.stand_ins.app_stand_in import Deployment, Fleet, Serve
 from vedette.engine.client import EngineClient
 from vedette.serve.app import create_app
 
+pytestmark = pytest.mark.processes
+
+
 CHAT = {"model": "vedette-tiny", "messages": [{"role": "user", "content": "hi"}]}
 REPLIES = {
     "nothing": b"",
