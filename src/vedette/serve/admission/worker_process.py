@@ -62,6 +62,8 @@ class WorkerProcess:
         self._turns = Turns(MOST_WAITING, MOST_OF_ONE)
         self._is_closed = False
         self._running: _Running | None = None
+        self._orders = 0
+        """Orders that the process was given."""
         self._end: asyncio.TimerHandle | None = None
 
     @property
@@ -90,8 +92,21 @@ class WorkerProcess:
 
     async def _run(self, order: Order, data: bytes) -> tuple[bytes, ...]:
         bounds = self._films if order.do == "film" else self._pictures
+        answer, parts = await self._attempt(order, data, bounds)
+        if answer.refused == "memory" and self._orders > 1:
+            # Other orders have left its memory in pieces: an honest picture must not pay for them.
+            await self._kill()
+            answer, parts = await self._attempt(order, data, bounds)
+        if answer.refused == "memory":  # what could not be allocated may be missing later
+            await self._kill()
+        self._end = asyncio.get_running_loop().call_later(self._idle_s, self._end_idle)
+        if answer.refused is not None:
+            raise error_of(answer, order, bounds)
+        return parts
+
+    async def _attempt(self, order: Order, data: bytes, bounds: Bounds) -> tuple[Answer, tuple[bytes, ...]]:
         try:
-            answer, parts = await asyncio.wait_for(self._exchange(order, data, bounds), _WALL_S)
+            return await asyncio.wait_for(self._exchange(order, data, bounds), _WALL_S)
         except asyncio.TimeoutError:
             await self._kill()
             raise too_much_time(bounds) from None
@@ -100,18 +115,13 @@ class WorkerProcess:
         except BaseException:
             await self._kill()  # it is in the midst of an order that nobody waits for
             raise
-        if answer.refused == "memory":  # what could not be allocated may be missing later
-            await self._kill()
-        self._end = asyncio.get_running_loop().call_later(self._idle_s, self._end_idle)
-        if answer.refused is not None:
-            raise error_of(answer, order, bounds)
-        return parts
 
     async def _exchange(self, order: Order, data: bytes, bounds: Bounds) -> tuple[Answer, tuple[bytes, ...]]:
         if self._running is not None and self._running.bounds != bounds:
             await self._kill()
         if self._running is None or self._running.process.returncode is not None:  # something else may have ended it
-            self._running = await _start(bounds)
+            self._running, self._orders = await _start(bounds), 0
+        self._orders += 1
         running = self._running
         running.sink.write(msgspec.json.encode(order) + b"\n")
         with memoryview(data) as whole:
