@@ -19,6 +19,9 @@ from vedette.errors import ConfigError, NotRunningError
 from vedette.instance.lock import clean, find, stop
 from vedette.settings.home import Home, read_home
 
+pytestmark = pytest.mark.processes
+
+
 NOBODY = 65_534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
 

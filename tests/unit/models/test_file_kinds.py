@@ -18,6 +18,9 @@ from vedette.models.checkpoint import read_model
 from vedette.models.store import model_lookup
 from vedette.models.store.model_lookup import find_model, packaged_path, read_facts
 
+pytestmark = pytest.mark.processes
+
+
 AT_ONCE_S = 20
 """A limit against hanging, on a busy machine."""
 MEMORY_BYTES = 1 << 30

@@ -15,6 +15,9 @@ from vedette.engine.vllm.flags import Target
 from vedette.errors import EngineInstallError
 from vedette.language.message import Message
 
+pytestmark = pytest.mark.processes
+
+
 IMAGE = image_for_jetson("36.4.3")
 REPOSITORY = "ghcr.io/nvidia-ai-iot/vllm"
 READING = Message("engine.reading_image")

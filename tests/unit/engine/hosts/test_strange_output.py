@@ -19,6 +19,9 @@ from vedette.engine.hosts.images import parse_inspected
 from vedette.engine.hosts.pip_output import explain_failure, parse_step
 from vedette.errors import EngineInstallError, VedetteError
 
+pytestmark = pytest.mark.processes
+
+
 STRANGE = [
     "",
     "null",

@@ -16,6 +16,9 @@ from vedette.engine.process.process_command import Command, Preload
 from vedette.engine.process.standby import Standby, start
 from vedette.engine.process.workplace import end_processes, find_processes
 
+pytestmark = pytest.mark.processes
+
+
 HEAVY = """
 import os, pathlib, time
 pathlib.Path(os.environ["IMPORTS"]).open("a").write("once\\n")

@@ -12,6 +12,9 @@ from vedette.models.store.child_process import ChildFailedError, child_lines
 from vedette.models.store.model_lookup import ModelRef
 from vedette.models.store.package_download import fetch_from_package
 
+pytestmark = pytest.mark.processes
+
+
 READER = """
 import asyncio
 from vedette.models.store.child_process import child_lines

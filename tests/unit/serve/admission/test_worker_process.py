@@ -19,6 +19,9 @@ from vedette.serve.admission.worker_process import MOST_OF_ONE, MOST_WAITING, Wo
 from vedette.sources.plain_picture import parse_plain
 from vedette.units import MIB
 
+pytestmark = pytest.mark.processes
+
+
 LIMITS = PictureLimits(320 * 240)
 BOUNDS = Bounds(PICTURES.memory_bytes, 1)
 FILES = 154
