@@ -72,7 +72,7 @@ async def output_of(
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Read what is left in the pipe of a killed process: asyncio waits for the end of both."""
+    """Read a killed process's pipe to its end: asyncio waits for the process and for its pipe."""
     while process.stdout is not None and await process.stdout.read(_CHUNK_BYTES):
         pass
     await process.wait()

@@ -113,7 +113,7 @@ def stop(home: Home) -> Instance:
 
 
 def _end(home: Home, running: Instance) -> None:
-    """Stops the process of a vedette, by force after STOP_WITHIN_S. Whoever gets its number later is left alone."""
+    """Stop the process of a vedette, by force after STOP_WITHIN_S, and no process that gets its number later."""
     with contextlib.suppress(psutil.Error), _gripped(running.pid) as grip:
         process = psutil.Process(running.pid)
         if find(home) != running:

@@ -92,7 +92,7 @@ class Accounts:
         self.book.note(principal.key, prompt_tokens=prompt_tokens, answer_tokens=answer_tokens)
 
     def headers(self, principal: Principal) -> dict[str, str]:
-        """What is left of a client's minute, in the headers that OpenAI's clients read; {} without limits."""
+        """A client's remaining requests and tokens of this minute, as OpenAI's headers; {} without limits."""
         if principal.role is Role.OWNER:
             return {}
         budget, limits = self._budget(principal.client), self._limits
@@ -157,7 +157,7 @@ class Account:
         self.accounts.take(self.principal)
 
     def headers(self) -> dict[str, str]:
-        """What is left of the client's minute."""
+        """The client's remaining requests and tokens of this minute."""
         return self.accounts.headers(self.principal)
 
     def spend(self, prompt_tokens: int, answer_tokens: int) -> None:

@@ -128,7 +128,7 @@ class Doorman:
             return await handler(request)
 
     async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Say on answers of the API what is left of the client's minute."""
+        """Put a client's remaining requests and tokens into the headers of the API's answers."""
         if request.match_info.http_exception is None and request.match_info.route.name == "v1":
             account = find_account(request)
             response.headers.update(account.headers() if account is not None else {})
